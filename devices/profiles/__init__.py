@@ -1,0 +1,1 @@
+"""Board facts, one TOML file a board."""

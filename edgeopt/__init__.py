@@ -1,0 +1,54 @@
+"""edgeopt takes a Keras model to a Raspberry Pi or a Coral board, and proves that it still works there.
+
+Importing this package is instant and imports neither TensorFlow nor NumPy: names are loaded on first use.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from ._version import __version__
+
+if TYPE_CHECKING:
+    from . import errors
+    from .api.convert import convert
+    from .api.inspect import inspect
+    from .api.validate import validate
+    from .artifact import Artifact
+    from .budget import Budget
+    from .validation import ValidationReport
+
+# public name -> the module that defines it
+_PUBLIC = {
+    "Artifact": "edgeopt.artifact",
+    "Budget": "edgeopt.budget",
+    "ValidationReport": "edgeopt.validation",
+    "convert": "edgeopt.api.convert",
+    "errors": "edgeopt",
+    "inspect": "edgeopt.api.inspect",
+    "validate": "edgeopt.api.validate",
+}
+
+__all__ = [
+    "Artifact",
+    "Budget",
+    "ValidationReport",
+    "__version__",
+    "convert",
+    "errors",
+    "inspect",
+    "validate",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PUBLIC:
+        raise AttributeError(f"module 'edgeopt' has no attribute {name!r}")
+    if _PUBLIC[name] == "edgeopt":
+        return importlib.import_module(f"edgeopt.{name}")
+    return getattr(importlib.import_module(_PUBLIC[name]), name)
+
+
+def __dir__() -> list[str]:
+    return list(__all__)

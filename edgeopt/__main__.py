@@ -1,0 +1,5 @@
+"""``python -m edgeopt`` is the command line."""
+
+from .cli import run
+
+run()

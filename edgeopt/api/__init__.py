@@ -1,0 +1,1 @@
+"""One short module a workflow: what the command line and the Python API both call."""

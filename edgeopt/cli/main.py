@@ -1,0 +1,88 @@
+"""The ``edgeopt`` group: verbs by name, errors to exit codes, and nothing heavy imported for ``--help``."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+
+import click
+
+from .._version import __version__
+from ..errors import INTERRUPTED_EXIT_CODE, EdgeoptError
+
+# verb -> (module that defines `command`, its line in --help)
+VERBS: dict[str, tuple[str, str]] = {
+    "convert": ("edgeopt.cli.convert", "Turn a Keras model into a .tflite file, full int8 by default."),
+    "inspect": ("edgeopt.cli.inspect", "Show what is inside a .tflite file: ops, tensors, sizes, MACs, memory."),
+    "validate": ("edgeopt.cli.validate", "Measure accuracy and latency of a .tflite file on a device, against a budget."),
+    "agent": ("edgeopt.cli.agent", "Write the on-device benchmark script, one .pyz file."),
+    "demo": ("edgeopt.cli.demo", "Train a small model, convert it four ways, and compare the files on this machine."),
+}
+
+
+class LazyGroup(click.Group):
+    """A click group whose commands are imported only when they are called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the verbs in the order of the table."""
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import the module of one verb and return its command."""
+        if cmd_name not in VERBS:
+            return None
+        command = importlib.import_module(VERBS[cmd_name][0]).command
+        if not isinstance(command, click.Command):
+            raise TypeError(f"{VERBS[cmd_name][0]}.command is {type(command)}, expected a click.Command")
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the verbs from the table, without importing any of them."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, summary) for name, (_, summary) in VERBS.items()])
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__, prog_name="edgeopt")
+@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+@click.option("-v", "--verbose", is_flag=True, help="Let TensorFlow and the runtimes log.")
+def cli(debug: bool, verbose: bool) -> None:
+    """Take a Keras model to a Raspberry Pi or a Coral board, and prove that it still works there."""
+    if verbose:
+        os.environ["EDGEOPT_VERBOSE"] = "1"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code: 0, or the code of the error's branch (see `edgeopt.errors`)."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in given
+    # --debug and -v may stand anywhere on the line; click knows them as options of the group only.
+    given = [*(["--debug"] if debug else []), *(word for word in given if word != "--debug")]
+    try:
+        result = cli.main(given, prog_name="edgeopt", standalone_mode=False)
+    except click.exceptions.NoArgsIsHelpError as error:
+        error.show()
+        return 0
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except (KeyboardInterrupt, click.Abort):
+        print("Interrupted; nothing was left half-written.", file=sys.stderr)
+        return INTERRUPTED_EXIT_CODE
+    except EdgeoptError as error:
+        if debug:
+            traceback.print_exc()
+        print(f"edgeopt: {error}", file=sys.stderr)
+        return error.exit_code
+    except BrokenPipeError:
+        sys.stderr.close()
+        return 0
+    except Exception as error:
+        if debug:
+            traceback.print_exc()
+        print(f"edgeopt: internal error: {type(error).__name__}: {error}; run again with --debug and report it.", file=sys.stderr)
+        return 1
+    return result if isinstance(result, int) else 0

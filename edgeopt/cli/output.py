@@ -1,0 +1,39 @@
+"""What the verbs share: the --json option, a rich console that honours NO_COLOR and pipes, and byte sizes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def json_option(function: Function) -> Function:
+    """Add ``--json PATH|-`` to a command, as the argument `json_path`."""
+    return click.option("--json", "json_path", metavar="PATH|-", help="Also write the result as JSON (- for stdout).")(function)
+
+
+def console(stderr: bool = False) -> Console:
+    """Return a rich console on stdout (results) or stderr (progress)."""
+    from rich.console import Console
+
+    return Console(stderr=stderr, highlight=False, soft_wrap=True)
+
+
+def readable_bytes(count: int) -> str:
+    """Return `count` bytes in B, KiB or MiB.
+
+    Example:
+        >>> readable_bytes(2048)
+        '2.0 KiB'
+    """
+    if count < 1024:
+        return f"{count} B"
+    if count < 1024**2:
+        return f"{count / 1024:.1f} KiB"
+    return f"{count / 1024**2:.2f} MiB"

@@ -1,0 +1,139 @@
+"""The exceptions edgeopt raises, and the exit code that each branch means on the command line.
+
+    EdgeoptError                       1  internal error
+    ├── UsageError (ValueError)        2  bad option or argument
+    │   ├── RecipeError                2  unknown or contradictory recipe key
+    │   ├── DataError                  2  data that is missing, of the wrong shape, or not finite
+    │   ├── FileFormatError            2  a file that is corrupt, or is not what its name says
+    │   └── OutputError                2  an output that exists already or cannot be written
+    ├── ModelError                     3  a model that is not supported
+    │   ├── ConversionError            3  the converter refused the model, or died of it
+    │   ├── NotFullyIntegerError       3  float tensors or dynamic shapes in a file that must have none
+    │   └── InvokeError                3  the file loads and then fails when it is run
+    ├── PromiseError                   4  something that was asked for does not hold
+    │   ├── BudgetError                4  a budget line was missed
+    │   ├── CheckError                 4  `check` found a refusal
+    │   ├── PropertyLostError          4  sparsity or clusters did not survive
+    │   └── TrainingDivergedError      4  the loss became NaN
+    ├── DeviceError                    5  the device could not do the job
+    │   ├── DeviceLostError            5  the agent or the link ended before the reply
+    │   ├── RuntimeMissingError        5  no TFLite runtime there, or it does not load
+    │   └── InvalidRunError            5  throttled or busy, under --strict
+    └── CompilerError                  6  external compiler missing or failed
+
+Every message is one sentence that says what was received, what was expected, and the remedy. Exceptions of other
+libraries are mapped to these once, where they enter edgeopt, with ``from``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+INTERRUPTED_EXIT_CODE = 130
+
+
+class EdgeoptError(Exception):
+    """Root of all edgeopt errors; ``exit_code`` is what the command line returns for it."""
+
+    exit_code = 1
+
+
+class UsageError(EdgeoptError, ValueError):
+    """A bad option, argument or path."""
+
+    exit_code = 2
+
+
+class RecipeError(UsageError):
+    """A recipe key that is unknown, or that contradicts another."""
+
+
+class DataError(UsageError):
+    """Data that is missing, of the wrong shape or type, or not finite."""
+
+
+class FileFormatError(UsageError):
+    """A file that is corrupt, or is not what its name says."""
+
+
+class OutputError(UsageError):
+    """An output that exists already or that cannot be written."""
+
+
+class ModelError(EdgeoptError):
+    """A model that is not supported."""
+
+    exit_code = 3
+
+
+class ConversionError(ModelError):
+    """The converter refused the model, or died of it."""
+
+
+class NotFullyIntegerError(ModelError):
+    """Float tensors or dynamic shapes in a file that must have none."""
+
+
+class InvokeError(ModelError):
+    """A file that loads, and then fails when it is run."""
+
+
+class PromiseError(EdgeoptError):
+    """Something that was asked for does not hold."""
+
+    exit_code = 4
+
+
+class BudgetError(PromiseError):
+    """A budget line was missed."""
+
+
+class CheckError(PromiseError):
+    """``check`` found a refusal."""
+
+
+class PropertyLostError(PromiseError):
+    """Sparsity or clusters that an earlier pass won did not survive."""
+
+
+class TrainingDivergedError(PromiseError):
+    """The loss became NaN or infinite."""
+
+
+class DeviceError(EdgeoptError):
+    """The device could not do the job."""
+
+    exit_code = 5
+
+
+class DeviceLostError(DeviceError):
+    """The agent or the link to it ended before the reply came."""
+
+
+class RuntimeMissingError(DeviceError):
+    """No TFLite runtime on the device, or one that does not load."""
+
+
+class InvalidRunError(DeviceError):
+    """A measurement that cannot be trusted (throttled or busy device), under ``strict``."""
+
+
+class CompilerError(EdgeoptError):
+    """An external compiler that is missing or failed."""
+
+    exit_code = 6
+
+
+def nearest(name: str, valid: Iterable[str]) -> str:
+    """Return ``"; did you mean 'x'?"`` for the valid name closest to `name`, or the list of choices.
+
+    Example:
+        >>> nearest("sparsty", ["sparsity", "epochs"])
+        "; did you mean 'sparsity'?"
+    """
+    choices = sorted(valid)
+    close = get_close_matches(name, choices, n=1)
+    if close:
+        return f"; did you mean {close[0]!r}?"
+    return f"; expected one of {', '.join(choices)}"

@@ -1,0 +1,1 @@
+"""Loading Keras models of both flavours; the only place that picks one."""

@@ -1,1 +1,22 @@
-"""A read-only view of a .tflite file; needs no TensorFlow."""
+"""A read-only view of a .tflite file; needs no TensorFlow.
+
+Example:
+    >>> model = load_model("model_int8.tflite")
+    >>> [operator.name for operator in model.main.operators]
+"""
+
+from __future__ import annotations
+
+from .model import Model, Operator, Quantization, Signature, Subgraph, Tensor
+from .reader import load_model, read_model
+
+__all__ = [
+    "Model",
+    "Operator",
+    "Quantization",
+    "Signature",
+    "Subgraph",
+    "Tensor",
+    "load_model",
+    "read_model",
+]

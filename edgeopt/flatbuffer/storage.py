@@ -1,0 +1,73 @@
+"""How constant values lie in a buffer: bits per element, and the decoding to NumPy arrays."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import numpy as np
+import numpy.typing as npt
+
+from ..errors import FileFormatError
+
+# Bits per element of each fixed-size type; string, resource and variant have none.
+BITS = {
+    "bool": 8, "int2": 2, "int4": 4, "uint4": 4, "int8": 8, "uint8": 8, "int16": 16, "uint16": 16, "float16": 16,
+    "bfloat16": 16, "int32": 32, "uint32": 32, "float32": 32, "int64": 64, "uint64": 64, "float64": 64,
+    "complex64": 64, "complex128": 128,
+}  # fmt: skip
+
+
+def decode(raw: npt.NDArray[np.uint8], dtype: str, shape: tuple[int, ...]) -> np.ndarray | None:
+    """Return the buffer `raw` as a read-only array of `shape`, or None for a type that is not known.
+
+    Raises:
+        FileFormatError: The buffer is too short for the shape, or is not a string table.
+    """
+    if dtype == "string":
+        return _read_only(np.array(_strings(raw), dtype=object).reshape(-1))
+    if dtype not in BITS:
+        return None
+    shape = tuple(max(size, 1) if size < 0 else size for size in shape)
+    elements = math.prod(shape)
+    needed = (elements * BITS[dtype] + 7) // 8
+    if raw.size < needed:
+        raise FileFormatError(
+            f"A constant of type {dtype} and shape {shape} has {raw.size} bytes, expected {needed}; "
+            "the .tflite file is corrupt: convert or download it again."
+        )
+    raw = raw[:needed]
+    if BITS[dtype] < 8:
+        flat = _unpack(raw, BITS[dtype], signed=not dtype.startswith("u"))[:elements]
+    elif dtype == "bfloat16":
+        flat = (raw.view("<u2").astype("<u4") << np.uint32(16)).view("<f4")
+    else:
+        flat = raw.view(np.dtype(dtype).newbyteorder("<"))
+    return _read_only(flat.reshape(shape))
+
+
+def _read_only(array: np.ndarray) -> np.ndarray:
+    array.flags.writeable = False
+    return array
+
+
+def _unpack(raw: npt.NDArray[np.uint8], bits: int, signed: bool) -> np.ndarray:
+    """Unpack values of 2 or 4 bits, least significant first, as the TFLite kernels do."""
+    mask = np.uint8(2**bits - 1)
+    shifts = np.arange(0, 8, bits, dtype=np.uint8)
+    values = (raw[:, None] >> shifts) & mask
+    if not signed:
+        return values.reshape(-1)
+    sign = np.int8(2 ** (bits - 1))
+    return (values.astype(np.int8).reshape(-1) ^ sign) - sign
+
+
+def _strings(raw: npt.NDArray[np.uint8]) -> list[bytes]:
+    """Read a TFLite string table: int32 count, count + 1 int32 offsets from the start, then the characters."""
+    data = raw.tobytes()
+    count = int.from_bytes(data[:4], "little", signed=True)
+    fits = 0 <= count and 4 * (count + 2) <= len(data)
+    offsets = np.frombuffer(data, "<i4", count=count + 1, offset=4).tolist() if fits else [-1]
+    if offsets[0] < 0 or offsets != sorted(offsets) or offsets[-1] > len(data):
+        raise FileFormatError("A string constant has a broken table of offsets; the .tflite file is corrupt: get it again.")
+    return [data[start:end] for start, end in itertools.pairwise(offsets)]

@@ -1,0 +1,106 @@
+"""The wire protocol between a host and an agent, and between an agent and its worker.
+
+One job is one process: the host starts the agent, writes one line (the request) to its stdin, and keeps stdin open.
+The agent answers with one line on stdout (the reply) and ends. All lines are JSON in UTF-8.
+
+* request ``{"protocol": 1, "nonce": str, "op": str, ...}``; the operations are listed in `OPERATIONS`.
+* reply ``{"nonce": str, "ok": true, "result": {...}}`` or ``{"nonce": str, "ok": false, "error": {"kind": str,
+  "message": str, ...}}``. The nonce tells it from login banners and ``.bashrc`` noise; a newline goes before it, so
+  that noise without one does no harm.
+* progress, on stderr: ``{"nonce": str, "progress": str, "done": int, "total": int | null}``. Every other line on
+  stderr is log text.
+* end of stdin means that the host is gone: the agent kills its worker and ends.
+
+`PROTOCOL_VERSION` rises when a request or a reply changes its meaning; an agent refuses every version but its own.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Dict, Optional
+
+Message = Dict[str, Any]
+
+PROTOCOL_VERSION = 1
+
+# operation -> what it does
+OPERATIONS = {
+    "info": "tell what the board is: CPU, memory, Python, runtimes",
+    "describe": "tell a model's inputs and outputs, as the runtime sees them",
+    "measure": "time a model (bench), run data through it (evaluate), or both, in one interpreter set-up",
+}
+
+# What an error reply may carry as "kind". `edgeopt.devices.runner` maps each to one exception class.
+ERROR_KINDS = (
+    "protocol",  # another protocol version, or a line that is no request
+    "request",  # an unknown operation or field
+    "busy",  # another job holds the device
+    "storage",  # the work folder cannot be written, or the disk is full
+    "data",  # input arrays of the wrong name, shape or type
+    "file",  # the file is not a model, or not the one that was announced
+    "unsupported",  # the runtime does not know one of the model's operators
+    "invoke",  # the model loads, and then fails when it is run
+    "runtime_missing",  # no runtime that can be imported
+    "memory",  # out of memory, reported by Python
+    "crashed",  # the worker was killed by a signal; "signal" names it
+    "internal",  # anything else; "traceback" tells
+)
+
+
+class AgentError(Exception):
+    """An error that travels to the host as data: `kind` is one of `ERROR_KINDS`."""
+
+    def __init__(self, kind: str, message: str, **details: Any) -> None:
+        super().__init__(message)
+        if kind not in ERROR_KINDS:
+            raise ValueError("unknown error kind %r" % (kind,))
+        self.kind = kind
+        self.message = message
+        self.details = details
+
+    def as_data(self) -> Message:
+        """Return the ``error`` object of a reply."""
+        return dict(self.details, kind=self.kind, message=self.message)
+
+
+def encode(message: Message) -> bytes:
+    """Return `message` (a dict) as one line of bytes, newline included. NaN and infinity are refused."""
+    return json.dumps(message, allow_nan=False, separators=(",", ":")).encode("utf-8") + b"\n"
+
+
+def decode(line: bytes) -> Optional[Message]:
+    """Return the JSON object in one line of bytes, or None when the line holds something else."""
+    try:
+        message = json.loads(line.decode("utf-8"))
+    except ValueError:  # UnicodeDecodeError is one, too
+        return None
+    return message if isinstance(message, dict) else None
+
+
+def reply(nonce: str, result: Message) -> bytes:
+    """Return the bytes of a reply that carries `result`."""
+    return b"\n" + encode({"nonce": nonce, "ok": True, "result": result})
+
+
+def failure(nonce: str, error: AgentError) -> bytes:
+    """Return the bytes of a reply that carries an `AgentError`."""
+    return b"\n" + encode({"nonce": nonce, "ok": False, "error": error.as_data()})
+
+
+def parse_request(line: bytes) -> Message:
+    """Return the request in one line of bytes.
+
+    Raises:
+        AgentError: The line is no request, is of another protocol version, or names no known operation.
+    """
+    request = decode(line)
+    if request is None or not isinstance(request.get("nonce"), str):
+        raise AgentError("protocol", "the first line on stdin is not a request (a JSON object with a nonce)")
+    version = request.get("protocol")
+    if version != PROTOCOL_VERSION:
+        message = "the host speaks protocol %r, but this agent speaks %d; use the agent of the same edgeopt release"
+        raise AgentError("protocol", message % (version, PROTOCOL_VERSION))
+    if request.get("op") not in OPERATIONS:
+        message = "unknown operation %r; expected one of %s"
+        raise AgentError("request", message % (request.get("op"), ", ".join(sorted(OPERATIONS))))
+    return request

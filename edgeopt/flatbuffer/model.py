@@ -49,6 +49,7 @@ class Tensor:
         is_variable: Keeps its value between invocations (the state of a streaming model).
         quantization: None where the file has no scales.
         sparse: Stored as the non-zero values only.
+        has_rank: The file says that the shape's length is meant; older files never do.
         raw: The stored bytes, uint8 ``(n,)``, a view into the file; None for tensors computed at run time.
     """
 
@@ -61,7 +62,13 @@ class Tensor:
     is_variable: bool
     quantization: Quantization | None
     sparse: bool
+    has_rank: bool = True
     raw: npt.NDArray[np.uint8] | None = field(default=None, repr=False)
+
+    @property
+    def signature(self) -> tuple[int, ...]:
+        """The shape with -1 for dynamic dimensions."""
+        return self.shape if self.shape_signature is None else self.shape_signature
 
     @property
     def elements(self) -> int:

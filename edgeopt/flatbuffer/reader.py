@@ -23,7 +23,7 @@ _MAGIC = {
     b"\x93NUM": "a NumPy file",
 }
 # What `struct`, NumPy and the generated accessors raise on offsets, types and lengths that make no sense.
-_FOREIGN = (struct.error, LookupError, TypeError, ValueError, ArithmeticError, MemoryError, AttributeError, AssertionError)
+_FOREIGN = (struct.error, LookupError, TypeError, ValueError, ArithmeticError, MemoryError, AttributeError)
 
 Buffers = list[npt.NDArray[np.uint8] | None]
 
@@ -53,7 +53,7 @@ def read_model(data: bytes, name: str = "The model") -> Model:
     """
     if len(data) < 8 or data[4:8] != IDENTIFIER:
         raise FileFormatError(
-            f"{name} is {_kind(data)}, expected a .tflite file (bytes 4 to 8 are {IDENTIFIER!r}); convert the model first."
+            f"{name} is {_kind(data)}, expected a .tflite file ({IDENTIFIER!r} at byte 4); convert the model first."
         )
     try:
         return _Reader(CheckedBytes(data)).model()
@@ -158,6 +158,7 @@ class _Reader:
             is_variable=item.IsVariable(),
             quantization=self._quantization(item.Quantization()),
             sparse=item.Sparsity() is not None,
+            has_rank=item.HasRank(),
             raw=buffers[buffer] if buffers else None,
         )
 

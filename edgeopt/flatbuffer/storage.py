@@ -66,8 +66,8 @@ def _strings(raw: npt.NDArray[np.uint8]) -> list[bytes]:
     """Read a TFLite string table: int32 count, count + 1 int32 offsets from the start, then the characters."""
     data = raw.tobytes()
     count = int.from_bytes(data[:4], "little", signed=True)
-    fits = 0 <= count and 4 * (count + 2) <= len(data)
+    fits = count >= 0 and 4 * (count + 2) <= len(data)
     offsets = np.frombuffer(data, "<i4", count=count + 1, offset=4).tolist() if fits else [-1]
     if offsets[0] < 0 or offsets != sorted(offsets) or offsets[-1] > len(data):
-        raise FileFormatError("A string constant has a broken table of offsets; the .tflite file is corrupt: get it again.")
+        raise FileFormatError("A string constant has a broken table of offsets: the file is corrupt; get it again.")
     return [data[start:end] for start, end in itertools.pairwise(offsets)]

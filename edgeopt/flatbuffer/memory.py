@@ -1,0 +1,171 @@
+"""Peak activation memory: which tensors must exist at the same time, by liveness over the execution order.
+
+A tensor that is computed is live from the operator that writes it to the last one that reads it; inputs are live from
+the start, outputs to the end, variables (the state of streaming models) always. Constants stay in the file and do not
+count; nor do scratch buffers of kernels, which the file does not state. A subgraph run by WHILE, IF or CALL adds its own
+peak on top of what is live around it.
+
+`MemoryUse.arena_bytes` is what an arena needs that places these tensors at fixed offsets, biggest first: the greedy
+planner by size of Pisarchyk and Lee, "Efficient memory management for deep neural net inference" (2020), which is the
+one that TFLite uses, with its alignment of 64 bytes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from .calls import called_first, callees
+from .model import Model, Operator, Subgraph, Tensor
+
+ALIGNMENT = 64
+# The planner compares each tensor with all those placed before it; past this it would take minutes.
+_MOST_PLANNED = 10_000
+
+
+@dataclass(frozen=True)
+class LiveTensor:
+    """A tensor that is live at the peak."""
+
+    name: str
+    nbytes: int
+
+
+@dataclass(frozen=True)
+class MemoryUse:
+    """Activation memory of the main subgraph, in bytes.
+
+    Attributes:
+        peak_bytes: Largest sum of live tensors; no schedule in this order can do with less.
+        peak_operator: Index of the operator at which it is reached; None in a graph without operators.
+        live: The tensors live there, biggest first.
+        called_bytes: The part of the peak that belongs to subgraphs the operator there runs.
+        arena_bytes: What one arena with fixed offsets needs; None for graphs too large to plan.
+        sum_bytes: All activations of the main subgraph side by side, without any reuse.
+        variable_bytes: The part that keeps its value between invocations.
+    """
+
+    peak_bytes: int
+    peak_operator: int | None
+    live: tuple[LiveTensor, ...]
+    called_bytes: int
+    arena_bytes: int | None
+    sum_bytes: int
+    variable_bytes: int
+
+
+@dataclass(frozen=True)
+class _Lifetime:
+    """A block of memory that is live from step `first` to step `last`, both included."""
+
+    name: str
+    nbytes: int
+    first: int
+    last: int
+    variable: bool = False
+
+
+def memory_use(model: Model) -> MemoryUse:
+    """Return the activation memory of `model`; dynamic dimensions count as 1."""
+    peaks: dict[int, int] = {}
+    for graph in called_first(model):
+        lifetimes = _lifetimes(graph)
+        called = [max((peaks.get(i, 0) for i in callees(op)), default=0) for op in graph.operators] or [0]
+        step = _peak_step(lifetimes, called)
+        peaks[graph.index] = called[step] + sum(life.nbytes for life in lifetimes if life.first <= step <= life.last)
+    # The main subgraph comes last, so these are its own.
+    live = [LiveTensor(life.name, life.nbytes) for life in lifetimes if life.first <= step <= life.last]
+    arena = _arena_bytes(lifetimes)
+    return MemoryUse(
+        peak_bytes=peaks[0],
+        peak_operator=step if model.main.operators else None,
+        live=tuple(sorted(live, key=lambda tensor: -tensor.nbytes)),
+        called_bytes=called[step],
+        arena_bytes=None if arena is None else arena + max(called),
+        sum_bytes=sum(life.nbytes for life in lifetimes),
+        variable_bytes=sum(life.nbytes for life in lifetimes if life.variable),
+    )
+
+
+def _lifetimes(graph: Subgraph) -> list[_Lifetime]:
+    """Return the lifetime of every activation with a size, and of the variables behind resource handles."""
+    end = max(len(graph.operators) - 1, 0)
+    first = dict.fromkeys(graph.inputs, 0)
+    last = dict.fromkeys(graph.inputs, 0)
+    for operator in graph.operators:
+        for index in (*operator.outputs, *operator.intermediates):
+            first.setdefault(index, operator.index)
+        for index in (*operator.inputs, *operator.outputs, *operator.intermediates):
+            last[index] = operator.index
+    last.update(dict.fromkeys(graph.outputs, end))
+    found = []
+    for index in last:
+        tensor = graph.tensors[index] if index >= 0 else None
+        if tensor is None or tensor.is_constant or not tensor.nbytes:
+            continue
+        always = tensor.is_variable
+        start, stop = (0, end) if always else (first.get(index, 0), last[index])
+        found.append(_Lifetime(tensor.name, tensor.nbytes, start, stop, always))
+    return found + [_Lifetime(name, size, 0, end, True) for name, size in _resources(graph).items()]
+
+
+def _resources(graph: Subgraph) -> dict[str, int]:
+    """Return the bytes of each resource variable (VAR_HANDLE), taken from the values read from and assigned to it."""
+    handles = {
+        operator.outputs[0]: f"variable {operator.options.get('shared_name') or operator.index}"
+        for operator in graph.operators
+        if operator.name == "VAR_HANDLE" and operator.outputs
+    }
+    sizes = dict.fromkeys(handles.values(), 0)
+    for operator in graph.operators:
+        name = handles.get(operator.inputs[0]) if operator.inputs else None
+        value = _variable_value(graph, operator)
+        if name is not None and value is not None:
+            sizes[name] = max(sizes[name], value.nbytes)
+    return {name: size for name, size in sizes.items() if size}
+
+
+def _variable_value(graph: Subgraph, operator: Operator) -> Tensor | None:
+    if operator.name == "READ_VARIABLE" and operator.outputs:
+        return graph.tensors[operator.outputs[0]]
+    if operator.name == "ASSIGN_VARIABLE" and len(operator.inputs) > 1 and operator.inputs[1] >= 0:
+        return graph.tensors[operator.inputs[1]]
+    return None
+
+
+def _peak_step(lifetimes: list[_Lifetime], called: list[int]) -> int:
+    """Return the first step at which the live bytes and the called subgraph's peak add up to most."""
+    changes = [0] * (len(called) + 1)
+    for life in lifetimes:
+        changes[life.first] += life.nbytes
+        changes[life.last + 1] -= life.nbytes
+    best, best_step, live = -1, 0, 0
+    for step, inner in enumerate(called):
+        live += changes[step]
+        if live + inner > best:
+            best, best_step = live + inner, step
+    return best_step
+
+
+def _arena_bytes(lifetimes: list[_Lifetime]) -> int | None:
+    """Return the size of the arena when each block, biggest first, takes the lowest gap that fits while it lives."""
+    if len(lifetimes) > _MOST_PLANNED or sum(life.nbytes for life in lifetimes) >= 2**62:
+        return None
+    order = sorted(lifetimes, key=lambda life: (-life.nbytes, life.first))
+    spans = np.array([(life.first, life.last) for life in order], np.int64).reshape(-1, 2)
+    starts, ends = np.zeros(len(order), np.int64), np.zeros(len(order), np.int64)
+    for position, life in enumerate(order):
+        size = -(-life.nbytes // ALIGNMENT) * ALIGNMENT
+        together = (spans[:position, 0] <= life.last) & (spans[:position, 1] >= life.first)
+        starts[position] = _lowest_gap(starts[:position][together], ends[:position][together], size)
+        ends[position] = starts[position] + size
+    return int(ends.max(initial=0))
+
+
+def _lowest_gap(starts: np.ndarray, ends: np.ndarray, size: int) -> int:
+    """Return the lowest offset with `size` free bytes between the blocks [starts, ends)."""
+    order = np.argsort(starts, kind="stable")
+    free_from = np.concatenate(([0], np.maximum.accumulate(ends[order])))
+    fits = np.flatnonzero(starts[order] - free_from[:-1] >= size)
+    return int(free_from[fits[0]] if fits.size else free_from[-1])

@@ -1,0 +1,42 @@
+"""Sums over a whole file: operator histogram, parameters, compressed size."""
+
+from __future__ import annotations
+
+import gzip
+
+from .model import Model, Subgraph, Tensor
+
+
+def op_histogram(model: Model) -> dict[str, int]:
+    """Return how often each operator occurs, over all subgraphs, most frequent first."""
+    counts: dict[str, int] = {}
+    for graph in model.subgraphs:
+        for operator in graph.operators:
+            counts[operator.name] = counts.get(operator.name, 0) + 1
+    return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
+
+
+def parameters(model: Model) -> int:
+    """Return the number of weights: elements of the constants that operators compute with.
+
+    Counted are constants of float or quantised type that some operator reads (weights, biases, embedded factors), at
+    their dense size even when stored sparse, and once where several tensors share a buffer. Not counted are plain
+    integers (shapes, axes, paddings, indices), booleans and strings, and what a custom operator holds inside.
+    """
+    seen: dict[int, int] = {}
+    for graph in model.subgraphs:
+        for tensor in read_constants(graph):
+            if tensor.is_float or tensor.quantization is not None:
+                seen[tensor.buffer] = max(seen.get(tensor.buffer, 0), tensor.elements)
+    return sum(seen.values())
+
+
+def read_constants(graph: Subgraph) -> list[Tensor]:
+    """Return the constant tensors that the operators of `graph` read, each once."""
+    indices = {index for operator in graph.operators for index in operator.inputs if index >= 0}
+    return [graph.tensors[index] for index in sorted(indices) if graph.tensors[index].is_constant]
+
+
+def gzip_bytes(data: bytes) -> int:
+    """Return the size of `data` compressed by gzip at level 9, without a time stamp: the same on every run."""
+    return len(gzip.compress(data, compresslevel=9, mtime=0))

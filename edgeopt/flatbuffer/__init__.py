@@ -8,7 +8,7 @@ Example:
 from __future__ import annotations
 
 from .model import Model, Operator, Quantization, Signature, Subgraph, Tensor
-from .reader import load_model, read_model
+from .reader import load_model, read_file, read_model
 
 __all__ = [
     "Model",
@@ -18,5 +18,6 @@ __all__ = [
     "Subgraph",
     "Tensor",
     "load_model",
+    "read_file",
     "read_model",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from .model import Model, Operator, Subgraph, Tensor
 
@@ -42,6 +43,10 @@ class FloatOperator:
     op: str
     tensors: tuple[str, ...]
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields as JSON holds them."""
+        return {"subgraph": self.subgraph, "index": self.index, "op": self.op, "tensors": list(self.tensors)}
+
     def __str__(self) -> str:
         """Return e.g. ``DEQUANTIZE (operator 4, tensors 'a', 'b')``."""
         return f"{self.op} (operator {self.index}, tensors {', '.join(map(repr, self.tensors))})"
@@ -58,6 +63,10 @@ class DynamicTensor:
 
     name: str
     shape: tuple[int, ...] | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields as JSON holds them."""
+        return {"name": self.name, "shape": None if self.shape is None else list(self.shape)}
 
     def __str__(self) -> str:
         """Return e.g. ``'x' (-1, 10)``."""

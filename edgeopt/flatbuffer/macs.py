@@ -142,6 +142,17 @@ def operator_macs(graph: Subgraph, operator: Operator) -> int | None:
         return None
 
 
+def unknown_macs(model: Model) -> tuple[str, ...]:
+    """Return the names of the operators that `macs` counts as 0 because the file does not tell (sorted, each once)."""
+    unknown = {
+        operator.name
+        for graph in called_first(model)
+        for operator in graph.operators
+        if operator_macs(graph, operator) is None
+    }
+    return tuple(sorted(unknown))
+
+
 def macs(model: Model) -> int:
     """Return the MACs of one invocation of the main subgraph.
 

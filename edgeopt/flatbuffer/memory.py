@@ -2,8 +2,8 @@
 
 A tensor that is computed is live from the operator that writes it to the last one that reads it; inputs are live from
 the start, outputs to the end, variables (the state of streaming models) always. Constants stay in the file and do not
-count; nor do scratch buffers of kernels, which the file does not state. A subgraph run by WHILE, IF or CALL adds its own
-peak on top of what is live around it.
+count; nor do scratch buffers of kernels, which the file does not state. A subgraph run by WHILE, IF or CALL adds its
+own peak on top of what is live around it.
 
 `MemoryUse.arena_bytes` is what an arena needs that places these tensors at fixed offsets, biggest first: the greedy
 planner by size of Pisarchyk and Lee, "Efficient memory management for deep neural net inference" (2020), which is the
@@ -13,6 +13,7 @@ one that TFLite uses, with its alignment of 64 bytes.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -21,7 +22,7 @@ from .model import Model, Operator, Subgraph, Tensor
 
 ALIGNMENT = 64
 # The planner compares each tensor with all those placed before it; past this it would take minutes.
-_MOST_PLANNED = 10_000
+_MOST_PLANNED = 5_000
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class MemoryUse:
     """Activation memory of the main subgraph, in bytes.
 
     Attributes:
-        peak_bytes: Largest sum of live tensors; no schedule in this order can do with less.
+        peak_bytes: Largest sum of live tensors; no schedule in this order needs less.
         peak_operator: Index of the operator at which it is reached; None in a graph without operators.
         live: The tensors live there, biggest first.
         called_bytes: The part of the peak that belongs to subgraphs the operator there runs.
@@ -54,9 +55,12 @@ class MemoryUse:
     sum_bytes: int
     variable_bytes: int
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields as JSON holds them."""
+        return {**vars(self), "live": [vars(tensor) for tensor in self.live]}
 
-@dataclass(frozen=True)
-class _Lifetime:
+
+class _Lifetime(NamedTuple):
     """A block of memory that is live from step `first` to step `last`, both included."""
 
     name: str
@@ -69,23 +73,27 @@ class _Lifetime:
 def memory_use(model: Model) -> MemoryUse:
     """Return the activation memory of `model`; dynamic dimensions count as 1."""
     peaks: dict[int, int] = {}
-    for graph in called_first(model):
-        lifetimes = _lifetimes(graph)
-        called = [max((peaks.get(i, 0) for i in callees(op)), default=0) for op in graph.operators] or [0]
-        step = _peak_step(lifetimes, called)
-        peaks[graph.index] = called[step] + sum(life.nbytes for life in lifetimes if life.first <= step <= life.last)
-    # The main subgraph comes last, so these are its own.
+    *others, main = called_first(model)
+    for graph in others:
+        peaks[graph.index], _ = _peak(_lifetimes(graph), _called_bytes(graph, peaks))
+    lifetimes, called = _lifetimes(main), _called_bytes(main, peaks)
+    peak, step = _peak(lifetimes, called)
     live = [LiveTensor(life.name, life.nbytes) for life in lifetimes if life.first <= step <= life.last]
     arena = _arena_bytes(lifetimes)
     return MemoryUse(
-        peak_bytes=peaks[0],
-        peak_operator=step if model.main.operators else None,
+        peak_bytes=peak,
+        peak_operator=step if main.operators else None,
         live=tuple(sorted(live, key=lambda tensor: -tensor.nbytes)),
         called_bytes=called[step],
         arena_bytes=None if arena is None else arena + max(called),
         sum_bytes=sum(life.nbytes for life in lifetimes),
         variable_bytes=sum(life.nbytes for life in lifetimes if life.variable),
     )
+
+
+def _called_bytes(graph: Subgraph, peaks: dict[int, int]) -> list[int]:
+    """Return what the subgraphs run at each step need at their own peak; one step of 0 for a graph without any."""
+    return [max((peaks.get(i, 0) for i in callees(op)), default=0) for op in graph.operators] or [0]
 
 
 def _lifetimes(graph: Subgraph) -> list[_Lifetime]:
@@ -134,8 +142,8 @@ def _variable_value(graph: Subgraph, operator: Operator) -> Tensor | None:
     return None
 
 
-def _peak_step(lifetimes: list[_Lifetime], called: list[int]) -> int:
-    """Return the first step at which the live bytes and the called subgraph's peak add up to most."""
+def _peak(lifetimes: list[_Lifetime], called: list[int]) -> tuple[int, int]:
+    """Return the most that live bytes and a called subgraph's peak add up to, and the first step where they do."""
     changes = [0] * (len(called) + 1)
     for life in lifetimes:
         changes[life.first] += life.nbytes
@@ -145,7 +153,7 @@ def _peak_step(lifetimes: list[_Lifetime], called: list[int]) -> int:
         live += changes[step]
         if live + inner > best:
             best, best_step = live + inner, step
-    return best_step
+    return best, best_step
 
 
 def _arena_bytes(lifetimes: list[_Lifetime]) -> int | None:

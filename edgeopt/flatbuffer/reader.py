@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 import struct
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import FileFormatError
+from ..errors import FileFormatError, UsageError
 from .model import ABSENT, Model, Operator, Quantization, Signature, Subgraph, Tensor
 from .schema import dtype_name, operator_name, read_options, schema
 from .wire import MAX_RANK, Broken, CheckedBytes, each, integers, text
@@ -32,13 +31,26 @@ def load_model(path: str | os.PathLike[str]) -> Model:
     """Read the .tflite file at `path`.
 
     Raises:
-        FileFormatError: It is missing, unreadable, corrupt, or not a .tflite file.
+        UsageError: The file cannot be read.
+        FileFormatError: It is corrupt, or not a .tflite file.
+    """
+    return read_model(read_file(path), os.fspath(path))
+
+
+def read_file(path: str | os.PathLike[str]) -> bytes:
+    """Return the bytes of the .tflite file at `path`; a file of another kind is refused before it is read whole.
+
+    Raises:
+        UsageError: The file cannot be read.
+        FileFormatError: It does not start as a .tflite file does.
     """
     try:
-        data = Path(path).read_bytes()
+        with open(path, "rb") as stream:
+            head = stream.read(8)
+            _check_identifier(head, os.fspath(path))
+            return head + stream.read()
     except OSError as error:
-        raise FileFormatError(f"Cannot read {path}: {error.strerror}; give the path of a .tflite file.") from error
-    return read_model(data, os.fspath(path))
+        raise UsageError(f"Cannot read {path}: {error.strerror}; give the path of a .tflite file.") from error
 
 
 def read_model(data: bytes, name: str = "The model") -> Model:
@@ -51,10 +63,7 @@ def read_model(data: bytes, name: str = "The model") -> Model:
     Raises:
         FileFormatError: The bytes are corrupt, truncated, or not a .tflite file.
     """
-    if len(data) < 8 or data[4:8] != IDENTIFIER:
-        raise FileFormatError(
-            f"{name} is {_kind(data)}, expected a .tflite file ({IDENTIFIER!r} at byte 4); convert the model first."
-        )
+    _check_identifier(data[:8], name)
     try:
         return _Reader(CheckedBytes(data)).model()
     except Broken as error:
@@ -63,11 +72,12 @@ def read_model(data: bytes, name: str = "The model") -> Model:
         raise _corrupt(name, "it is cut short, or an offset in it leads nowhere") from error
 
 
-def _kind(data: bytes) -> str:
-    if not data:
-        return "empty"
-    found = _MAGIC.get(bytes(data[:4]))
-    return found or f"{len(data)} bytes that start with {bytes(data[:8])!r}"
+def _check_identifier(head: bytes, name: str) -> None:
+    if head[4:8] != IDENTIFIER:
+        found = _MAGIC.get(bytes(head[:4]), f"a file that starts with {bytes(head)!r}") if head else "empty"
+        raise FileFormatError(
+            f"{name} is {found}, expected a .tflite file ({IDENTIFIER!r} at byte 4); convert the model first."
+        )
 
 
 def _corrupt(name: str, reason: str) -> FileFormatError:

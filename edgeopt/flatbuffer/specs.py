@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
+from .describe import plain
 from .model import Model, Signature, Tensor
 
 
@@ -28,6 +30,10 @@ class TensorSpec:
     zero_point: int | None
     tensor_name: str
     index: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields as JSON holds them; a scale that is not finite becomes "inf" or "nan"."""
+        return {name: plain(value) for name, value in vars(self).items()}
 
 
 def input_specs(model: Model) -> tuple[TensorSpec, ...]:

@@ -1,0 +1,145 @@
+"""``edgeopt.inspect``: what is inside a .tflite file."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from ..errors import UsageError
+from ..flatbuffer import Model, read_file, read_model
+from ..flatbuffer import describe as rows
+from ..flatbuffer.integer import DynamicTensor, FloatOperator, dynamic_dimensions, float_ops, fully_int8, granularity
+from ..flatbuffer.macs import macs, unknown_macs
+from ..flatbuffer.memory import MemoryUse, memory_use
+from ..flatbuffer.specs import TensorSpec, input_specs, output_specs
+from ..flatbuffer.totals import gzip_bytes, op_histogram, parameters
+from ..report import envelope
+
+
+class HasModel(Protocol):
+    """Anything that carries the bytes of a .tflite file, such as an `edgeopt.Artifact`."""
+
+    @property
+    def model(self) -> bytes:
+        """The whole file."""
+        ...
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """What `inspect` found.
+
+    Attributes:
+        file: The path that was given, None for bytes and artifacts.
+        model: Every subgraph, tensor and operator.
+        size_bytes: Size of the file.
+        gzip_bytes: Size after gzip, level 9.
+        fully_int8: No float tensor, and every quantised input and output has 8 bits.
+        float_ops: The operators that read or write float tensors.
+        dynamic_dimensions: The tensors whose shape is not fixed.
+        inputs: Of the main subgraph, in its order.
+        outputs: Of the main subgraph, in its order.
+        ops: Operator name to count, most frequent first.
+        macs: Multiply-accumulates of one invocation.
+        macs_unknown: Names of the operators whose MACs the file does not tell; `macs` is a lower bound if any.
+        parameters: Number of weights (see `edgeopt.flatbuffer.totals.parameters` for what counts).
+        memory: Activation memory.
+        granularity: Operator name to "per-tensor", "per-channel" or "mixed".
+    """
+
+    file: str | None
+    model: Model = field(repr=False)
+    size_bytes: int
+    gzip_bytes: int
+    fully_int8: bool
+    float_ops: tuple[FloatOperator, ...]
+    dynamic_dimensions: tuple[DynamicTensor, ...]
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    ops: dict[str, int]
+    macs: int
+    macs_unknown: tuple[str, ...]
+    parameters: int
+    memory: MemoryUse
+    granularity: dict[str, str]
+
+    @property
+    def peak_activation_bytes(self) -> int:
+        """The largest sum of activations that are live together."""
+        return self.memory.peak_bytes
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the result in the JSON envelope of all verbs."""
+        return envelope(
+            "ok",
+            {
+                "file": self.file,
+                "size_bytes": self.size_bytes,
+                "gzip_bytes": self.gzip_bytes,
+                "fully_int8": self.fully_int8,
+                "float_ops": [found.to_dict() for found in self.float_ops],
+                "dynamic_dimensions": [found.to_dict() for found in self.dynamic_dimensions],
+                "granularity": dict(self.granularity),
+                "inputs": [spec.to_dict() for spec in self.inputs],
+                "outputs": [spec.to_dict() for spec in self.outputs],
+                "ops": dict(self.ops),
+                "macs": self.macs,
+                "macs_unknown": list(self.macs_unknown),
+                "parameters": self.parameters,
+                "peak_activation_bytes": self.peak_activation_bytes,
+                "memory": self.memory.to_dict(),
+                "description": self.model.description,
+                "subgraphs": rows.subgraph_rows(self.model),
+                "signatures": rows.signature_rows(self.model),
+                "metadata": rows.metadata_rows(self.model),
+                "operators": rows.operator_rows(self.model),
+                "tensors": rows.tensor_rows(self.model),
+            },
+        )
+
+
+def inspect(file: str | os.PathLike[str] | bytes | HasModel) -> Inspection:
+    """Read a .tflite file and sum up what is in it; imports no TensorFlow.
+
+    Args:
+        file: A path, the bytes of a file, or an artifact.
+
+    Raises:
+        UsageError: The path cannot be read, or `file` is something else.
+        FileFormatError: It is corrupt, or not a .tflite file.
+
+    Example:
+        >>> edgeopt.inspect("model_int8.tflite").macs
+        12501632
+    """
+    if isinstance(file, str | os.PathLike):
+        path = os.fspath(file)
+        data = read_file(path)
+        return _inspection(read_model(data, path), data, path)
+    content = file if isinstance(file, bytes) else getattr(file, "model", None)
+    if not isinstance(content, bytes):
+        raise UsageError(
+            f"Received {type(file).__name__}, expected a path, bytes or an artifact; save the model first."
+        )
+    return _inspection(read_model(content), content, None)
+
+
+def _inspection(model: Model, data: bytes, path: str | None) -> Inspection:
+    return Inspection(
+        file=path,
+        model=model,
+        size_bytes=len(data),
+        gzip_bytes=gzip_bytes(data),
+        fully_int8=fully_int8(model),
+        float_ops=tuple(float_ops(model)),
+        dynamic_dimensions=tuple(dynamic_dimensions(model)),
+        inputs=input_specs(model),
+        outputs=output_specs(model),
+        ops=op_histogram(model),
+        macs=macs(model),
+        macs_unknown=unknown_macs(model),
+        parameters=parameters(model),
+        memory=memory_use(model),
+        granularity=granularity(model),
+    )

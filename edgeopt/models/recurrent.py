@@ -1,0 +1,147 @@
+"""Recurrent layers, traced step by step where the converter's loop cannot be quantised.
+
+TFLite's calibrator crashes on the WHILE loop that a rolled-out-at-run-time LSTM, GRU or SimpleRNN becomes, and the
+SPLIT of the gates can stay float. While the model is traced inside `unrolled`, those layers are unrolled, and LSTM and
+GRU cells compute each gate with its own slice of the weights: the same sums, so equal outputs up to float rounding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from ..errors import ConversionError
+
+MAX_UNROLLED_STEPS = 256
+
+
+def recurrent_layers(model: Any) -> list[Any]:
+    """Return the layers of `model`, nested ones and those inside Bidirectional included, that loop over time."""
+    return [layer for layer in _all_layers(model) if hasattr(layer, "unroll") and hasattr(layer, "cell")]
+
+
+def needs_unrolling(layer: Any) -> bool:
+    """Say whether int8 conversion of `layer` goes through a WHILE loop; tf_keras' standard LSTM becomes a fused op."""
+    if layer.unroll:
+        return False
+    return not (type(layer).__name__ == "LSTM" and getattr(layer, "_could_use_gpu_kernel", False))
+
+
+@contextmanager
+def unrolled(model: Any, default_steps: int | None) -> Iterator[list[str]]:
+    """Unroll the recurrent layers that need it for as long as the context lasts; yields their names.
+
+    Args:
+        model: A Keras model of either flavour, or any object without layers.
+        default_steps: Length of the model input's time axis, for layers that do not know their own.
+
+    Raises:
+        ConversionError: A layer runs over more than `MAX_UNROLLED_STEPS` steps, or over an unknown number.
+    """
+    layers = [layer for layer in recurrent_layers(model) if needs_unrolling(layer)]
+    for layer in layers:
+        _check_length(layer, default_steps)
+    undo: list[Callable[[], None]] = []
+    try:
+        for layer in layers:
+            undo.append(_set(layer, "unroll", True))
+            if hasattr(layer, "_could_use_gpu_kernel"):
+                undo.append(_set(layer, "_could_use_gpu_kernel", False))
+            per_gate = _PER_GATE.get(type(layer.cell).__name__)
+            if per_gate is not None and type(layer.cell).__module__.startswith(("keras.", "tf_keras.")):
+                undo.append(_set(layer.cell, "call", _bind(per_gate, layer.cell)))
+        yield [layer.name for layer in layers]
+    finally:
+        for restore in reversed(undo):
+            restore()
+
+
+def _all_layers(model: Any) -> Iterator[Any]:
+    flatten = getattr(model, "_flatten_layers", None)
+    if flatten is not None:
+        yield from flatten(include_self=False, recursive=True)
+
+
+def _check_length(layer: Any, default_steps: int | None) -> None:
+    steps = _steps(layer) or default_steps
+    if steps is None or steps > MAX_UNROLLED_STEPS:
+        length = "an unknown number of" if steps is None else str(steps)
+        raise ConversionError(
+            f"{type(layer).__name__} layer {layer.name!r} runs over {length} time steps, and an integer file needs it unrolled, "
+            f"which is done up to {MAX_UNROLLED_STEPS}; shorten the sequence (--input-shape) or use --quantize dynamic."
+        )
+
+
+def _steps(layer: Any) -> int | None:
+    try:
+        shape = layer.input.shape
+        return None if shape[1] is None else int(shape[1])
+    except (AttributeError, ValueError, RuntimeError, IndexError):
+        return None  # not connected in a graph of its own (inside Bidirectional, or a subclassed model)
+
+
+def _set(target: Any, name: str, value: Any) -> Callable[[], None]:
+    own = vars(target)
+    had, old = name in own, own.get(name)
+    object.__setattr__(target, name, value)
+    if had:
+        return lambda: object.__setattr__(target, name, old)
+    return lambda: object.__delattr__(target, name)
+
+
+def _bind(function: Callable[..., Any], cell: Any) -> Callable[..., Any]:
+    def call(inputs: Any, states: Any, training: Any = None, **_: Any) -> Any:
+        return function(cell, inputs, list(states) if isinstance(states, (list, tuple)) else [states])
+
+    return call
+
+
+def _gates(weights: Any, count: int) -> list[Any]:
+    import tensorflow as tf
+
+    return list(tf.split(tf.convert_to_tensor(weights), count, axis=-1))
+
+
+def _lstm_step(cell: Any, inputs: Any, states: list[Any]) -> tuple[Any, list[Any]]:
+    """One step as Keras computes it (gate order i, f, c, o), gate by gate."""
+    import tensorflow as tf
+
+    hidden, carry = states
+    kernels, recurrent = _gates(cell.kernel, 4), _gates(cell.recurrent_kernel, 4)
+    biases = _gates(cell.bias, 4) if cell.use_bias else [0.0] * 4
+    sums = [
+        tf.matmul(inputs, kernel) + tf.matmul(hidden, again) + bias
+        for kernel, again, bias in zip(kernels, recurrent, biases, strict=True)
+    ]
+    update, forget, output = (cell.recurrent_activation(sums[gate]) for gate in (0, 1, 3))
+    carry = forget * carry + update * cell.activation(sums[2])
+    hidden = output * cell.activation(carry)
+    return hidden, [hidden, carry]
+
+
+def _gru_step(cell: Any, inputs: Any, states: list[Any]) -> tuple[Any, list[Any]]:
+    """One step as Keras computes it (gate order z, r, h; `reset_after` as in cuDNN or as in the paper)."""
+    import tensorflow as tf
+
+    hidden = states[0]
+    kernels, recurrent = _gates(cell.kernel, 3), _gates(cell.recurrent_kernel, 3)
+    input_bias: list[Any] = [0.0] * 3
+    recurrent_bias: list[Any] = [0.0] * 3
+    if cell.use_bias:
+        bias = tf.convert_to_tensor(cell.bias)
+        input_bias = _gates(bias[0] if cell.reset_after else bias, 3)
+        recurrent_bias = _gates(bias[1], 3) if cell.reset_after else recurrent_bias
+    ahead = [tf.matmul(inputs, kernel) + bias for kernel, bias in zip(kernels, input_bias, strict=True)]
+    again = [tf.matmul(hidden, recurrent[gate]) + recurrent_bias[gate] for gate in (0, 1)]
+    update = cell.recurrent_activation(ahead[0] + again[0])
+    reset = cell.recurrent_activation(ahead[1] + again[1])
+    if cell.reset_after:
+        candidate = cell.activation(ahead[2] + reset * (tf.matmul(hidden, recurrent[2]) + recurrent_bias[2]))
+    else:
+        candidate = cell.activation(ahead[2] + tf.matmul(reset * hidden, recurrent[2]))
+    hidden = update * hidden + (1.0 - update) * candidate
+    return hidden, [hidden]
+
+
+_PER_GATE: dict[str, Callable[..., tuple[Any, list[Any]]]] = {"LSTMCell": _lstm_step, "GRUCell": _gru_step}

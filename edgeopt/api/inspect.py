@@ -119,9 +119,7 @@ def inspect(file: str | os.PathLike[str] | bytes | HasModel) -> Inspection:
         return _inspection(read_model(data, path), data, path)
     content = file if isinstance(file, bytes) else getattr(file, "model", None)
     if not isinstance(content, bytes):
-        raise UsageError(
-            f"Received {type(file).__name__}, expected a path, bytes or an artifact; save the model first."
-        )
+        raise UsageError(f"Received {type(file).__name__}, expected a path, bytes or an artifact; convert it first.")
     return _inspection(read_model(content), content, None)
 
 

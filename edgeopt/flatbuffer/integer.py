@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .model import Model, Operator, Subgraph, Tensor
+from .totals import expanded_constants
 
 # Where each operator keeps its weight matrices or filters (input positions).
 _WEIGHTS = {
@@ -103,7 +104,7 @@ def dynamic_dimensions(model: Model) -> list[DynamicTensor]:
         shape = tensor.signature
         if any(size < 0 for size in shape):
             found.append(DynamicTensor(tensor.name, shape))
-        elif states_rank and not tensor.has_rank and not shape and not tensor.is_constant:
+        elif states_rank and not tensor.has_rank and not shape and not (tensor.is_constant or tensor.is_handle):
             found.append(DynamicTensor(tensor.name, None))
     return found
 
@@ -133,8 +134,9 @@ def granularity(model: Model) -> dict[str, str]:
     votes: dict[str, set[str]] = {}
     undecided: set[str] = set()
     for graph in model.subgraphs:
+        expanded = expanded_constants(graph)
         for operator in graph.operators:
-            for weight in quantized_weights(graph, operator):
+            for weight in _quantized_weights(graph, operator, expanded):
                 vote = _vote(weight)
                 if vote is None:
                     undecided.add(operator.name)
@@ -144,11 +146,12 @@ def granularity(model: Model) -> dict[str, str]:
     return dict(sorted({**dict.fromkeys(undecided, "per-tensor"), **decided}.items()))
 
 
-def quantized_weights(graph: Subgraph, operator: Operator) -> list[Tensor]:
-    """Return the constant, quantised weight tensors of `operator` (not its biases)."""
+def _quantized_weights(graph: Subgraph, operator: Operator, expanded: set[int]) -> list[Tensor]:
+    """Return the constant, quantised weight tensors of `operator` (not its biases), sparse ones included."""
     given = [operator.inputs[i] for i in _WEIGHTS.get(operator.name, ()) if i < len(operator.inputs)]
     weights = [graph.tensors[index] for index in given if index >= 0]
-    return [weight for weight in weights if weight.is_constant and weight.quantization is not None]
+    constants = [weight for weight in weights if weight.is_constant or weight.index in expanded]
+    return [weight for weight in constants if weight.quantization is not None]
 
 
 def _vote(weight: Tensor) -> str | None:

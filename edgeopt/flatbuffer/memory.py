@@ -16,9 +16,11 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from .calls import called_first, callees
-from .model import Model, Operator, Subgraph, Tensor
+from .model import ABSENT, Model, Operator, Subgraph, Tensor
+from .totals import expanded_constants
 
 ALIGNMENT = 64
 # The planner compares each tensor with all those placed before it; past this it would take minutes.
@@ -45,6 +47,8 @@ class MemoryUse:
         arena_bytes: What one arena with fixed offsets needs; None for graphs too large to plan.
         sum_bytes: All activations of the main subgraph side by side, without any reuse.
         variable_bytes: The part that keeps its value between invocations.
+        expanded_weight_bytes: On top of all these: weights that lie in the file as float16, packed or sparse, and that
+            DEQUANTIZE or DENSIFY expand in memory at load.
     """
 
     peak_bytes: int
@@ -54,6 +58,7 @@ class MemoryUse:
     arena_bytes: int | None
     sum_bytes: int
     variable_bytes: int
+    expanded_weight_bytes: int
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as JSON holds them."""
@@ -73,7 +78,8 @@ class _Lifetime(NamedTuple):
 def memory_use(model: Model) -> MemoryUse:
     """Return the activation memory of `model`; dynamic dimensions count as 1."""
     peaks: dict[int, int] = {}
-    *others, main = called_first(model)
+    graphs = called_first(model)
+    *others, main = graphs
     for graph in others:
         peaks[graph.index], _ = _peak(_lifetimes(graph), _called_bytes(graph, peaks))
     lifetimes, called = _lifetimes(main), _called_bytes(main, peaks)
@@ -88,6 +94,7 @@ def memory_use(model: Model) -> MemoryUse:
         arena_bytes=None if arena is None else arena + max(called),
         sum_bytes=sum(life.nbytes for life in lifetimes),
         variable_bytes=sum(life.nbytes for life in lifetimes if life.variable),
+        expanded_weight_bytes=sum(graph.tensors[i].nbytes for graph in graphs for i in expanded_constants(graph)),
     )
 
 
@@ -108,9 +115,9 @@ def _lifetimes(graph: Subgraph) -> list[_Lifetime]:
             last[index] = operator.index
     last.update(dict.fromkeys(graph.outputs, end))
     found = []
-    for index in last:
-        tensor = graph.tensors[index] if index >= 0 else None
-        if tensor is None or tensor.is_constant or not tensor.nbytes:
+    for index in sorted(last.keys() - expanded_constants(graph) - {ABSENT}):
+        tensor = graph.tensors[index]
+        if tensor.is_constant or not tensor.nbytes:
             continue
         always = tensor.is_variable
         start, stop = (0, end) if always else (first.get(index, 0), last[index])
@@ -171,7 +178,7 @@ def _arena_bytes(lifetimes: list[_Lifetime]) -> int | None:
     return int(ends.max(initial=0))
 
 
-def _lowest_gap(starts: np.ndarray, ends: np.ndarray, size: int) -> int:
+def _lowest_gap(starts: npt.NDArray[np.int64], ends: npt.NDArray[np.int64], size: int) -> int:
     """Return the lowest offset with `size` free bytes between the blocks [starts, ends)."""
     order = np.argsort(starts, kind="stable")
     free_from = np.concatenate(([0], np.maximum.accumulate(ends[order])))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -95,7 +96,12 @@ class Tensor:
         """Whether it holds floating-point numbers (of any width)."""
         return self.dtype in ("float16", "bfloat16", "float32", "float64", "complex64", "complex128")
 
-    def data(self) -> np.ndarray | None:
+    @property
+    def is_handle(self) -> bool:
+        """Whether it refers to something that lives elsewhere (a variable, a table) and has no shape of its own."""
+        return self.dtype in ("resource", "variant")
+
+    def data(self) -> npt.NDArray[Any] | None:
         """Return the constant value as a read-only array of `shape`.
 
         Types of 2 and 4 bits are unpacked to int8 or uint8, bfloat16 is widened to float32, strings become `bytes`

@@ -209,7 +209,7 @@ class _Reader:
                 return b""
             found = self.data.view(offset, size)
         self.data.count_copied(found.size)
-        return found.tobytes()
+        return bytes(found)
 
     def _signature(self, item: Any, subgraphs: tuple[Subgraph, ...]) -> Signature:
         index = _inside(item.SubgraphIndex(), len(subgraphs), "subgraph")

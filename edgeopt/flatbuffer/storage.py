@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +19,7 @@ BITS = {
 }  # fmt: skip
 
 
-def decode(raw: npt.NDArray[np.uint8], dtype: str, shape: tuple[int, ...]) -> np.ndarray | None:
+def decode(raw: npt.NDArray[np.uint8], dtype: str, shape: tuple[int, ...]) -> npt.NDArray[Any] | None:
     """Return the buffer `raw` as a read-only array of `shape`, or None for a type that is not known.
 
     Raises:
@@ -46,12 +47,12 @@ def decode(raw: npt.NDArray[np.uint8], dtype: str, shape: tuple[int, ...]) -> np
     return _read_only(flat.reshape(shape))
 
 
-def _read_only(array: np.ndarray) -> np.ndarray:
+def _read_only(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
     array.flags.writeable = False
     return array
 
 
-def _unpack(raw: npt.NDArray[np.uint8], bits: int, signed: bool) -> np.ndarray:
+def _unpack(raw: npt.NDArray[np.uint8], bits: int, signed: bool) -> npt.NDArray[Any]:
     """Unpack values of 2 or 4 bits, least significant first, as the TFLite kernels do."""
     mask = np.uint8(2**bits - 1)
     shifts = np.arange(0, 8, bits, dtype=np.uint8)

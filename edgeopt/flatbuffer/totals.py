@@ -37,6 +37,21 @@ def read_constants(graph: Subgraph) -> list[Tensor]:
     return [graph.tensors[index] for index in sorted(indices) if graph.tensors[index].is_constant]
 
 
+def expanded_constants(graph: Subgraph) -> set[int]:
+    """Return the tensors that DEQUANTIZE or DENSIFY make from constants alone (float16, packed or sparse weights).
+
+    The kernels compute these once and keep them, so they are weights in memory rather than activations.
+    """
+    expanded: set[int] = set()
+    for operator in graph.operators:
+        if operator.name not in ("DENSIFY", "DEQUANTIZE") or not operator.inputs:
+            continue
+        source = operator.inputs[0]
+        if source >= 0 and (graph.tensors[source].is_constant or source in expanded):
+            expanded.update(operator.outputs)
+    return expanded
+
+
 def gzip_bytes(data: bytes) -> int:
     """Return the size of `data` compressed by gzip at level 9, without a time stamp: the same on every run."""
     return len(gzip.compress(data, compresslevel=9, mtime=0))

@@ -114,18 +114,19 @@ def inspect(file: str | os.PathLike[str] | bytes | HasModel) -> Inspection:
         12501632
     """
     if isinstance(file, str | os.PathLike):
-        path = os.fspath(file)
-        data = read_file(path)
-        return _inspection(read_model(data, path), data, path)
+        data = read_file(file)
+        # A file name need not be UTF-8, but what is printed and written as JSON must be.
+        name = os.fsencode(file).decode("utf-8", "replace")
+        return _inspection(read_model(data, name), data, name)
     content = file if isinstance(file, bytes) else getattr(file, "model", None)
     if not isinstance(content, bytes):
         raise UsageError(f"Received {type(file).__name__}, expected a path, bytes or an artifact; convert it first.")
     return _inspection(read_model(content), content, None)
 
 
-def _inspection(model: Model, data: bytes, path: str | None) -> Inspection:
+def _inspection(model: Model, data: bytes, name: str | None) -> Inspection:
     return Inspection(
-        file=path,
+        file=name,
         model=model,
         size_bytes=len(data),
         gzip_bytes=gzip_bytes(data),

@@ -26,6 +26,10 @@ from .calls import called_first, callees
 from .model import Model, Operator, Subgraph, Tensor
 
 
+# Sums end here: subgraphs that call each other twice, hundreds deep, would grow numbers nobody can print.
+_MOST = 2**63 - 1
+
+
 class _Unknown(Exception):
     """The operands do not have the shapes that the operator's definition asks for."""
 
@@ -166,5 +170,5 @@ def macs(model: Model) -> int:
             inner = [totals.get(index, 0) for index in callees(operator)]
             combined = max(inner, default=0) if operator.name in ("IF", "STABLEHLO_CASE") else sum(inner)
             total += (operator_macs(graph, operator) or 0) + combined
-        totals[graph.index] = total
+        totals[graph.index] = min(total, _MOST)
     return totals[0]

@@ -158,7 +158,7 @@ class _Reader:
         if max(len(shape), len(signature)) > MAX_RANK:
             raise Broken(f"tensor {index} has {len(shape)} dimensions")
         buffer = _inside(item.Buffer(), len(buffers), "buffer") if buffers else 0
-        return Tensor(
+        tensor = Tensor(
             index=index,
             name=text(item.Name()),
             dtype=dtype_name(item.Type()),
@@ -171,11 +171,16 @@ class _Reader:
             has_rank=item.HasRank(),
             raw=buffers[buffer] if buffers else None,
         )
+        if tensor.raw is not None and not tensor.sparse and tensor.raw.size < tensor.nbytes:
+            raise Broken(f"constant {index} has {tensor.raw.size} bytes for {tensor.nbytes}")
+        return tensor
 
     def _quantization(self, item: Any) -> Quantization | None:
         scales = None if item is None else item.ScaleAsNumpy()
         if not isinstance(scales, np.ndarray) or not scales.size:
             return None
+        # Views, yet counted: a vector that a hundred thousand tensors share is walked for each of them later.
+        self.data.count_copied(scales.nbytes)
         points = item.ZeroPointAsNumpy()
         if not isinstance(points, np.ndarray) or not points.size:
             points = np.zeros(1, np.int64)

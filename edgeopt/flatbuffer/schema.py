@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import RuntimeMissingError
+from .wire import CheckedBytes, integers
 
 # Option fields that are enums, by schema name, and those that are tensor types.
 _ENUMS = {
@@ -75,7 +76,7 @@ def read_options(union: str, kind: int, table: Any) -> dict[str, object]:
     Args:
         union: "BuiltinOptions" or "BuiltinOptions2".
         kind: The union's type number.
-        table: The flatbuffers table that the operator's accessor returned.
+        table: The flatbuffers table that the operator's accessor returned; its bytes are `CheckedBytes`.
     """
     name = _enum(union).get(kind, "NONE")
     if name == "NONE" or table is None:
@@ -83,7 +84,7 @@ def read_options(union: str, kind: int, table: Any) -> dict[str, object]:
     accessor = getattr(schema(), name)()
     accessor.Init(table.Bytes, table.Pos)
     fields = vars(getattr(schema(), f"{name}T").InitFromObj(accessor))
-    return {_snake(key): _plain(_snake(key), value) for key, value in fields.items()}
+    return {_snake(key): _plain(_snake(key), value, table.Bytes) for key, value in fields.items()}
 
 
 @functools.cache
@@ -92,10 +93,13 @@ def _snake(name: str) -> str:
     return re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower()
 
 
-def _plain(field: str, value: Any) -> object:
+def _plain(field: str, value: Any, data: CheckedBytes) -> object:
     """Turn one field's value to a name, a number, a string, bytes or a tuple."""
+    if isinstance(value, np.ndarray) and value.dtype == np.uint8:
+        data.count_copied(value.size)
+        return value.tobytes()
     if isinstance(value, np.ndarray):
-        return value.tobytes() if value.dtype == np.uint8 else tuple(value.tolist())
+        return integers(data, value)
     if isinstance(value, bytes):
         return value.decode("utf-8", "replace")
     if isinstance(value, list):

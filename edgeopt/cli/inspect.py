@@ -1,0 +1,211 @@
+"""``edgeopt inspect``: show what is inside a .tflite file."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from .output import console, json_option, readable_bytes
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from ..api.inspect import Inspection
+
+_LONGEST_NAME = 40
+# Wide enough for the tensor table where the output is no terminal, and tables that a terminal can still lay out.
+_PIPE_WIDTH = 150
+_MOST_ROWS = 2000
+
+
+@click.command("inspect")
+@click.argument("file", metavar="FILE.tflite")
+@click.option("--tensors", is_flag=True, help="Also list every tensor with its quantisation.")
+@json_option
+def command(file: str, tensors: bool, json_path: str | None) -> None:
+    """Show what is inside a .tflite file: operators, tensors, quantisation, sizes, MACs, memory.
+
+    Works on any .tflite file and needs no TensorFlow.
+    """
+    from ..api.inspect import inspect
+    from ..report import write_json
+
+    found = inspect(file)
+    if json_path is not None:
+        write_json(found.to_dict(), json_path)
+    if json_path != "-":
+        _print(found, tensors)
+
+
+def _print(found: Inspection, tensors: bool) -> None:
+    from ..flatbuffer import describe
+
+    out = console()
+    if not out.is_terminal:
+        out.width = max(out.width, _PIPE_WIDTH)
+    for table in (_summary(found), _ends(found), _operators(describe.operator_rows(found.model))):
+        out.print(table)
+    if tensors:
+        out.print(_tensors(describe.tensor_rows(found.model)))
+    for table in (_signatures(describe.signature_rows(found.model)), _metadata(describe.metadata_rows(found.model))):
+        if table.row_count:
+            out.print(table)
+
+
+def _summary(found: Inspection) -> Table:
+    """Return the totals, one a line."""
+    memory, model = found.memory, found.model
+    table = _table(found.file or "model", "", "")
+    lines = {
+        "size": f"{readable_bytes(found.size_bytes)} ({found.size_bytes:,} B), gzip {readable_bytes(found.gzip_bytes)}",
+        "parameters": f"{found.parameters:,}",
+        "MACs": _macs(found),
+        "peak activation memory": _peak(found),
+        "activation arena": "not planned" if memory.arena_bytes is None else readable_bytes(memory.arena_bytes),
+        "state": readable_bytes(memory.variable_bytes) if memory.variable_bytes else "",
+        "weights expanded at load": readable_bytes(memory.expanded_weight_bytes)
+        if memory.expanded_weight_bytes
+        else "",
+        "fully int8": _int8(found),
+        "dynamic dimensions": _some([str(item) for item in found.dynamic_dimensions]),
+        "weight scales": ", ".join(f"{name} {kind}" for name, kind in found.granularity.items()),
+        "operators": ", ".join(f"{count} {name}" for name, count in found.ops.items()),
+        "subgraphs": str(len(model.subgraphs)) if len(model.subgraphs) > 1 else "",
+        "description": model.description,
+    }
+    for name, value in lines.items():
+        if value:
+            _add(table, name, value)
+    return table
+
+
+def _macs(found: Inspection) -> str:
+    if found.macs_unknown:
+        return f"at least {found.macs:,} (unknown: {', '.join(found.macs_unknown)})"
+    return f"{found.macs:,}"
+
+
+def _peak(found: Inspection) -> str:
+    memory = found.memory
+    live = _some([f"{_shorten(tensor.name)} {readable_bytes(tensor.nbytes)}" for tensor in memory.live], limit=4)
+    at = "" if memory.peak_operator is None else f" at operator {memory.peak_operator}"
+    called = f", called subgraphs {readable_bytes(memory.called_bytes)}" if memory.called_bytes else ""
+    return f"{readable_bytes(memory.peak_bytes)}{at}: {live or 'no activations'}{called}"
+
+
+def _int8(found: Inspection) -> str:
+    if found.fully_int8:
+        return "yes"
+    ops = [f"{item.op} (operator {item.index})" for item in found.float_ops]
+    return f"no, {_some(ops)} on float tensors" if ops else "no"
+
+
+def _ends(found: Inspection) -> Table:
+    table = _table("inputs and outputs", "", "name", "dtype", "shape", "scale", "zero point")
+    for kind, specs in (("input", found.inputs), ("output", found.outputs)):
+        for spec in specs:
+            scale = "" if spec.scale is None else f"{spec.scale:.9g}"
+            point = "" if spec.zero_point is None else str(spec.zero_point)
+            _add(table, kind, _shorten(spec.name), spec.dtype, _shape(spec.shape), scale, point)
+    return table
+
+
+def _operators(rows: list[dict[str, Any]]) -> Table:
+    table = _table("operators", "index", "operator", "v", "inputs", "outputs", "MACs", "weights")
+    for row in _shown(rows, table):
+        index = str(row["index"]) if not row["subgraph"] else f"{row['subgraph']}:{row['index']}"
+        macs = "?" if row["macs"] is None else f"{row['macs']:,}" if row["macs"] else ""
+        weights = readable_bytes(row["weight_bytes"]) if row["weight_bytes"] else ""
+        ends = (_operands(row["inputs"]), _operands(row["outputs"]))
+        _add(table, index, _shorten(row["op"]), str(row["version"]), *ends, macs, weights)
+    return table
+
+
+def _operands(operands: list[dict[str, Any] | None]) -> str:
+    """Return the computed operands of an operator (its constants show as weights), or all if it has no others."""
+    given = [operand for operand in operands if operand is not None]
+    computed = [operand for operand in given if not operand["constant"]] or given
+    return _some([f"{operand['dtype']} {_shape(operand['shape'])}" for operand in computed], limit=4)
+
+
+def _tensors(rows: list[dict[str, Any]]) -> Table:
+    table = _table("tensors", "index", "name", "dtype", "shape", "bytes", "kind", "quantisation", "scale", "zero point")
+    for row in _shown(rows, table):
+        index = str(row["index"]) if not row["subgraph"] else f"{row['subgraph']}:{row['index']}"
+        kinds = [kind for kind in ("constant", "variable", "sparse") if row[kind]]
+        head = (index, _shorten(row["name"]), row["dtype"], _shape(row["shape"]), f"{row['nbytes']:,}", " ".join(kinds))
+        _add(table, *head, *_quantization(row["quantization"]))
+    return table
+
+
+def _quantization(found: dict[str, Any] | None) -> tuple[str, str, str]:
+    if found is None:
+        return "", "", ""
+    axis = "" if found["axis"] is None else f" ({found['scales']} on axis {found['axis']})"
+    scale = _range(f"{float(found['scale_min']):.6g}", f"{float(found['scale_max']):.6g}")
+    point = _range(str(found["zero_point_min"]), str(found["zero_point_max"]))
+    return found["granularity"] + axis, scale, point
+
+
+def _signatures(rows: list[dict[str, Any]]) -> Table:
+    table = _table("signatures", "key", "subgraph", "inputs", "outputs")
+    for row in _shown(rows, table):
+        ends = [_some([f"{name} = tensor {i}" for name, i in row[end].items()]) for end in ("inputs", "outputs")]
+        _add(table, _shorten(row["key"]), str(row["subgraph"]), *ends)
+    return table
+
+
+def _metadata(rows: list[dict[str, Any]]) -> Table:
+    table = _table("metadata", "name", "bytes", "text")
+    for row in _shown(rows, table):
+        _add(table, _shorten(row["name"]), f"{row['size_bytes']:,}", _shorten(row["text"] or ""))
+    return table
+
+
+def _table(title: str, *columns: str) -> Table:
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(title=Text(title, "bold"), title_justify="left", box=box.SIMPLE_HEAD, show_header=any(columns))
+    table.pad_edge, table.collapse_padding = False, True
+    for column in columns:
+        right = column in ("MACs", "bytes", "index", "v", "weights")
+        whole = right or column in ("dtype", "operator", "kind")
+        table.add_column(column, justify="right" if right else "left", no_wrap=whole, overflow="fold")
+    return table
+
+
+def _some(items: list[str], limit: int = 3) -> str:
+    """Return the first `limit` items and how many more there are."""
+    more = f" and {len(items) - limit} more" if len(items) > limit else ""
+    return ", ".join(items[:limit]) + more
+
+
+def _shape(shape: tuple[int, ...] | list[int]) -> str:
+    return "[" + ",".join(map(str, shape)) + "]"
+
+
+def _range(low: str, high: str) -> str:
+    return low if low == high else f"{low} to {high}"
+
+
+def _shorten(name: str) -> str:
+    """Return a name with its middle cut out when it is long (the names of fused operators run to hundreds)."""
+    half = _LONGEST_NAME // 2
+    return name if len(name) <= _LONGEST_NAME else f"{name[: half - 1]}…{name[-half:]}"
+
+
+def _add(table: Table, *cells: str) -> None:
+    """Add a row of plain text: names come from the file, and must neither steer the terminal nor count as markup."""
+    from rich.text import Text
+
+    table.add_row(*(Text("".join(c if c.isprintable() else "\ufffd" for c in cell)) for cell in cells))
+
+
+def _shown(rows: list[dict[str, Any]], table: Table) -> list[dict[str, Any]]:
+    """Return the rows to show, after saying under the table how many are left out."""
+    if len(rows) > _MOST_ROWS:
+        table.caption = f"{len(rows) - _MOST_ROWS:,} more: --json lists all"
+    return rows[:_MOST_ROWS]

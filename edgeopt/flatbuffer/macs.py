@@ -25,7 +25,6 @@ from collections.abc import Callable
 from .calls import called_first, callees
 from .model import Model, Operator, Subgraph, Tensor
 
-
 # Sums end here: subgraphs that call each other twice, hundreds deep, would grow numbers nobody can print.
 _MOST = 2**63 - 1
 

@@ -1,0 +1,54 @@
+"""What a converter is: the contract that every backend of `edgeopt.convert` fulfils."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from ..data import Array
+from ..models.export import LeanModel
+from ..recipe import ConvertRecipe
+
+
+@dataclass(frozen=True)
+class ConvertedFile:
+    """A .tflite file and how it was made.
+
+    Attributes:
+        model: The file's bytes.
+        flags: The converter's settings, by the names that its users know.
+        seconds: How long each stage took.
+    """
+
+    model: bytes
+    flags: Mapping[str, Any]
+    seconds: Mapping[str, float] = field(default_factory=dict)
+
+
+class Converter(Protocol):
+    """Turns a lean SavedModel into a .tflite file.
+
+    The contract:
+
+    * Inputs and outputs of the file have the names of `lean`, in its order, and so has the one signature.
+    * Samples are bound by input name, each fed with the batch dimension of the file.
+    * The same model, samples and recipe give the same bytes, in any process.
+    * Nothing is trained, and nothing is written but temporary files.
+    """
+
+    @property
+    def name(self) -> str:
+        """How reports call the backend, with its version."""
+
+    def convert(self, lean: LeanModel, recipe: ConvertRecipe, samples: Mapping[str, Array] | None) -> ConvertedFile:
+        """Convert.
+
+        Args:
+            lean: The exported model.
+            recipe: What is asked for.
+            samples: Input name -> calibration samples of shape (samples, ...), when the recipe needs them.
+
+        Raises:
+            ConversionError: The backend refuses the model; the operator and, where known, the layer are named.
+        """

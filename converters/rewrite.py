@@ -1,0 +1,78 @@
+"""Put the Keras model's names, and its order of inputs and outputs, into a finished .tflite file.
+
+TFLite sorts inputs by name and outputs by chance. Only names and the two index lists change: operators, tensors and
+buffers keep their order and bytes, and buffers their 16-byte alignment.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import flatbuffers
+import numpy as np
+
+from ..errors import ConversionError
+from ..models.export import input_key, output_key
+
+_FILE_IDENTIFIER = b"TFL3"
+_BUFFER_ALIGNMENT = 16
+
+
+class _AligningBuilder(flatbuffers.Builder):  # type: ignore[misc]
+    """Aligns byte vectors as the schema's ``force_align: 16`` asks, which the generated Python code leaves out."""
+
+    def CreateNumpyVector(self, x: Any) -> int:  # noqa: N802 - overrides
+        """Write `x`; bytes are aligned to 16."""
+        if x.dtype != np.uint8:
+            return int(super().CreateNumpyVector(x))
+        self.StartVector(1, x.size, _BUFFER_ALIGNMENT)
+        self.head = int(self.Head() - x.size)
+        self.Bytes[self.Head() : self.Head() + x.size] = x.tobytes(order="C")
+        return int(self.EndVector())
+
+
+def put_names(model: bytes, input_names: Sequence[str], output_names: Sequence[str]) -> bytes:
+    """Return `model` with inputs and outputs in the order of the names, called by them.
+
+    Args:
+        model: A .tflite file with one signature whose keys are ``in000``..., ``out000``...
+        input_names: In the wanted order.
+        output_names: In the wanted order.
+
+    Raises:
+        ConversionError: The file's signature does not have those inputs and outputs.
+    """
+    from ai_edge_litert import schema_py_generated as schema
+
+    tree = schema.ModelT.InitFromPackedBuf(model, 0)
+    graph = tree.subgraphs[0]
+    signature = tree.signatureDefs[0]
+    inputs = {_text(entry.name): entry for entry in signature.inputs or []}
+    outputs = {_text(entry.name): entry for entry in signature.outputs or []}
+    graph.inputs = np.array(_rename(graph, inputs, input_key, input_names), dtype=np.int32)
+    graph.outputs = np.array(_rename(graph, outputs, output_key, output_names), dtype=np.int32)
+    signature.inputs = [inputs[input_key(i)] for i in range(len(input_names))]
+    signature.outputs = [outputs[output_key(i)] for i in range(len(output_names))]
+    builder = _AligningBuilder(len(model) + 4096)
+    builder.Finish(tree.Pack(builder), file_identifier=_FILE_IDENTIFIER)
+    return bytes(builder.Output())
+
+
+def _rename(graph: Any, entries: dict[str, Any], key: Any, names: Sequence[str]) -> list[int]:
+    if set(entries) != {key(i) for i in range(len(names))}:
+        raise ConversionError(
+            f"The converter dropped or merged inputs or outputs: it kept {len(entries)} of {len(names)} ({', '.join(names)}); "
+            "remove inputs that the model does not use."
+        )
+    indices = []
+    for i, name in enumerate(names):
+        entry = entries[key(i)]
+        entry.name = name
+        graph.tensors[entry.tensorIndex].name = name
+        indices.append(int(entry.tensorIndex))
+    return indices
+
+
+def _text(value: bytes | str) -> str:
+    return value.decode() if isinstance(value, bytes) else value

@@ -1,0 +1,143 @@
+"""TensorFlow's own TFLiteConverter, fed with a lean SavedModel."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from ..data import Array
+from ..errors import ConversionError, EdgeoptError
+from ..models.export import LeanModel, input_key
+from ..recipe import ConvertRecipe
+from .base import ConvertedFile
+from .ranges import faster_calibration
+from .rewrite import put_names
+
+_PER_TENSOR_DENSE = "_experimental_disable_per_channel_quantization_for_dense_layers"
+
+
+class TFLiteBackend:
+    """`Converter` over ``tf.lite.TFLiteConverter.from_saved_model``."""
+
+    @property
+    def name(self) -> str:
+        """Name and version of the converter."""
+        import tensorflow as tf
+
+        return f"TFLiteConverter of TensorFlow {tf.__version__}"
+
+    def convert(self, lean: LeanModel, recipe: ConvertRecipe, samples: Mapping[str, Array] | None) -> ConvertedFile:
+        """Convert; see `edgeopt.converters.base.Converter`."""
+        import tensorflow as tf
+
+        started = time.monotonic()
+        converter = tf.lite.TFLiteConverter.from_saved_model(str(lean.folder), signature_keys=["serving_default"])
+        flags = _configure(converter, recipe)
+        clock = _Clock()
+        if samples is not None:
+            converter.representative_dataset = _representative_dataset(lean, samples, clock)
+        try:
+            with faster_calibration() as calibration:
+                model = converter.convert()
+        except EdgeoptError:
+            raise
+        except Exception as error:
+            raise explain(error) from error
+        finished = time.monotonic()
+        flags["calibrator"] = calibration.engine if samples is not None else None
+        seconds = {"convert": finished - started - clock.seconds, "calibrate": clock.seconds}
+        return ConvertedFile(put_names(model, [item.name for item in lean.inputs], lean.output_names), flags, seconds)
+
+
+class _Clock:
+    """Time from the first calibration sample asked for to the end of the last."""
+
+    seconds = 0.0
+
+
+def _configure(converter: Any, recipe: ConvertRecipe) -> dict[str, Any]:
+    """Set the converter up; return the settings by their public names, for the sidecar."""
+    import tensorflow as tf
+
+    ops = tf.lite.OpsSet
+    flags: dict[str, Any] = {"optimizations": [], "supported_ops": ["TFLITE_BUILTINS"]}
+    if recipe.quantize != "float32":
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+        flags["optimizations"] = ["DEFAULT"]
+    if recipe.quantize == "float16":
+        converter.target_spec.supported_types = [tf.float16]
+        flags["supported_types"] = ["float16"]
+    if recipe.needs_calibration:
+        integer = {
+            "int8": ops.TFLITE_BUILTINS_INT8,
+            "int16x8": ops.EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8,
+        }[recipe.quantize]
+        allowed = [integer, ops.TFLITE_BUILTINS] if recipe.allow_float_ops else [integer]
+        converter.target_spec.supported_ops = allowed
+        converter.inference_input_type = getattr(tf, recipe.file_input_type)
+        converter.inference_output_type = getattr(tf, recipe.file_output_type)
+        flags["supported_ops"] = [item.name for item in allowed]
+        flags["inference_input_type"] = recipe.file_input_type
+        flags["inference_output_type"] = recipe.file_output_type
+    if recipe.per_tensor_dense:
+        if not hasattr(converter, _PER_TENSOR_DENSE):
+            raise ConversionError(
+                f"TensorFlow {tf.__version__} cannot quantise Dense layers per tensor; install TensorFlow 2.17 or later."
+            )
+        setattr(converter, _PER_TENSOR_DENSE, True)
+        flags["disable_per_channel_quantization_for_dense_layers"] = True
+    return flags
+
+
+def _representative_dataset(
+    lean: LeanModel, samples: Mapping[str, Array], clock: _Clock
+) -> Callable[[], Iterator[dict[str, Array]]]:
+    """Yield the samples by signature key, in groups of the file's batch size (the last one filled from the start)."""
+    batch = lean.inputs[0].shape[0] or 1
+    count = len(next(iter(samples.values())))
+
+    def generate() -> Iterator[dict[str, Array]]:
+        started = time.monotonic()
+        for start in range(0, count, batch):
+            rows = np.arange(start, start + batch) % count
+            yield {
+                input_key(i): np.ascontiguousarray(samples[item.name][rows], dtype=item.dtype)
+                for i, item in enumerate(lean.inputs)
+            }
+        clock.seconds += time.monotonic() - started
+
+    return generate
+
+
+def explain(error: Exception) -> ConversionError:
+    """Say in one sentence which operator of which layer the converter refused.
+
+    TensorFlow reports through MLIR: ``'tf.Foo' op is neither a custom op nor a flex op`` behind a location that holds
+    the names of the layers.
+    """
+    text = str(error)
+    refused = sorted(set(re.findall(r"'(tf\.\w+)' op is neither a custom op nor a flex op", text)))
+    refused += [f"tf.{name}" for name in sorted(set(re.findall(r"^\s*tf\.(\w+)\(", text, re.M))) if f"tf.{name}" not in refused]
+    layers = sorted(set(_layer_names(text)))
+    where = f" in layer(s) {', '.join(layers[:5])}" if layers else ""
+    if refused:
+        return ConversionError(
+            f"TFLite has no operator for {', '.join(refused)}{where}; replace it with layers that TFLite knows "
+            "(running it needs the Flex delegate, which boards lack)."
+        )
+    unquantized = re.search(r"Quantization to 16x8-bit not yet supported for op: '(\w+)'|Quantization not yet supported for op: '?(\w+)", text)
+    if unquantized:
+        op = unquantized.group(1) or unquantized.group(2)
+        return ConversionError(f"The converter cannot quantise the operator {op}{where}; pass --allow-float-ops to leave it float, or replace it.")
+    return ConversionError(f"The converter failed{where}: {' '.join(text.split())[:400]}")
+
+
+def _layer_names(text: str) -> Iterator[str]:
+    """Layers in MLIR locations such as ``loc(fused["Det:", "model/det/MatrixDeterminant@__inference_infer_9"])``."""
+    for path in re.findall(r'"([\w./ ;:-]+)@__inference', text):
+        parts = path.split("/")
+        yield parts[-2] if len(parts) > 1 else parts[0]

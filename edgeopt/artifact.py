@@ -1,0 +1,116 @@
+"""An artifact: a .tflite file and the sidecar that says what it is and how it came to be."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from .artifact_io import refuse_to_overwrite, write_atomically
+from .errors import FileFormatError, OutputError, UsageError
+from .report import envelope
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A converted model: its bytes, and its sidecar (what ``OUT.json`` holds beside ``OUT.tflite``).
+
+    Attributes:
+        model: The .tflite file's bytes.
+        sidecar: Everything that is known about it; the fields are those of ``edgeopt convert --json``.
+
+    Example:
+        >>> artifact = edgeopt.convert(model, calibration=images)
+        >>> artifact.save("model_int8.tflite")
+    """
+
+    model: bytes
+    sidecar: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def sha256(self) -> str:
+        """SHA-256 of the file."""
+        return hashlib.sha256(self.model).hexdigest()
+
+    @property
+    def size_bytes(self) -> int:
+        """Size of the file."""
+        return len(self.model)
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What was done another way than asked, or looks odd."""
+        return tuple(self.sidecar.get("warnings", ()))
+
+    @property
+    def fully_int8(self) -> bool:
+        """Whether no float tensor is left and inputs and outputs have 8 bits."""
+        return bool(self.sidecar.get("fully_int8", False))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the sidecar in the JSON envelope."""
+        return envelope("ok", self.sidecar)
+
+    def save(self, path: str | os.PathLike[str], *, force: bool = False) -> Path:
+        """Write ``PATH`` and the sidecar beside it (``OUT.json`` for ``OUT.tflite``), each atomically.
+
+        Raises:
+            OutputError: One of the two exists and `force` is not set, or cannot be written.
+        """
+        target = Path(path)
+        check_output(target, force)
+        payload = {**self.to_dict(), "artifact": str(target)}
+        text = json.dumps(payload, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+        # The sidecar first: a .tflite file is never there without the evidence for it.
+        write_atomically(sidecar_path(target), text.encode())
+        write_atomically(target, self.model)
+        return target
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Artifact:
+        """Read a .tflite file and, if there is one, the sidecar beside it.
+
+        Raises:
+            UsageError: The file cannot be read.
+            FileFormatError: The sidecar is not JSON, or belongs to another file.
+        """
+        target = Path(path)
+        try:
+            model = target.read_bytes()
+        except OSError as error:
+            raise UsageError(f"Cannot read {target}: {error.strerror}; expected a .tflite file.") from error
+        side = sidecar_path(target)
+        if not side.is_file():
+            return cls(model)
+        try:
+            sidecar = json.loads(side.read_text("utf-8"))
+        except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+            raise FileFormatError(f"The sidecar {side} is not readable JSON ({error}); remove it or convert again.") from error
+        if not isinstance(sidecar, dict):
+            raise FileFormatError(f"The sidecar {side} holds a {type(sidecar).__name__}; expected an object; remove it or convert again.")
+        stated = sidecar.get("sha256")
+        if stated is not None and stated != hashlib.sha256(model).hexdigest():
+            raise FileFormatError(f"The sidecar {side} belongs to another file than {target}; remove it or convert again.")
+        return cls(model, sidecar)
+
+
+def sidecar_path(path: str | os.PathLike[str]) -> Path:
+    """Return where the sidecar of `path` lies: the same name with the suffix .json."""
+    return Path(path).with_suffix(".json")
+
+
+def check_output(path: str | os.PathLike[str], force: bool) -> None:
+    """Raise unless an artifact can be written to `path`.
+
+    Raises:
+        OutputError: The file or its sidecar exists and `force` is not set, or the folder cannot be written.
+    """
+    target = Path(path)
+    if target.suffix == ".json":
+        raise OutputError(f"{target} is the name of a sidecar; expected a file name that ends in .tflite.")
+    refuse_to_overwrite(target, force)
+    refuse_to_overwrite(sidecar_path(target), force)

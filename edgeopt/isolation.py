@@ -1,0 +1,151 @@
+"""Run one function in a child process, so that a crash inside TensorFlow becomes an error and not the end.
+
+The parent sends one JSON request on stdin and keeps it open (its end tells the child that the parent is gone). The
+child answers on its real stdout with JSON lines, ``{"event": ...}`` while it works and ``{"reply": ...}`` or
+``{"error": ...}`` last; whatever TensorFlow prints goes to stderr, of which the parent keeps the tail.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import traceback
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import IO, Any
+
+from . import errors
+
+Event = Mapping[str, Any]
+_QUIET = {"TF_CPP_MIN_LOG_LEVEL": "3", "GRPC_VERBOSITY": "NONE", "TF_ENABLE_ONEDNN_OPTS": os.environ.get("TF_ENABLE_ONEDNN_OPTS", "1")}
+
+
+class ChildCrash(Exception):  # noqa: N818 - caught by the callers in edgeopt, who know what to say
+    """The child ended without a reply.
+
+    Attributes:
+        signal_name: The signal that ended it, such as SIGSEGV, or "" if it exited.
+        events: Everything it said before.
+        tail: The last lines of its stderr.
+    """
+
+    def __init__(self, signal_name: str, events: list[Event], tail: str) -> None:
+        super().__init__(signal_name or "the child process ended without a reply")
+        self.signal_name = signal_name
+        self.events = events
+        self.tail = tail
+
+
+def run_isolated(target: str, request: Mapping[str, Any], on_event: Callable[[Event], None] | None = None) -> Any:
+    """Call ``module:function(request, emit)`` in a child process and return its reply.
+
+    Args:
+        target: The function, importable by name.
+        request: What it is called with; JSON values only.
+        on_event: Called with each event that the function emits.
+
+    Raises:
+        ChildCrash: The child died (its signal is named) or ended without a reply.
+        EdgeoptError: What the function raised, as it raised it.
+    """
+    verbose = os.environ.get("EDGEOPT_VERBOSE") == "1"
+    environment = {**os.environ} if verbose else {**os.environ, **_QUIET}
+    pipe = subprocess.PIPE
+    child = subprocess.Popen(
+        [sys.executable, "-m", "edgeopt.isolation", target], stdin=pipe, stdout=pipe, stderr=pipe, env=environment
+    )
+    if child.stdin is None or child.stdout is None or child.stderr is None:
+        raise RuntimeError("the child process was started without pipes")
+    tail: deque[str] = deque(maxlen=60)
+    drain = threading.Thread(target=_drain, args=(child.stderr, tail, verbose), daemon=True)
+    drain.start()
+    events: list[Event] = []
+    try:
+        with contextlib.suppress(BrokenPipeError):
+            child.stdin.write(json.dumps(request).encode() + b"\n")
+            child.stdin.flush()
+        last = _listen(child.stdout, events, on_event)
+        if last is None:
+            code = child.wait()
+            drain.join(5)
+            raise ChildCrash(signal.Signals(-code).name if code < 0 else "", events, "\n".join(tail))
+    finally:
+        child.kill()
+        child.wait()
+        drain.join(5)
+        for stream in (child.stdout, child.stderr):
+            stream.close()
+        with contextlib.suppress(BrokenPipeError):
+            child.stdin.close()
+    if "error" in last:
+        raise _rebuild(last["error"])
+    return last["reply"]
+
+
+def _listen(stream: IO[bytes], events: list[Event], on_event: Callable[[Event], None] | None) -> dict[str, Any] | None:
+    for line in stream:
+        message = json.loads(line)
+        if "event" not in message:
+            return dict(message)
+        events.append(message["event"])
+        if on_event is not None:
+            on_event(message["event"])
+    return None
+
+
+def _drain(stream: IO[bytes], tail: deque[str], verbose: bool) -> None:
+    for line in stream:
+        text = line.decode(errors="replace").rstrip()
+        tail.append(text)
+        if verbose:
+            print(text, file=sys.stderr)
+
+
+def _rebuild(error: Mapping[str, str]) -> Exception:
+    kind = getattr(errors, error["class"], None)
+    if isinstance(kind, type) and issubclass(kind, errors.EdgeoptError):
+        raised: Exception = kind(error["message"])
+    else:
+        raised = errors.EdgeoptError(f"internal error in the child process: {error['class']}: {error['message']}")
+    raised.add_note(error["traceback"]) if hasattr(raised, "add_note") else None
+    return raised
+
+
+def _child(target: str) -> int:
+    """Serve one request (the child's side)."""
+    channel = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+    request = json.loads(sys.stdin.readline())
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+    def say(message: Mapping[str, Any]) -> None:
+        channel.write(json.dumps(message) + "\n")
+        channel.flush()
+
+    module_name, _, function_name = target.partition(":")
+    try:
+        function = getattr(importlib.import_module(module_name), function_name)
+        say({"reply": function(request, lambda event: say({"event": event}))})
+    except KeyboardInterrupt:
+        return errors.INTERRUPTED_EXIT_CODE
+    except Exception as error:
+        say({"error": {"class": type(error).__name__, "message": str(error), "traceback": traceback.format_exc()}})
+    return 0
+
+
+def _end_with_parent() -> None:
+    with contextlib.suppress(ValueError, OSError):
+        sys.stdin.read()
+    os._exit(1)
+
+
+if __name__ == "__main__":
+    code = _child(sys.argv[1])
+    sys.stdout.flush()
+    os._exit(code)  # at once: TensorFlow's own shutdown takes long and does nothing for us

@@ -1,0 +1,155 @@
+"""What the user asked for, as frozen dataclasses that check themselves and go to and from TOML without loss."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from .errors import RecipeError, UsageError, nearest
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+QUANTIZE_MODES = ("int8", "int16x8", "float16", "dynamic", "float32")
+# quantize mode -> the input and output types the converter can give, the default first
+IO_TYPES: dict[str, tuple[str, ...]] = {
+    "int8": ("int8", "uint8", "float32"),
+    "int16x8": ("int16", "float32"),
+    "float16": ("float32",),
+    "dynamic": ("float32",),
+    "float32": ("float32",),
+}
+NEEDS_CALIBRATION = frozenset({"int8", "int16x8"})
+
+
+@dataclass(frozen=True)
+class ConvertRecipe:
+    """How a Keras model becomes a .tflite file.
+
+    Attributes:
+        quantize: int8, int16x8 (16-bit activations, 8-bit weights), float16, dynamic (8-bit weights) or float32.
+        calibration_samples: How many samples the ranges are measured on.
+        seed: Picks those samples.
+        input_type: Type of the file's inputs; None takes the mode's default (int8 for int8).
+        output_type: Type of its outputs; None as above.
+        batch_size: Static batch dimension.
+        dynamic_batch: Leave the batch dimension open instead.
+        input_shapes: Input name -> full shape, for models that do not state one.
+        per_tensor_dense: One scale for all of a Dense layer's weights instead of one per output.
+        allow_float_ops: Accept a file in which some operators stay float.
+        preprocess: The user's own note on how inputs are prepared, kept in the sidecar.
+        image_size: (height, width) for a folder of images.
+        image_scaling: What the pixels of a folder of images become.
+    """
+
+    quantize: str = "int8"
+    calibration_samples: int = 200
+    seed: int = 0
+    input_type: str | None = None
+    output_type: str | None = None
+    batch_size: int = 1
+    dynamic_batch: bool = False
+    input_shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    per_tensor_dense: bool = False
+    allow_float_ops: bool = False
+    preprocess: str = ""
+    image_size: tuple[int, int] | None = None
+    image_scaling: str = "0..255"
+
+    def __post_init__(self) -> None:
+        if self.quantize not in QUANTIZE_MODES:
+            raise RecipeError(f"Unknown quantize mode {self.quantize!r}{nearest(self.quantize, QUANTIZE_MODES)}")
+        for option, value in (("input_type", self.input_type), ("output_type", self.output_type)):
+            if value is not None and value not in IO_TYPES[self.quantize]:
+                choices = ", ".join(IO_TYPES[self.quantize])
+                raise RecipeError(f"{option} {value!r} does not go with quantize={self.quantize!r}; expected one of {choices}.")
+        for option, number in (("calibration_samples", self.calibration_samples), ("batch_size", self.batch_size)):
+            if number < 1:
+                raise RecipeError(f"{option} is {number}; expected at least 1.")
+        if self.dynamic_batch and self.batch_size != 1:
+            raise RecipeError("batch_size and dynamic_batch exclude each other; give one of them.")
+        if self.per_tensor_dense and self.quantize != "int8":
+            raise RecipeError(f"per_tensor_dense goes with quantize='int8', not {self.quantize!r}; drop one of them.")
+        shapes = {name: tuple(int(size) for size in shape) for name, shape in dict(self.input_shapes).items()}
+        object.__setattr__(self, "input_shapes", shapes)
+        if self.image_size is not None:
+            object.__setattr__(self, "image_size", tuple(self.image_size))
+
+    @property
+    def file_input_type(self) -> str:
+        """The type of the file's inputs, the default put in."""
+        return self.input_type or IO_TYPES[self.quantize][0]
+
+    @property
+    def file_output_type(self) -> str:
+        """The type of the file's outputs, the default put in."""
+        return self.output_type or IO_TYPES[self.quantize][0]
+
+    @property
+    def needs_calibration(self) -> bool:
+        """Whether activations are quantised, which takes samples."""
+        return self.quantize in NEEDS_CALIBRATION
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields as JSON and TOML hold them."""
+        result = asdict(self)
+        result["input_shapes"] = {name: list(shape) for name, shape in self.input_shapes.items()}
+        result["image_size"] = None if self.image_size is None else list(self.image_size)
+        return result
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> ConvertRecipe:
+        """Return the recipe of a ``[convert]`` table.
+
+        Raises:
+            RecipeError: An unknown key (the nearest valid one is named), or a value that is not allowed.
+        """
+        valid = [item.name for item in fields(cls)]
+        for key in values:
+            if key not in valid:
+                raise RecipeError(f"Unknown key {key!r} in [convert]{nearest(key, valid)}")
+        try:
+            return cls(**values)
+        except TypeError as error:
+            raise RecipeError(f"A value in [convert] has the wrong type: {error}.") from error
+
+
+def load_tables(path: str | Path) -> dict[str, Any]:
+    """Read a TOML recipe file as plain tables.
+
+    Raises:
+        UsageError: The file does not exist.
+        RecipeError: It is not TOML.
+    """
+    try:
+        text = Path(path).read_text("utf-8")
+    except OSError as error:
+        raise UsageError(f"Cannot read the recipe {path}: {error.strerror}.") from error
+    except UnicodeDecodeError as error:
+        raise RecipeError(f"The recipe {path} is not UTF-8 text; save it as TOML.") from error
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise RecipeError(f"The recipe {path} is not valid TOML: {error}.") from error
+
+
+def convert_recipe_from_file(path: str | Path) -> ConvertRecipe:
+    """Return the recipe in the ``[convert]`` table of a TOML file (defaults where it has none).
+
+    Raises:
+        UsageError: The file does not exist.
+        RecipeError: It is not TOML, or has an unknown table, key or value.
+    """
+    tables = load_tables(path)
+    for table in tables:
+        if table != "convert":
+            raise RecipeError(f"Unknown table [{table}] in {path}{nearest(table, ['convert'])}")
+    values = tables.get("convert", {})
+    if not isinstance(values, dict):
+        raise RecipeError(f"'convert' in {path} is a {type(values).__name__}; expected a [convert] table.")
+    return ConvertRecipe.from_dict(values)

@@ -10,6 +10,9 @@ import click
 if TYPE_CHECKING:
     from rich.console import Console
 
+# Tables that go to a file or a pipe are not folded to a terminal's width.
+_PIPE_WIDTH = 160
+
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
@@ -20,9 +23,14 @@ def json_option(function: Function) -> Function:
 
 def console(stderr: bool = False) -> Console:
     """Return a rich console on stdout (results) or stderr (progress)."""
+    import os
+
     from rich.console import Console
 
-    return Console(stderr=stderr, highlight=False, soft_wrap=True)
+    made = Console(stderr=stderr, highlight=False)
+    if not made.is_terminal and "COLUMNS" not in os.environ:
+        made.width = _PIPE_WIDTH
+    return made
 
 
 def readable_bytes(count: int) -> str:

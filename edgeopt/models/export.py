@@ -54,12 +54,12 @@ def export_lean(loaded: LoadedModel, inputs: Sequence[InputSpec], folder: Path, 
     import tensorflow as tf
 
     names: list[str] = []
-    call = _caller(loaded, inputs)
+    call = caller(loaded, inputs)
 
     @tf.function(input_signature=[tf.TensorSpec(item.shape, item.dtype, name=input_key(i)) for i, item in enumerate(inputs)])
     def infer(*tensors: Any) -> dict[str, Any]:
         outputs = call(list(tensors))
-        found, flat = _flat_outputs(outputs, loaded.spec.output_names)
+        found, flat = flat_outputs(outputs, loaded.spec.output_names)
         names[:] = found
         # Identity keeps an output that is an input, or that is returned twice, a tensor of its own.
         return {output_key(i): tf.identity(tensor) for i, tensor in enumerate(flat)}
@@ -90,7 +90,7 @@ def _variables(loaded: LoadedModel) -> Any:
     return list(loaded.model.variables)
 
 
-def _caller(loaded: LoadedModel, inputs: Sequence[InputSpec]) -> Callable[[list[Any]], Any]:
+def caller(loaded: LoadedModel, inputs: Sequence[InputSpec]) -> Callable[[list[Any]], Any]:
     """Return a function that feeds the tensors to the model in the structure that it expects."""
     model = loaded.model
     if loaded.flavour is Flavour.SAVED_MODEL:
@@ -114,7 +114,8 @@ def _parameters(model: Any) -> int:
     return len([name for name in inspect.signature(model.call).parameters if name not in skipped])
 
 
-def _flat_outputs(outputs: Any, known: Sequence[str]) -> tuple[list[str], list[Any]]:
+def flat_outputs(outputs: Any, known: Sequence[str]) -> tuple[list[str], list[Any]]:
+    """Return the names and tensors of whatever structure a model returned, in the order of `known` where it applies."""
     import tensorflow as tf
 
     if isinstance(outputs, Mapping):

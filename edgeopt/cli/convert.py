@@ -1,0 +1,151 @@
+"""``edgeopt convert``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from typing import Any
+
+import click
+
+from ..errors import UsageError
+from .output import console, json_option, readable_bytes
+
+_STAGES = {
+    "data": "reading calibration data",
+    "load": "loading the model",
+    "export": "exporting",
+    "convert": "converting and calibrating",
+}
+
+
+def _recipe_defaults(context: click.Context, _parameter: click.Parameter, path: str | None) -> str | None:
+    """Make the [convert] table of a recipe file the defaults of the other options."""
+    if path is not None:
+        from ..recipe import convert_recipe_from_file
+
+        values = convert_recipe_from_file(path).to_dict()
+        values["input_shape"] = [f"{name}={','.join(map(str, shape))}" for name, shape in values.pop("input_shapes").items()]
+        size = values.pop("image_size")
+        values["image_size"] = None if size is None else f"{size[0]}x{size[1]}"
+        context.default_map = {**(context.default_map or {}), **values}
+    return path
+
+
+@click.command()
+@click.argument("model")
+@click.option("-o", "--output", required=True, metavar="OUT.tflite", help="The file to write; OUT.json is written beside it.")
+@click.option("--recipe", metavar="FILE.toml", is_eager=True, expose_value=False, callback=_recipe_defaults,
+              help="Take defaults from the [convert] table of a TOML recipe.")  # fmt: skip
+@click.option("--quantize", default="int8", show_default=True, metavar="int8|int16x8|float16|dynamic|float32", help="What to quantise to.")
+@click.option("--calibration", metavar="DATA", help="Samples for int8 and int16x8: .npz, .npy, a folder of images, or module:callable.")
+@click.option("--calibration-samples", default=200, show_default=True, metavar="N", help="How many of them to use.")
+@click.option("--seed", default=0, show_default=True, metavar="N", help="Picks the samples.")
+@click.option("--input-type", metavar="int8|uint8|int16|float32", help="Type of the file's inputs (int8 by default for int8).")
+@click.option("--output-type", metavar="int8|uint8|int16|float32", help="Type of the file's outputs.")
+@click.option("--batch-size", default=1, show_default=True, metavar="N", help="Static batch dimension.")
+@click.option("--dynamic-batch", is_flag=True, help="Leave the batch dimension open instead.")
+@click.option("--input-shape", multiple=True, metavar="NAME=1,96,96,3", help="Shape of an input that the model leaves open; may be repeated.")
+@click.option("--per-tensor-dense", is_flag=True, help="One scale for a Dense layer's weights, for consumers that need it.")
+@click.option("--allow-float-ops", is_flag=True, help="Accept a file in which some operators stay float.")
+@click.option("--image-size", metavar="HxW", help="Size for a folder of images, such as 96x96.")
+@click.option("--image-scaling", default="0..255", show_default=True, metavar="0..255|0..1|-1..1", help="Pixel values of a folder of images.")
+@click.option("--preprocess", default="", metavar="TEXT", help="Your own note on how inputs are prepared; kept in OUT.json.")
+@click.option("--custom-objects", multiple=True, metavar="module:NAME", help="Custom layer or function in the model ([ALIAS=]module:NAME); may be repeated.")
+@click.option("--unsafe-load", is_flag=True, help="Allow Python code stored in the model file (Lambda layers) to run.")
+@click.option("--force", is_flag=True, help="Replace OUT.tflite and OUT.json if they exist.")
+@json_option
+def command(output: str, force: bool, json_path: str | None, **options: Any) -> None:
+    """Convert MODEL (.keras, .h5, or a SavedModel folder) to a .tflite file, full int8 by default.
+
+    The file is read back and checked: int8 means that no float operator and no dynamic dimension is left.
+    """
+    from ..artifact import check_output, sidecar_path
+
+    check_output(output, force)
+    artifact = _convert(options)
+    from ..snippet import inference_snippet
+
+    artifact.save(output, force=force)
+    if json_path is not None:
+        from ..report import write_json
+
+        write_json({**artifact.to_dict(), "artifact": output}, json_path)
+    if json_path != "-":
+        _print_summary(output, str(sidecar_path(output)), artifact.sidecar)
+        click.echo("\nOn the board:\n\n" + inference_snippet(output.rsplit("/", 1)[-1], artifact.sidecar))
+
+
+def _convert(options: dict[str, Any]) -> Any:
+    """Build the recipe from the command line's words and convert."""
+    from ..api.convert import convert
+    from ..recipe import ConvertRecipe
+
+    model = options.pop("model")
+    calibration = options.pop("calibration")
+    loading = {name: options.pop(name) for name in ("custom_objects", "unsafe_load")}
+    options["input_shapes"] = dict(_parse_shape(text) for text in options.pop("input_shape"))
+    options["image_size"] = _parse_size(options["image_size"])
+    recipe = ConvertRecipe.from_dict(options)
+    with _progress() as on_event:
+        return convert(model, calibration=calibration, recipe=recipe, on_event=on_event, **loading)
+
+
+def _parse_shape(text: str) -> tuple[str, tuple[int, ...]]:
+    name, equals, sizes = text.partition("=")
+    try:
+        shape = tuple(int(size) for size in sizes.split(","))
+    except ValueError:
+        shape = ()
+    if not equals or not name or not shape or any(size < 1 for size in shape):
+        raise UsageError(f"Received --input-shape {text!r}; expected NAME=1,96,96,3 with sizes of at least 1.")
+    return name, shape
+
+
+def _parse_size(text: str | None) -> tuple[int, int] | None:
+    if text is None:
+        return None
+    height, _, width = text.lower().partition("x")
+    if not (height.isdigit() and (width.isdigit() or not width)) or int(height) < 1 or int(width or 1) < 1:
+        raise UsageError(f"Received --image-size {text!r}; expected HEIGHTxWIDTH, such as 96x96.")
+    return int(height), int(width or height)
+
+
+class _progress(AbstractContextManager[Callable[[Mapping[str, Any]], None]]):  # noqa: N801 - used as a function
+    """A spinner on stderr that names the stage; silent when stderr is no terminal."""
+
+    def __enter__(self) -> Callable[[Mapping[str, Any]], None]:
+        self._status = console(stderr=True).status("starting")
+        self._status.start()
+        return self._on_event
+
+    def _on_event(self, event: Mapping[str, Any]) -> None:
+        if "stage" in event:
+            self._status.update(_STAGES.get(str(event["stage"]), str(event["stage"])))
+
+    def __exit__(self, *_: object) -> None:
+        self._status.stop()
+
+
+def _print_summary(output: str, sidecar: str, fields: Mapping[str, Any]) -> None:
+    from rich.table import Table
+
+    out = console()
+    table = Table(show_header=False, box=None, pad_edge=False)
+    table.add_row("file", f"{output}  (evidence in {sidecar})")
+    table.add_row("size", f"{readable_bytes(fields['size_bytes'])}, {readable_bytes(fields['gzip_bytes'])} gzipped")
+    table.add_row("quantize", f"{fields['quantize']}{', no float operator left' if fields['fully_int8'] else ''}")
+    for kind in ("inputs", "outputs"):
+        for item in fields[kind]:
+            scale = "" if item["scale"] is None else f"  scale {item['scale']:.6g}, zero point {item['zero_point']}"
+            table.add_row(kind[:-1], f"{item['name']}  {item['dtype']} {tuple(item['shape'])}{scale}")
+    table.add_row("work", f"{fields['macs'] / 1e6:.2f} MMACs, {fields['parameters']:,} parameters, "
+                          f"{readable_bytes(fields['peak_activation_bytes'])} peak activations")  # fmt: skip
+    if fields["granularity"]:
+        table.add_row("weights", ", ".join(f"{op} {kind}" for op, kind in fields["granularity"].items()))
+    if fields["calibration"]:
+        table.add_row("calibration", f"{fields['calibration']['count']} samples, seed {fields['calibration']['seed']}")
+    table.add_row("time", ", ".join(f"{stage} {value:.1f} s" for stage, value in fields["seconds"].items()))
+    out.print(table, markup=False)
+    for warning in fields["warnings"]:
+        out.print(f"warning: {warning}", style="yellow", markup=False)

@@ -1,0 +1,113 @@
+"""Run a Keras model or SavedModel on arrays, in a child process: the float baseline that a file is compared with."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..errors import DataError, EdgeoptError, InvokeError
+from ..isolation import ChildCrash, run_isolated
+
+_BATCH = 64
+
+
+def predict_isolated(
+    model: Any,
+    inputs: Mapping[str, npt.NDArray[Any]],
+    *,
+    custom_objects: Sequence[str] = (),
+    unsafe_load: bool = False,
+) -> list[npt.NDArray[np.float32]]:
+    """Return the model's outputs, in its order, each of shape (samples, ...), in inference mode.
+
+    Args:
+        model: Path of a model file or SavedModel folder (run in a child process), or a Keras model object (run here).
+        inputs: Input name -> array of shape (samples, ...).
+        custom_objects: ``module:NAME`` for what the file needs.
+        unsafe_load: Allow Python code stored in the file to run.
+
+    Raises:
+        UsageError: The model cannot be read.
+        DataError: The inputs do not fit the model.
+        InvokeError: The model fails on them.
+    """
+    if not isinstance(model, (str, os.PathLike)):
+        from .load import describe
+
+        loaded = describe(model, input_names=list(inputs))
+        return _predict(loaded, inputs)
+    with tempfile.TemporaryDirectory(prefix="edgeopt-predict-") as name:
+        folder = Path(name)
+        files = {}
+        for position, (key, array) in enumerate(inputs.items()):
+            files[key] = str(folder / f"in{position:03d}.npy")
+            np.save(files[key], array)
+        request = {
+            "model": os.fspath(model),
+            "inputs": files,
+            "custom_objects": list(custom_objects),
+            "unsafe_load": unsafe_load,
+            "folder": name,
+        }
+        try:
+            count = run_isolated("edgeopt.models.predict:_serve", request)
+        except ChildCrash as crash:
+            how = crash.signal_name or "no reply"
+            raise InvokeError(f"Running {model} ended the child process ({how}); try fewer samples, or another model.") from crash
+        return [np.load(folder / f"out{i:03d}.npy", allow_pickle=False) for i in range(count)]
+
+
+def _serve(request: Mapping[str, Any], _emit: Callable[[Mapping[str, Any]], None]) -> int:
+    """Child's side: write each output to the folder and reply with their number."""
+    from .load import load_model
+
+    inputs = {name: np.load(file, mmap_mode="r", allow_pickle=False) for name, file in request["inputs"].items()}
+    loaded = load_model(
+        request["model"],
+        custom_objects=request["custom_objects"],
+        unsafe_load=request["unsafe_load"],
+        input_names=list(inputs),
+    )
+    outputs = _predict(loaded, inputs)
+    for i, output in enumerate(outputs):
+        np.save(Path(request["folder"]) / f"out{i:03d}.npy", output)
+    return len(outputs)
+
+
+def _predict(loaded: Any, inputs: Mapping[str, npt.NDArray[Any]]) -> list[npt.NDArray[np.float32]]:
+    import tensorflow as tf
+
+    from .export import caller, flat_outputs
+
+    specs = loaded.spec.inputs
+    names = [item.name for item in specs]
+    arrays = _in_order(names, inputs)
+    call = caller(loaded, specs)
+    batch = specs[0].shape[0] or _BATCH if specs[0].shape else _BATCH
+    run = tf.function(lambda *tensors: flat_outputs(call(list(tensors)), loaded.spec.output_names)[1], reduce_retracing=True)
+    columns: list[list[Any]] = []
+    count = len(arrays[0])
+    try:
+        for start in range(0, count, batch):
+            rows = np.arange(start, start + batch) % count if specs[0].shape and specs[0].shape[0] else slice(start, start + batch)
+            tensors = [tf.constant(np.asarray(array[rows]), item.dtype) for array, item in zip(arrays, specs, strict=True)]
+            columns.append([np.asarray(tensor) for tensor in run(*tensors)])
+    except EdgeoptError:
+        raise
+    except Exception as error:
+        raise InvokeError(f"The baseline model fails on the data: {' '.join(str(error).split())[:300]}") from error
+    return [np.concatenate(column)[:count] for column in zip(*columns, strict=True)]
+
+
+def _in_order(names: list[str], inputs: Mapping[str, npt.NDArray[Any]]) -> list[npt.NDArray[Any]]:
+    if len(inputs) == len(names) == 1:
+        return list(inputs.values())
+    if set(names) != set(inputs):
+        raise DataError(f"The baseline has the inputs {', '.join(names)}, but the data were bound to {', '.join(inputs)}; rename them.")
+    return [inputs[name] for name in names]

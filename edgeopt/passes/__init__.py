@@ -1,0 +1,1 @@
+"""Keras -> Keras compression passes, one technique a module; `base` is the protocol that they share."""

@@ -1,0 +1,132 @@
+"""What every pass looks like from outside: a name, what it needs, `apply`, and a report.
+
+A pass is a small frozen dataclass of options that checks itself in ``__post_init__``, so that a bad option is refused
+before TensorFlow loads. It takes a Keras model of either flavour and returns a new one of the same flavour; the model
+that it was given is left as it was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol, runtime_checkable
+
+from ..errors import DataError, UsageError
+
+
+
+@dataclass(frozen=True)
+class PassContext:
+    """What a run offers to its passes; each pass names the fields that it cannot do without in `Pass.needs`.
+
+    Attributes:
+        train: Training data, of any kind that `edgeopt.data.load_dataset` takes, or a `keras.utils.PyDataset`.
+        validation: Held-out data of the same kinds.
+        loss: A Keras loss, its name, or a callable ``(labels, outputs) -> scalar``; None means the compiled loss.
+        seed: Seeds everything random in a pass.
+        finetune: Trains a model for a while and returns it: what an iterative pass calls between its steps.
+        convert: Turns a Keras model into the bytes of the .tflite file that is to be deployed.
+        measure: Runs the bytes of a .tflite file on the target device and returns its latency in milliseconds.
+        progress: Called with one line of text at each step that takes a while.
+    """
+
+    train: Any = None
+    validation: Any = None
+    loss: Any = None
+    seed: int = 0
+    finetune: Callable[[Any], Any] | None = None
+    convert: Callable[[Any], bytes] | None = None
+    measure: Callable[[bytes], float] | None = None
+    progress: Callable[[str], None] = field(default=lambda _line: None)
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """Something that a pass left as it was.
+
+    Attributes:
+        subject: The layer or group of layers, by name.
+        reason: A word from the pass's closed list.
+        detail: The particulars, in words.
+    """
+
+    subject: str
+    reason: str
+    detail: str = ""
+
+    def to_dict(self) -> dict[str, str]:
+        """Return the entry as plain values."""
+        return {"subject": self.subject, "reason": self.reason, "detail": self.detail}
+
+
+@runtime_checkable
+class PassReport(Protocol):
+    """What a pass did, and what it did not do and why."""
+
+    @property
+    def skipped(self) -> tuple[Skipped, ...]:
+        """What was left as it was."""
+
+    def to_dict(self) -> Mapping[str, Any]:
+        """Return the report as JSON values."""
+
+
+@dataclass(frozen=True)
+class PassResult:
+    """A compressed model and the account of it.
+
+    Attributes:
+        model: The new model, of the flavour that was given, uncompiled.
+        report: What was done. A pass that makes more than one model returns a subclass with further fields.
+    """
+
+    model: Any
+    report: PassReport
+
+
+@runtime_checkable
+class Pass(Protocol):
+    """One technique with its options."""
+
+    @property
+    def name(self) -> str:
+        """The `kind` of the pass in a recipe."""
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """Fields of `PassContext` that must be given for these options."""
+
+    def apply(self, model: Any, context: PassContext) -> PassResult:
+        """Return the compressed model; `model` is not changed.
+
+        Raises:
+            UsageError: The context lacks something in `needs`, or an option names a layer that does not exist.
+            ModelError: The model is of a kind that the technique cannot take.
+        """
+
+
+_REMEDIES = {
+    "train": "training data",
+    "validation": "validation data",
+    "loss": "a loss",
+    "finetune": "a function that trains the model between steps",
+    "convert": "a function that converts the model to .tflite bytes",
+    "measure": "a function that measures .tflite bytes on the device",
+}
+
+
+def check_needs(one_pass: Pass, context: PassContext) -> None:
+    """Raise unless the context holds all that the pass needs.
+
+    Raises:
+        DataError: Data is missing.
+        UsageError: Something else is missing.
+
+    Example:
+        >>> check_needs(ChannelPruning(fraction=0.5, importance="taylor"), PassContext())
+        DataError: Pass 'channels' needs training data with these options, and got none; give it as train=...
+    """
+    for need in one_pass.needs:
+        if getattr(context, need) is None:
+            error = DataError if need in ("train", "validation") else UsageError
+            raise error(f"Pass {one_pass.name!r} needs {_REMEDIES[need]} with these options, and got none; give it as {need}=...")

@@ -1,0 +1,1 @@
+"""Structured removal of filters and neurons, with everything that depends on them."""

@@ -41,9 +41,9 @@ def arena_bytes(blocks: list[Block], steps: int) -> int | None:
     return int(ends.max(initial=0))
 
 
-def _placed_at(block: Block, steps: int) -> tuple[int, int]:
+def _placed_at(block: Block, steps: int) -> tuple[int, int, int]:
     whole_run = block.first == 0 and block.last == steps - 1
-    return (0, 0) if whole_run else (-block.nbytes, block.first)
+    return (0, 0, 0) if whole_run else (1, -block.nbytes, block.first)
 
 
 def _smallest_gap(starts: npt.NDArray[np.int64], ends: npt.NDArray[np.int64], size: int) -> int:

@@ -94,7 +94,7 @@ class Tensor:
     @property
     def is_float(self) -> bool:
         """Whether it holds floating-point numbers (of any width)."""
-        return self.dtype in ("float16", "bfloat16", "float32", "float64", "complex64", "complex128")
+        return self.dtype.startswith(("float", "bfloat", "complex"))
 
     @property
     def is_handle(self) -> bool:
@@ -108,7 +108,7 @@ class Tensor:
         objects; all others are views into the file.
 
         Returns:
-            None for a tensor that is not constant, is sparse (the file lacks its dense value) or of an unknown type.
+            None for a tensor that is not constant, is sparse (the file lacks its dense value) or of a type NumPy lacks.
         """
         if self.raw is None or self.sparse:
             return None

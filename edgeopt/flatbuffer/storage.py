@@ -13,21 +13,25 @@ from ..errors import FileFormatError
 
 # Bits per element of each fixed-size type; string, resource and variant have none.
 BITS = {
-    "bool": 8, "int2": 2, "int4": 4, "uint4": 4, "int8": 8, "uint8": 8, "int16": 16, "uint16": 16, "float16": 16,
-    "bfloat16": 16, "int32": 32, "uint32": 32, "float32": 32, "int64": 64, "uint64": 64, "float64": 64,
-    "complex64": 64, "complex128": 128,
-}  # fmt: skip
+    **dict.fromkeys(("int2",), 2),
+    **dict.fromkeys(("int4", "uint4"), 4),
+    **dict.fromkeys(("bool", "int8", "uint8", "float8_e4m3fn", "float8_e5m2"), 8),
+    **dict.fromkeys(("int16", "uint16", "float16", "bfloat16"), 16),
+    **dict.fromkeys(("int32", "uint32", "float32"), 32),
+    **dict.fromkeys(("int64", "uint64", "float64", "complex64"), 64),
+    **dict.fromkeys(("complex128",), 128),
+}
 
 
 def decode(raw: npt.NDArray[np.uint8], dtype: str, shape: tuple[int, ...]) -> npt.NDArray[Any] | None:
-    """Return the buffer `raw` as a read-only array of `shape`, or None for a type that is not known.
+    """Return the buffer `raw` as a read-only array of `shape`, or None for a type that NumPy does not hold.
 
     Raises:
         FileFormatError: The buffer is too short for the shape, or is not a string table.
     """
     if dtype == "string":
         return _read_only(np.array(_strings(raw), dtype=object).reshape(-1))
-    if dtype not in BITS:
+    if dtype not in BITS or dtype.startswith("float8"):
         return None
     shape = tuple(max(size, 1) if size < 0 else size for size in shape)
     elements = math.prod(shape)
@@ -56,11 +60,11 @@ def _unpack(raw: npt.NDArray[np.uint8], bits: int, signed: bool) -> npt.NDArray[
     """Unpack values of 2 or 4 bits, least significant first, as the TFLite kernels do."""
     mask = np.uint8(2**bits - 1)
     shifts = np.arange(0, 8, bits, dtype=np.uint8)
-    values = (raw[:, None] >> shifts) & mask
-    if not signed:
-        return values.reshape(-1)
-    sign = np.int8(2 ** (bits - 1))
-    return (values.astype(np.int8).reshape(-1) ^ sign) - sign
+    values: npt.NDArray[Any] = ((raw[:, None] >> shifts) & mask).reshape(-1)
+    if signed:
+        sign = np.int8(2 ** (bits - 1))
+        values = (values.astype(np.int8) ^ sign) - sign
+    return values
 
 
 def _strings(raw: npt.NDArray[np.uint8]) -> list[bytes]:

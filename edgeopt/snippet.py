@@ -26,6 +26,8 @@ def inference_snippet(file_name: str, sidecar: Mapping[str, Any]) -> str:
         "interpreter.allocate_tensors()",
         "inputs, outputs = interpreter.get_input_details(), interpreter.get_output_details()",
     ]
+    if sidecar.get("stateful"):
+        lines.append("interpreter.reset_all_variables()  # before each new sequence")
     if sidecar.get("preprocess"):
         lines.append(f"# preparation: {sidecar['preprocess']}")
     for position, (item, variable) in enumerate(zip(inputs, variables_in, strict=True)):

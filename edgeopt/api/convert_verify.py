@@ -38,10 +38,20 @@ def verify(data: bytes, recipe: ConvertRecipe) -> list[str]:
         raise NotFullyIntegerError(
             f"The file has dynamic dimensions in {_list(dynamic)}; state the shapes with --input-shape, or accept them with --dynamic-batch."
         )
+    if stateful(model):
+        warnings.append(
+            "state: the file keeps state between invocations (a fused LSTM); "
+            "call interpreter.reset_all_variables() before each new sequence"
+        )
     dense = granularity(model).get("FULLY_CONNECTED")
     if recipe.per_tensor_dense and dense not in (None, "per-tensor"):
         raise ConversionError(f"Dense weights came out {dense} although per-tensor was asked for; install TensorFlow 2.17 or later.")
     return warnings
+
+
+def stateful(model: Model) -> bool:
+    """Return whether an invocation depends on the ones before, through variable tensors."""
+    return any(tensor.is_variable for graph in model.subgraphs for tensor in graph.tensors)
 
 
 def stray_float_ops(model: Model, recipe: ConvertRecipe) -> list[FloatOperator]:
@@ -77,6 +87,7 @@ def describe_file(data: bytes, recipe: ConvertRecipe) -> dict[str, Any]:
         "ops": op_histogram(model),
         "macs": macs(model),
         "parameters": parameters(model),
+        "stateful": stateful(model),
         "peak_activation_bytes": memory_use(model).peak_bytes,
     }
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from ..errors import ConversionError
 from .detect import Flavour
-from .load import LoadedModel, unique
+from .load import LoadedModel, input_structure, unique
 from .recurrent import unrolled
 from .spec import InputSpec
 
@@ -95,9 +95,7 @@ def caller(loaded: LoadedModel, inputs: Sequence[InputSpec]) -> Callable[[list[A
     model = loaded.model
     if loaded.flavour is Flavour.SAVED_MODEL:
         return lambda tensors: model(**{item.name: tensor for item, tensor in zip(inputs, tensors, strict=True)})
-    structure = getattr(model, "_inputs_struct", None)
-    if structure is None:
-        structure = getattr(model, "_nested_inputs", None)
+    structure = input_structure(model)
     if isinstance(structure, Mapping):
         keys = sorted(structure)
         return lambda tensors: model(dict(zip(keys, tensors, strict=True)), training=False)

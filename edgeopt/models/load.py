@@ -150,7 +150,7 @@ def _keras_spec(model: Any, flavour: Flavour, names: list[str]) -> ModelSpec:
     """Read inputs and outputs off a Functional or Sequential model; off the recorded build shapes otherwise."""
     inputs = _symbolic_inputs(model)
     if inputs:
-        structure = getattr(model, "_inputs_struct", None) or getattr(model, "_nested_inputs", None)
+        structure = input_structure(model)
         own = sorted(structure) if isinstance(structure, Mapping) else None  # Keras flattens dicts in key order
         taken = own if own is not None and len(own) == len(inputs) else [_input_name(tensor) for tensor in inputs]
         specs = tuple(InputSpec(name, tuple(tensor.shape), _dtype(tensor)) for name, tensor in zip(taken, inputs, strict=True))
@@ -164,6 +164,15 @@ def _keras_spec(model: Any, flavour: Flavour, names: list[str]) -> ModelSpec:
             "state it with --input-shape NAME=1,96,96,3 (input_shapes={...} in Python)."
         )
     return ModelSpec(tuple(recorded), ())
+
+
+def input_structure(model: Any) -> Any:
+    """Return the nest of symbolic inputs that a Functional model of either flavour was built on, or None."""
+    return _first_attribute(model, "_inputs_struct", "_nested_inputs")
+
+
+def _first_attribute(model: Any, *names: str) -> Any:
+    return next((value for name in names if (value := getattr(model, name, None)) is not None), None)
 
 
 def _symbolic_inputs(model: Any) -> list[Any]:
@@ -189,9 +198,7 @@ def _dtype(tensor: Any) -> str:
 
 
 def _output_names(model: Any) -> list[str]:
-    structure = getattr(model, "_outputs_struct", None)
-    if structure is None:
-        structure = getattr(model, "_nested_outputs", None)
+    structure = _first_attribute(model, "_outputs_struct", "_nested_outputs")
     if isinstance(structure, Mapping) and len(structure) == len(model.outputs):
         return sorted(structure)
     producers = [_input_name(tensor) for tensor in model.outputs]

@@ -1,0 +1,89 @@
+"""The demo: train small, convert four ways, validate each file on the local device, compare."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from ..errors import ConversionError, OutputError, UsageError, nearest
+from ..isolation import ChildCrash, run_isolated
+
+MODES = ("float32", "float16", "dynamic", "int8")
+DATASETS = ("digits", "watch")
+
+
+def demo(
+    folder: str | Path, *, dataset: str = "digits", seed: int = 0, force: bool = False, on_step: Callable[[str], None] | None = None
+) -> dict[str, Any]:
+    """Train on data that an installed package carries, and compare float32, float16, dynamic and int8 on this machine.
+
+    Args:
+        folder: Where the model, the data, the files and their reports go.
+        dataset: "digits" (scikit-learn) or "watch" (seglearn).
+        seed: Of the training.
+        force: Use the folder although it is not empty.
+        on_step: Told what is being done.
+
+    Returns:
+        ``dataset``, ``train``, ``test`` (numbers of samples), and one row per mode: ``quantize``, ``file``, ``size_bytes``,
+        ``gzip_bytes``, ``fully_int8``, ``accuracy``, ``accuracy_ci95``, ``latency_ms``, ``kernel_profile``.
+
+    Raises:
+        UsageError: An unknown data set, or one whose package is not installed.
+        OutputError: The folder is not empty, or cannot be written.
+    """
+    from .convert import convert
+    from .validate import validate
+
+    step = on_step or (lambda text: None)
+    target = _prepare_folder(folder, dataset, force)
+    step(f"training on {dataset}")
+    facts = _train(target, dataset, seed, step)
+    rows = []
+    for mode in MODES:
+        step(f"converting to {mode}")
+        file = target / f"{dataset}_{mode}.tflite"
+        artifact = convert(str(target / "model.keras"), calibration=str(target / "train.npz"), quantize=mode, seed=seed)
+        artifact.save(file, force=force)
+        step(f"validating {mode}")
+        report = validate(str(file), data=str(target / "test.npz"), device="local")
+        rows.append(_row(mode, file, artifact.sidecar, report.to_dict()))
+    return {"dataset": dataset, **facts, "folder": str(target), "rows": rows}
+
+
+def _prepare_folder(folder: str | Path, dataset: str, force: bool) -> Path:
+    if dataset not in DATASETS:
+        raise UsageError(f"Unknown demo data set {dataset!r}{nearest(dataset, DATASETS)}")
+    target = Path(folder)
+    try:
+        target.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"Cannot make the folder {target}: {error.strerror}; choose another with -o.") from error
+    if any(target.iterdir()) and not force:
+        raise OutputError(f"The folder {target} is not empty; pass --force to write into it, or choose another with -o.")
+    return target
+
+
+def _train(target: Path, dataset: str, seed: int, step: Callable[[str], None]) -> dict[str, Any]:
+    def on_event(event: Mapping[str, Any]) -> None:
+        step(f"training on {dataset}, epoch {event['epoch']} of {event['epochs']}")
+
+    try:
+        return dict(run_isolated("edgeopt.api.demo_training:train", {"dataset": dataset, "seed": seed, "folder": str(target)}, on_event))
+    except ChildCrash as crash:
+        raise ConversionError(f"The training process ended without a result ({crash.signal_name or crash.tail[-200:]}).") from crash
+
+
+def _row(mode: str, file: Path, sidecar: Mapping[str, Any], report: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "quantize": mode,
+        "file": file.name,
+        "size_bytes": sidecar["size_bytes"],
+        "gzip_bytes": sidecar["gzip_bytes"],
+        "fully_int8": sidecar["fully_int8"],
+        "accuracy": report["accuracy"],
+        "accuracy_ci95": report["accuracy_ci95"],
+        "latency_ms": report["latency_ms"],
+        "kernel_profile": report["kernel_profile"],
+    }

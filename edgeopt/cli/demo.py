@@ -1,0 +1,58 @@
+"""``edgeopt demo``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import click
+
+from .output import console, json_option, readable_bytes
+
+
+@click.command()
+@click.option("--dataset", default="digits", show_default=True, metavar="digits|watch", help="What to train on.")
+@click.option("-o", "--output", default="edgeopt-demo", show_default=True, metavar="FOLDER", help="Where the files are left.")
+@click.option("--seed", default=0, show_default=True, metavar="N", help="Of the training.")
+@click.option("--force", is_flag=True, help="Write into the folder although it is not empty.")
+@json_option
+def command(dataset: str, output: str, seed: int, force: bool, json_path: str | None) -> None:
+    """Train a small Keras model on embedded data, convert it four ways, and compare the files on this machine."""
+    from ..api.demo import demo
+    from ..report import envelope, write_json
+
+    status = console(stderr=True)
+    with status.status("starting") as spinner:
+        result = demo(output, dataset=dataset, seed=seed, force=force, on_step=lambda text: spinner.update(text))
+    if json_path is not None:
+        write_json(envelope("ok", result), json_path)
+    if json_path != "-":
+        _print(result)
+
+
+def _print(result: Mapping[str, Any]) -> None:
+    from rich.table import Table
+
+    profile = result["rows"][-1]["kernel_profile"]
+    table = Table(title=f"{result['dataset']}: {result['test']} test samples, {result['parameters']:,} parameters")
+    for heading in ("quantize", "size", "gzip", "accuracy (95 % interval)", "p50 ms", "p95 ms", "fully int8"):
+        table.add_column(heading, justify="left" if heading == "quantize" else "right", no_wrap=True)
+    for row in result["rows"]:
+        low, high = row["accuracy_ci95"]
+        table.add_row(
+            row["quantize"],
+            readable_bytes(row["size_bytes"]),
+            readable_bytes(row["gzip_bytes"]),
+            f"{row['accuracy']:.4f} ({low:.4f}-{high:.4f})",
+            f"{row['latency_ms']['p50']:.4f}",
+            f"{row['latency_ms']['p95']:.4f}",
+            "yes" if row["fully_int8"] else "no",
+        )
+    out = console()
+    out.print(table)
+    out.print(
+        f"Measured on this machine, not on a board: {profile['runtime']} {profile['version']}, "
+        f"{profile['threads']} thread(s), delegate {profile['delegate']}.",
+        markup=False,
+    )
+    out.print(f"The model, the data, the four files and their evidence are in {result['folder']}/.", markup=False)

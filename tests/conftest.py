@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from .emulated_pi.board import Board
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 
@@ -23,3 +28,30 @@ def shared_data() -> Path:
 def checkout() -> Path:
     """The root of the checkout."""
     return CHECKOUT
+
+
+@pytest.fixture(scope="session")
+def pi_namespace() -> Iterator[Board]:
+    """A real arm64 userland behind sshd on 127.0.0.1, quick to start; needs root. See tests/emulated_pi/README.md."""
+    from .emulated_pi.starting import started
+
+    with started("namespace") as board:
+        yield board
+
+
+@pytest.fixture(scope="session")
+def pi_vm() -> Iterator[Board]:
+    """A whole virtual arm64 board: its own kernel, 512 MB of memory, a disk that fills up, a link that breaks."""
+    from .emulated_pi.starting import started
+
+    with started("machine") as board:
+        yield board
+
+
+@pytest.fixture(scope="session")
+def pi_board() -> Iterator[Board]:
+    """Whichever emulated board this machine can start, the quicker first."""
+    from .emulated_pi.starting import started
+
+    with started("namespace", "machine") as board:
+        yield board

@@ -1,1 +1,69 @@
-"""Devices: shipping an artifact to one, running it there, and bringing the numbers back."""
+"""Devices: shipping an artifact to one, running it there, and bringing the numbers back.
+
+Importing this package is instant; the names below are loaded on first use.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .device import BenchPlan, Device, RunOptions
+    from .fake import DeviceGone, FakeTransport
+    from .measurement import Evaluation, KernelProfile, Latency, Measurement, Output
+    from .pack import pack_agent
+    from .profile import Profile, load_profile
+    from .runner import Progress, Timeouts
+    from .transport import LocalTransport, Transport
+
+# public name -> the module that defines it
+_PUBLIC = {
+    "BenchPlan": "device",
+    "Device": "device",
+    "DeviceGone": "fake",
+    "Evaluation": "measurement",
+    "FakeTransport": "fake",
+    "KernelProfile": "measurement",
+    "Latency": "measurement",
+    "LocalTransport": "transport",
+    "Measurement": "measurement",
+    "Output": "measurement",
+    "Profile": "profile",
+    "Progress": "runner",
+    "RunOptions": "device",
+    "Timeouts": "runner",
+    "Transport": "transport",
+    "load_profile": "profile",
+    "pack_agent": "pack",
+}
+
+__all__ = [
+    "BenchPlan",
+    "Device",
+    "DeviceGone",
+    "Evaluation",
+    "FakeTransport",
+    "KernelProfile",
+    "Latency",
+    "LocalTransport",
+    "Measurement",
+    "Output",
+    "Profile",
+    "Progress",
+    "RunOptions",
+    "Timeouts",
+    "Transport",
+    "load_profile",
+    "pack_agent",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PUBLIC:
+        raise AttributeError(f"module 'edgeopt.devices' has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_PUBLIC[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return list(__all__)

@@ -1,0 +1,138 @@
+"""Sample arrays on disk: inputs mapped into memory, outputs written piece by piece, so that size is no matter."""
+
+from __future__ import annotations
+
+import math
+import os
+import threading
+from dataclasses import dataclass
+from typing import Any, Dict, List, Sequence
+
+import numpy as np
+
+from .arith import Array
+from .protocol import AgentError
+from .session import Session, Tensor, stored_values
+
+
+def open_samples(tensor: Tensor, path: str) -> Array:
+    """Map the samples of one input, shape (n, ...), and check that they fit it.
+
+    Raises:
+        AgentError: No .npy file, a type that is not real, or a shape that the input does not take.
+    """
+    try:
+        samples = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError) as error:
+        message = "%s is no array of numbers in .npy format (%s)" % (path, error)
+        raise AgentError("data", message) from error
+    if not isinstance(samples, np.ndarray) or samples.dtype.kind not in "biuf":
+        found = getattr(samples, "dtype", "an archive")
+        raise AgentError("data", "%s holds %s; expected real numbers in .npy format" % (path, found))
+    wanted = tensor.signature
+    fits = samples.ndim == len(wanted) and all(
+        known in (-1, size) for size, known in zip(samples.shape[1:], wanted[1:])
+    )
+    if not wanted or not fits or not len(samples):
+        shape = "(n, %s)" % ", ".join("any" if size == -1 else str(size) for size in wanted[1:])
+        message = "the data for input %r have the shape %s; expected %s with n >= 1"
+        raise AgentError("data", message % (tensor.name, tuple(samples.shape), shape))
+    return samples
+
+
+class Extent:
+    """The smallest and the largest real value of one input that has been seen; refuses what is not finite."""
+
+    def __init__(self, tensor: Tensor) -> None:
+        """Start with nothing seen."""
+        self._tensor = tensor
+        self._lock = threading.Lock()
+        self.low = math.inf
+        self.high = -math.inf
+
+    def add(self, real: Array, first: int) -> None:
+        """Take samples into account; `first` is the number of the first of them.
+
+        Raises:
+            AgentError: NaN or infinity, with the number of the sample.
+        """
+        low, high = float(real.min()), float(real.max())  # NaN propagates through both
+        if not (math.isfinite(low) and math.isfinite(high)):
+            finite = np.isfinite(real).reshape(len(real), -1).all(axis=1)
+            number = first + int(np.argmin(finite))
+            raise AgentError("data", "sample %d of input %r holds NaN or infinity" % (number, self._tensor.name))
+        with self._lock:
+            self.low, self.high = min(self.low, low), max(self.high, high)
+
+
+@dataclass(frozen=True)
+class Samples:
+    """The inputs of all samples, in the model's order, each of shape (n, ...), with what was seen of their values."""
+
+    arrays: List[Array]
+    extents: List[Extent]
+
+    @property
+    def count(self) -> int:
+        """Number of samples."""
+        return len(self.arrays[0])
+
+    def shapes(self, tensors: Sequence[Tensor], batch: int) -> Dict[int, Sequence[int]]:
+        """Return the shape of every input for `batch` samples at a time, by tensor index."""
+        return {tensor.index: (batch, *data.shape[1:]) for tensor, data in zip(tensors, self.arrays)}
+
+    def feed(self, session: Session, first: int, batch: int) -> List[Array]:
+        """Return the stored values of `batch` samples from number `first` on; the last one fills up a short batch.
+
+        Raises:
+            AgentError: A value is not finite, or does not fit an integer input.
+        """
+        feed = []
+        for tensor, data, extent in zip(session.inputs, self.arrays, self.extents):
+            real = np.asarray(data[first : first + batch])
+            extent.add(real, first)
+            stored = stored_values(tensor, real)
+            if len(stored) < batch:
+                stored = np.concatenate([stored, np.repeat(stored[-1:], batch - len(stored), axis=0)])
+            feed.append(stored)
+        return feed
+
+
+class OutputFile:
+    """A .npy file of stored outputs, shape (n, ...), that several threads fill.
+
+    Written with ``pwrite``, not through a memory map: a full disk is then an error, and not SIGBUS.
+    """
+
+    def __init__(self, path: str, dtype: Any, shape: Sequence[int]) -> None:
+        """Create it.
+
+        Raises:
+            OSError: It cannot be written.
+        """
+        self.path = path
+        self._row_bytes = np.dtype(dtype).itemsize * int(np.prod(shape[1:], dtype=np.int64))
+        with open(path, "wb") as stream:
+            header: Dict[str, Any] = {"descr": np.dtype(dtype).str, "fortran_order": False, "shape": tuple(shape)}
+            write_header: Any = np.lib.format.write_array_header_1_0
+            write_header(stream, header)
+            self._start = stream.tell()
+        self._descriptor = os.open(path, os.O_WRONLY)
+
+    def write(self, first: int, rows: Array) -> None:
+        """Write `rows` as the samples from number `first` on.
+
+        Raises:
+            OSError: The disk is full.
+        """
+        view = memoryview(rows.tobytes())
+        offset = self._start + first * self._row_bytes
+        while view:
+            written = os.pwrite(self._descriptor, view, offset)
+            view, offset = view[written:], offset + written
+
+    def close(self) -> None:
+        """Close it; a second call does nothing."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1

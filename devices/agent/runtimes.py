@@ -1,0 +1,87 @@
+"""Which TFLite runtime runs the model. Only here is one imported, and only in a worker, which may die of it."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from typing import Any, List, Tuple
+
+from .protocol import AgentError
+
+# In the order in which ``auto`` tries them. ai_edge_litert comes first because it gives int8 models to XNNPACK, which
+# tflite_runtime 2.14 does not; that is worth several times the speed.
+RUNTIMES = ("ai_edge_litert", "tflite_runtime")
+AUTO = "auto"
+
+# What `kernels` means -> the name in the runtime's OpResolverType.
+KERNELS = {
+    "default": "AUTO",  # the runtime's choice: optimised kernels, and XNNPACK where it applies it
+    "builtin": "BUILTIN_WITHOUT_DEFAULT_DELEGATES",  # optimised kernels, no XNNPACK
+    "reference": "BUILTIN_REF",  # the reference kernels: slow, and the same integers on every platform
+}
+
+
+def candidates(wanted: str) -> Tuple[List[str], List[Tuple[str, str]]]:
+    """Return the runtimes to try, and those left out with the reason; imports none of them.
+
+    Raises:
+        AgentError: `wanted` is no runtime's name.
+    """
+    if wanted != AUTO and wanted not in RUNTIMES:
+        known = ", ".join((AUTO, *RUNTIMES))
+        raise AgentError("request", "unknown runtime %r; expected one of %s" % (wanted, known))
+    names = list(RUNTIMES) if wanted == AUTO else [wanted]
+    found = [name for name in names if importlib.util.find_spec(name) is not None]
+    return found, [(name, "not installed") for name in names if name not in found]
+
+
+# A valid model without tensors or operators, 120 bytes.
+_EMPTY_MODEL = bytes.fromhex(
+    "1800000054464c3300000e00140010000c000800000004000e000000100000001c00000050000000"
+    "030000000100000008000000040004000400000001000000100000000c00140010000c0008000400"
+    "0c000000100000001000000010000000100000000000000000000000000000000000000000000000"
+)
+
+
+class Runtime:
+    """An imported runtime that has proved that it can make an interpreter.
+
+    Attributes:
+        name: "ai_edge_litert" or "tflite_runtime".
+        version: As the package states it.
+    """
+
+    def __init__(self, name: str) -> None:
+        """Import it.
+
+        Raises:
+            AgentError: It cannot be imported, or was built for another NumPy.
+        """
+        self.name = name
+        try:
+            self._module: Any = importlib.import_module(name + ".interpreter")
+            self.version: str = importlib.import_module(name).__version__
+            self._prove()
+        except (ImportError, SystemError, AttributeError) as error:
+            raise AgentError("runtime_missing", "does not load: %s" % _reason(error)) from error
+
+    def _prove(self) -> None:
+        """Make an interpreter. A wheel that was built for another NumPy imports well, and fails only here."""
+        self._module.Interpreter(model_content=_EMPTY_MODEL)
+
+    def interpreter(self, path: str, threads: int, kernels: str) -> Any:
+        """Return a new interpreter of the file at `path`; what it raises is mapped by `Session`."""
+        resolver = getattr(self._module.OpResolverType, KERNELS[kernels])
+        return self._module.Interpreter(model_path=path, num_threads=threads, experimental_op_resolver_type=resolver)
+
+
+def _reason(error: BaseException) -> str:
+    """Return the innermost cause, with a word on NumPy where that is it."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    text = "%s: %s" % (type(error).__name__, error)
+    if "_ARRAY_API" in text or "numpy.core" in text:
+        import numpy as np
+
+        text = "it was built for another NumPy than %s (%s); install 'numpy<2'" % (np.__version__, text)
+    return text

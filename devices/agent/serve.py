@@ -1,0 +1,99 @@
+"""The agent as a host runs it: one request, one reply, and gone when the host is."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from typing import Optional
+
+from .conditions import board, state
+from .protocol import PROTOCOL_VERSION, AgentError, Message, decode, failure, parse_request, reply
+from .streams import STDIN, Progress, claim_stdout, read_line, watch, write_all
+from .supervisor import Supervisor
+from .workfolder import WorkFolder
+
+FETCH_S = 3600  # how long a host may take to fetch the outputs
+GRACE_S = 10  # how long an abandoned job may take to clean up
+
+
+class _Host:
+    """The host, as far as the agent can tell: there, or gone."""
+
+    def __init__(self) -> None:
+        self._gone = threading.Event()
+        self.supervisor: Optional[Supervisor] = None
+
+    def leave(self) -> None:
+        """Called by the watchdog: end the job; end the process, should the job not end by itself."""
+        self._gone.set()
+        if self.supervisor is not None:
+            self.supervisor.stop()
+        self._force_exit()
+
+    @staticmethod
+    def _force_exit() -> None:
+        time.sleep(GRACE_S)
+        os._exit(1)
+
+    def gone(self) -> bool:
+        """Whether stdin has ended."""
+        return self._gone.is_set()
+
+    def wait(self) -> None:
+        """Return when the host has closed stdin, which says that it has fetched all that it wants."""
+        self._gone.wait(FETCH_S)
+
+
+def serve(detached: bool) -> int:
+    """Answer the one request on stdin.
+
+    Args:
+        detached: Do not end when stdin does: for a request that is piped in by hand. The run's folder then stays.
+
+    Returns:
+        The exit status: 0 when a reply was written, whatever it says.
+    """
+    channel = claim_stdout()
+    line = read_line(STDIN)
+    nonce = str((decode(line) or {}).get("nonce", ""))
+    host = _Host()
+    if not detached:
+        watch(STDIN, host.leave)
+    try:
+        request = parse_request(line)
+        if request["op"] == "info":
+            write_all(channel, reply(nonce, _info(nonce)))
+        else:
+            _measure(request, channel, host, detached)
+    except AgentError as error:
+        write_all(channel, failure(nonce, error))
+    return 0
+
+
+def _info(nonce: str) -> Message:
+    return {
+        "protocol": PROTOCOL_VERSION,
+        "board": board(),
+        "state": state(),
+        "runtimes": Supervisor().probe(nonce),
+    }
+
+
+def _measure(request: Message, channel: int, host: _Host, detached: bool) -> None:
+    """Run the job in a folder of its own, and keep that, and the lock, until the host has fetched the outputs."""
+    report = Progress(request["nonce"], time.monotonic_ns)
+    folder = WorkFolder(request["workdir"])
+    folder.acquire(request.get("wait_s", 60), report, host.gone)
+    run = folder.open_run(request["nonce"])
+    try:
+        host.supervisor = Supervisor(inherit=[folder.lock])
+        if host.gone():
+            return
+        result = host.supervisor.run(dict(request, folder=run))
+        write_all(channel, reply(request["nonce"], result))
+        if not detached:
+            host.wait()
+    finally:
+        if not detached:
+            folder.close_run(run)

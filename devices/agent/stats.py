@@ -1,0 +1,69 @@
+"""From latency samples to the figures that are reported."""
+
+from __future__ import annotations
+
+from typing import Any, Dict, Tuple
+
+import numpy as np
+
+from .arith import Array, percentile
+
+RESAMPLES = 1000
+_ROWS_AT_ONCE = 50  # bounds the memory of a resample on a small board
+
+
+def summarize(samples_ms: Array, seed: int = 0) -> Dict[str, Any]:
+    """Return the figures of a series of latencies, in milliseconds, in the order in which they were taken.
+
+    Returns:
+        ``p50``, ``p90``, ``p95``, ``p99``, ``mean``, ``min``, ``max``, ``mad`` (median absolute deviation from the
+        median, not scaled) and ``p50_ci95`` (see `median_interval`).
+    """
+    median = percentile(samples_ms, 50)
+    figures: Dict[str, Any] = {"p%d" % percent: percentile(samples_ms, percent) for percent in (50, 90, 95, 99)}
+    figures["mean"] = float(np.mean(samples_ms))
+    figures["min"] = float(np.min(samples_ms))
+    figures["max"] = float(np.max(samples_ms))
+    figures["mad"] = percentile(np.abs(samples_ms - median), 50)
+    figures["p50_ci95"] = list(median_interval(samples_ms, seed))
+    return figures
+
+
+def median_interval(samples: Array, seed: int = 0) -> Tuple[float, float]:
+    """Return a 95 % interval of the median, by the moving-block bootstrap (Künsch 1989).
+
+    Neighbouring latencies resemble each other: clock changes and other work last for many runs. Resampling blocks of
+    sqrt(n) runs, not single ones, keeps that in, and so does not promise more certainty than there is.
+
+    Args:
+        samples: Shape (n,), n >= 1, in the order in which they were taken.
+        seed: Of the resampling.
+    """
+    count = len(samples)
+    length = max(1, round(count**0.5))
+    blocks = -(-count // length)
+    rng = np.random.RandomState(seed)  # the one generator whose stream is the same in every NumPy
+    within = np.arange(length)
+    medians = []
+    for _ in range(RESAMPLES // _ROWS_AT_ONCE):
+        starts = rng.randint(0, count - length + 1, size=(_ROWS_AT_ONCE, blocks, 1))
+        rows = samples[(starts + within).reshape(_ROWS_AT_ONCE, -1)[:, :count]]
+        medians.append(np.median(rows, axis=1))
+    found = np.concatenate(medians)
+    return percentile(found, 2.5), percentile(found, 97.5)
+
+
+def latency_figures(raw: Dict[str, Any], seed: int = 0) -> Dict[str, Any]:
+    """Return what a report says of the ``latency`` of a reply.
+
+    Returns:
+        ``latency_ms``: the figures of `summarize`, and ``load`` (making the interpreter and allocating memory),
+        ``first`` (the first inference) and ``cold``, their sum. ``latency_runs``: how many runs, in how many seconds,
+        and whether the median was stable.
+    """
+    figures = summarize(np.array(raw["samples_ns"], np.float64) / 1e6, seed)
+    figures["load"] = raw["load_ns"] / 1e6
+    figures["first"] = raw["first_ns"] / 1e6
+    figures["cold"] = figures["load"] + figures["first"]
+    runs = {name: raw[name] for name in ("warmup_runs", "seconds", "stable", "stopped_by")}
+    return {"latency_ms": figures, "latency_runs": dict(runs, runs=len(raw["samples_ns"]))}

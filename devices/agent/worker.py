@@ -1,0 +1,202 @@
+"""The worker: the process that imports NumPy and the runtime and invokes the model, so that only it can die of them.
+
+Its parent (see `supervisor`) speaks to it as a host speaks to an agent: a request line, and a reply line. Before the
+reply it writes ``{"stage": ...}`` lines, so that the parent can say what it was doing if it dies.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import signal
+import sys
+import time
+import traceback
+from typing import Any, Callable, Dict, List, Sequence
+
+from .protocol import AgentError, Message, decode, encode, failure, reply
+from .streams import STDIN, Progress, claim_stdout, read_line, watch, write_all
+
+_PR_SET_PDEATHSIG = 1
+
+Stage = Callable[[str], None]
+
+
+def main() -> int:
+    """Do one job; the process ends with it."""
+    channel = claim_stdout()
+    _die_with_parent()
+    request = decode(read_line(STDIN))
+    if request is None:
+        return 1
+    watch(STDIN, lambda: os._exit(1))
+
+    def stage(name: str) -> None:
+        write_all(channel, encode({"stage": name}))
+
+    write_all(channel, _answer(request, stage))
+    return 0
+
+
+def _answer(request: Message, stage: Stage) -> bytes:
+    nonce = request["nonce"]
+    report = Progress(nonce, time.monotonic_ns, quiet=request.get("quiet", False))
+    try:
+        return reply(nonce, _JOBS[request["op"]](request, stage, report))
+    except AgentError as error:
+        return failure(nonce, error)
+    except MemoryError:
+        return failure(nonce, AgentError("memory", "out of memory"))
+    except OSError as error:
+        kind = "storage" if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES) else "internal"
+        return failure(nonce, AgentError(kind, str(error), traceback=traceback.format_exc()))
+    except Exception as error:
+        message = "%s: %s" % (type(error).__name__, error)
+        return failure(nonce, AgentError("internal", message, traceback=traceback.format_exc()))
+
+
+def _probe(request: Message, stage: Stage, report: Progress) -> Message:
+    """Import a runtime, and tell its version and NumPy's."""
+    runtime = _runtime(request["runtime"], stage)
+    import numpy as np
+
+    return {"runtime": runtime.name, "version": runtime.version, "numpy": np.__version__}
+
+
+def _measure(request: Message, stage: Stage, report: Progress) -> Message:
+    """Time the model, run data through it, or both; the timing comes first, before all cores get warm."""
+    runtime = _runtime(request["runtime"], stage)
+    from .arrays import Extent, Samples, open_samples
+    from .evaluate import evaluate
+    from .session import Session
+
+    stage("load")
+    path, threads, kernels = request["model"], request.get("threads", 1), request.get("kernels", "default")
+    _verify(path, request.get("model_sha256"))
+
+    def opener(shapes: Dict[int, Sequence[int]]) -> Session:
+        return Session(runtime, path, threads, kernels, shapes)
+
+    session = opener({})
+    samples = None
+    if request.get("inputs"):
+        paths = _paths_in_order(session, request["inputs"])
+        arrays = [open_samples(tensor, item) for tensor, item in zip(session.inputs, paths)]
+        samples = Samples(arrays, [Extent(tensor) for tensor in session.inputs])
+        native = samples.shapes(session.inputs, session.inputs[0].shape[0])
+        if any(native[tensor.index] != tensor.shape for tensor in session.inputs):
+            session = opener(native)
+    stage("invoke")
+    result: Message = {"kernel_profile": _kernel_profile(runtime, session, kernels), "model": _interface(session)}
+    if request.get("bench") is not None:
+        result["latency"] = _bench(session, samples, request["bench"], report)
+    if request.get("evaluate"):
+        if samples is None:
+            raise AgentError("request", "evaluation was asked for without data")
+        result["evaluation"] = evaluate(session, opener, samples, request["folder"], report)
+    return result
+
+
+def _bench(session: Any, samples: Any, plan: Message, report: Progress) -> Message:
+    """Time `session`: the first run apart (it is cold), then by `plan`."""
+    from .conditions import board, resident_bytes, state
+    from .latency import Plan, measure
+    from .session import example_inputs
+
+    found = Plan.from_data(plan)
+    feed = samples.feed(session, 0, session.inputs[0].shape[0]) if samples else example_inputs(session)
+    before = state()
+
+    def run() -> int:
+        for tensor, stored in zip(session.inputs, feed):
+            session.set(tensor, stored)  # an interpreter may reuse an input's memory while it runs
+        start = time.perf_counter_ns()
+        session.invoke()
+        return time.perf_counter_ns() - start
+
+    first_ns = run()
+    figures = measure(run, found, report)
+    conditions = {"board": board(), "before": before, "after": state(), "peak_rss_bytes": resident_bytes(peak=True)}
+    return dict(figures, load_ns=session.load_ns, first_ns=first_ns, plan=found._asdict(), conditions=conditions)
+
+
+def _kernel_profile(runtime: Any, session: Any, kernels: str) -> Message:
+    return {
+        "runtime": runtime.name,
+        "version": runtime.version,
+        "delegate": session.delegate,
+        "threads": session.threads,
+        "kernels": kernels,
+    }
+
+
+def _interface(session: Any) -> Message:
+    return {
+        "inputs": [tensor.as_data() for tensor in session.inputs],
+        "outputs": [tensor.as_data() for tensor in session.outputs],
+        "stateful": session.stateful,
+    }
+
+
+def _runtime(name: str, stage: Stage) -> Any:
+    stage("import")
+    try:
+        import numpy  # noqa: F401
+    except ImportError as error:
+        raise AgentError("runtime_missing", "NumPy does not load: %s" % error) from error
+    from .runtimes import Runtime
+
+    return Runtime(name)
+
+
+def _paths_in_order(session: Any, inputs: Message) -> List[str]:
+    """Return the data files in the order of the model's inputs; they are keyed by name or by "#" + tensor index.
+
+    Raises:
+        AgentError: An input without data, or data without an input.
+    """
+    paths, unused = [], dict(inputs)
+    names = ", ".join(repr(item.name) for item in session.inputs)
+    if list(unused) == [""] and len(session.inputs) == 1:  # by hand: the one file for the one input
+        return [unused[""]]
+    for tensor in session.inputs:
+        keys = ["#%d" % tensor.index, tensor.name, tensor.tensor_name]
+        found = [key for key in keys if key in unused]
+        if not found:
+            raise AgentError("data", "no data for input %r; the model's inputs are %s" % (tensor.name, names))
+        paths.append(unused.pop(found[0]))
+    if unused:
+        message = "data for %r, which is no input; the model's inputs are %s"
+        raise AgentError("data", message % (min(unused), names))
+    return paths
+
+
+def _verify(path: str, expected: Any) -> None:
+    """Check that the model is there, and is the one that was announced.
+
+    Raises:
+        AgentError: It is not.
+    """
+    try:
+        with open(path, "rb") as stream:
+            found = hashlib.sha256(stream.read()).hexdigest()
+    except OSError as error:
+        raise AgentError("file", "cannot read the model %s: %s" % (path, error.strerror)) from error
+    if expected is not None and found != expected:
+        message = "the model %s has the SHA-256 %s, but %s was announced; it was damaged on its way"
+        raise AgentError("file", message % (path, found, expected))
+
+
+def _die_with_parent() -> None:
+    """Ask Linux for SIGKILL when the agent dies, in case the runtime holds Python's lock and starves the watchdog."""
+    if sys.platform.startswith("linux"):
+        try:
+            import ctypes
+
+            ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
+        except (ImportError, OSError, AttributeError):  # a Python without ctypes: the watchdog remains
+            pass
+
+
+_JOBS: Dict[str, Callable[[Message, Stage, Progress], Message]] = {"probe": _probe, "measure": _measure}

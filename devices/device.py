@@ -1,0 +1,218 @@
+"""A device that runs .tflite files: takes artifacts and arrays, gives measurements."""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..errors import DataError, UsageError, nearest
+from ..flatbuffer import read_model
+from ..flatbuffer.specs import TensorSpec, input_specs
+from .agent.runtimes import AUTO, KERNELS, RUNTIMES
+from .measurement import Evaluation, KernelProfile, Latency, Measurement
+from .pack import pack_agent
+from .profile import Profile, load_profile
+from .runner import Job, Progress, Timeouts
+from .transport import LocalTransport, Transport
+
+
+@dataclass(frozen=True)
+class BenchPlan:
+    """When a timing ends: at the first maximum; before that, once both minima are behind and the median is stable."""
+
+    warmup_runs: int = 5
+    warmup_seconds: float = 0.3
+    min_runs: int = 50
+    max_runs: int = 20_000
+    min_seconds: float = 1.0
+    max_seconds: float = 10.0
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.min_runs <= self.max_runs:
+            raise UsageError(f"min_runs is {self.min_runs} and max_runs {self.max_runs}; expected 1 <= min <= max.")
+        if not 0 <= self.min_seconds <= self.max_seconds:
+            raise UsageError(
+                f"min_seconds is {self.min_seconds} and max_seconds {self.max_seconds}; expected 0 <= min <= max."
+            )
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """How a model is run.
+
+    Attributes:
+        runtime: "ai_edge_litert", "tflite_runtime", or "auto": the first of them that loads on the device.
+        threads: Of one inference.
+        kernels: "default", "builtin" (without XNNPACK) or "reference" (slow, the same integers everywhere).
+        bench: When the timing ends, or None for no timing.
+    """
+
+    runtime: str = AUTO
+    threads: int = 1
+    kernels: str = "default"
+    bench: BenchPlan | None = BenchPlan()
+
+    def __post_init__(self) -> None:
+        for name, value, known in (("runtime", self.runtime, (AUTO, *RUNTIMES)), ("kernels", self.kernels, KERNELS)):
+            if value not in known:
+                raise UsageError(f"Unknown {name} {value!r}{nearest(value, known)}.")
+        if self.threads < 1:
+            raise UsageError(f"threads is {self.threads}; expected at least 1.")
+
+
+class Device(AbstractContextManager["Device"]):
+    """A device that runs .tflite files.
+
+    Example:
+        >>> with Device.local() as device:
+        ...     found = device.measure(Path("model.tflite").read_bytes(), {"input": samples})
+        >>> found.latency.figures["p50"], found.evaluation.outputs[0].real()
+    """
+
+    def __init__(self, transport: Transport, profile: Profile, *, timeouts: Timeouts | None = None) -> None:
+        """Use the device behind `transport`; nothing is sent yet."""
+        self.transport = transport
+        self.profile = profile
+        self.timeouts = timeouts or Timeouts()
+
+    @classmethod
+    def local(cls) -> Device:
+        """Return this machine as a device.
+
+        Raises:
+            DeviceError: The work folder cannot be made.
+        """
+        return cls(LocalTransport(), load_profile("local"))
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.transport.close()
+
+    def info(self) -> dict[str, Any]:
+        """Ask the device what it is: ``board``, ``state`` and ``runtimes`` (name, version, NumPy, problem).
+
+        Raises:
+            DeviceError: It cannot be reached.
+        """
+        with tempfile.TemporaryDirectory(prefix="edgeopt-") as name, self._job("info", {}, Path(name), None) as job:
+            return job.result()
+
+    def measure(
+        self,
+        model: bytes,
+        inputs: Mapping[str, npt.NDArray[Any]] | None = None,
+        options: RunOptions | None = None,
+        *,
+        seed: int = 0,
+        on_progress: Callable[[Progress], None] | None = None,
+    ) -> Measurement:
+        """Time a model, run samples through it, or both, in one interpreter set-up; the timing comes first.
+
+        Args:
+            model: The bytes of a .tflite file.
+            inputs: Input name (of the signature, or of the tensor) to real values, shape ``(n, ...)``; quantised on
+                the device with the file's own scale and zero point. None: only time it, on noise.
+            options: Default: those of `RunOptions`.
+            seed: Of the bootstrap interval of the median.
+            on_progress: Called with every sign of life.
+
+        Raises:
+            DataError: Wrong names, shapes, or values that are not finite.
+            FileFormatError: `model` is corrupt.
+            ModelError: The runtime cannot run it; `InvokeError` when it fails in the middle.
+            DeviceError: The device failed; `DeviceLostError`, `RuntimeMissingError`.
+        """
+        chosen = options or RunOptions()
+        specs = input_specs(read_model(model))
+        bound = None if inputs is None else _bind(specs, inputs)
+        with tempfile.TemporaryDirectory(prefix="edgeopt-") as name:
+            folder = Path(name)
+            fields = self._fields(model, bound, chosen, folder)
+            with self._job("measure", fields, folder, on_progress) as job:
+                result = job.result()
+                evaluation = self._fetch(result["evaluation"], folder) if bound is not None else None
+        latency = Latency.from_reply(result["latency"], seed) if chosen.bench is not None else None
+        profile = KernelProfile(**result["kernel_profile"])
+        return Measurement(self.transport.name, profile, latency, evaluation, tuple(result["runtimes_skipped"]))
+
+    def _fields(
+        self, model: bytes, bound: Mapping[int, npt.NDArray[Any]] | None, options: RunOptions, folder: Path
+    ) -> dict[str, Any]:
+        """Ship the model and the data, and return the fields of the request."""
+        fields: dict[str, Any] = {
+            "model": self._put(_written(folder / "model.tflite", model)),
+            "model_sha256": hashlib.sha256(model).hexdigest(),
+            "runtime": options.runtime,
+            "threads": options.threads,
+            "kernels": options.kernels,
+            "bench": None if options.bench is None else asdict(options.bench),
+            "evaluate": bound is not None,
+        }
+        if bound is not None:
+            fields["inputs"] = {}
+            for index, samples in bound.items():
+                path = folder / f"input-{index}.npy"
+                np.save(path, samples, allow_pickle=False)
+                fields["inputs"][f"#{index}"] = self._put(path)
+        return fields
+
+    def _put(self, source: Path) -> str:
+        return self.transport.put(source, timeout_s=self.timeouts.transfer_s)
+
+    def _job(
+        self, operation: str, fields: dict[str, Any], folder: Path, on_progress: Callable[[Progress], None] | None
+    ) -> Job:
+        return Job(
+            self.transport,
+            self._put(_written(folder / "edgeopt-agent.pyz", pack_agent())),
+            operation,
+            fields,
+            timeouts=self.timeouts,
+            on_progress=on_progress,
+            runtime_remedy=self.profile.install_runtime,
+        )
+
+    def _fetch(self, raw: Mapping[str, Any], folder: Path) -> Evaluation:
+        stored = []
+        for position, item in enumerate(raw["outputs"]):
+            target = folder / f"fetched-{position}.npy"
+            self.transport.get(item["path"], target, timeout_s=self.timeouts.transfer_s)
+            stored.append(np.load(target, allow_pickle=False))
+        return Evaluation.from_reply(raw, stored)
+
+
+def _written(path: Path, data: bytes) -> Path:
+    path.write_bytes(data)
+    return path
+
+
+def _bind(specs: tuple[TensorSpec, ...], inputs: Mapping[str, npt.NDArray[Any]]) -> dict[int, npt.NDArray[Any]]:
+    """Return the samples by tensor index, after checking names, numbers and counts.
+
+    Raises:
+        DataError: An input without data, data without an input, or inputs of different lengths.
+    """
+    names = [spec.name for spec in specs]
+    for name in inputs:
+        if name not in names and name not in [spec.tensor_name for spec in specs]:
+            raise DataError(f"The data name {name!r}, which is no input of the model{nearest(name, names)}.")
+    bound = {}
+    for spec in specs:
+        found = inputs.get(spec.name, inputs.get(spec.tensor_name))
+        if found is None:
+            raise DataError(f"No data for input {spec.name!r}; pass one array for each of {', '.join(names)}.")
+        bound[spec.index] = np.asarray(found)
+    counts = {len(array) if array.ndim else 0 for array in bound.values()}
+    if len(counts) != 1 or counts == {0}:
+        raise DataError(f"The inputs hold {sorted(counts)} samples; expected the same number, at least 1, for each.")
+    return bound

@@ -1,0 +1,182 @@
+"""What comes back from a device: latencies, outputs, and the conditions under which they came about."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from .agent.arith import dequantize, real_range
+from .agent.stats import latency_figures
+from .agent.ways import REASONS
+
+# Inputs that reach beyond what the file can store by more than this share of its range are most likely not scaled as
+# in training; so are inputs that use less than that share.
+OUT_OF_RANGE = 0.1
+HARDLY_USED = 0.02
+
+
+@dataclass(frozen=True)
+class KernelProfile:
+    """Which kernels ran: without it, neither a latency nor an integer means anything.
+
+    Attributes:
+        runtime: "ai_edge_litert" or "tflite_runtime".
+        version: Of the runtime.
+        delegate: "xnnpack" when a part of the graph was given to it, "none" otherwise.
+        threads: Of one inference.
+        kernels: "default", "builtin" (no XNNPACK) or "reference".
+    """
+
+    runtime: str
+    version: str
+    delegate: str
+    threads: int
+    kernels: str = "default"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields."""
+        return dict(vars(self))
+
+    def __str__(self) -> str:
+        threads = f"{self.threads} thread{'' if self.threads == 1 else 's'}"
+        kernels = "" if self.kernels == "default" else f", {self.kernels} kernels"
+        return f"{self.runtime} {self.version}, delegate {self.delegate}, {threads}{kernels}"
+
+
+@dataclass(frozen=True, eq=False)
+class Latency:
+    """One timing at the model's own batch.
+
+    Attributes:
+        samples_ms: Every timed run in order, float64 ``(runs,)``: the invocation alone, without copying data.
+        figures: "p50", "p90", "p95", "p99", "mean", "min", "max", "mad", "p50_ci95", and the cold start: "load",
+            "first" and their sum "cold"; all in milliseconds.
+        runs: "runs", "warmup_runs", "seconds", "stable", "stopped_by".
+        conditions: "board", and its state "before" and "after"; "peak_rss_bytes".
+    """
+
+    samples_ms: npt.NDArray[np.float64] = field(repr=False)
+    figures: dict[str, Any]
+    runs: dict[str, Any]
+    conditions: dict[str, Any]
+
+    @classmethod
+    def from_reply(cls, raw: Mapping[str, Any], seed: int) -> Latency:
+        """Return what the ``latency`` of an agent's reply says."""
+        found = latency_figures(dict(raw), seed)
+        samples_ms = np.array(raw["samples_ns"], np.float64) / 1e6
+        return cls(samples_ms, found["latency_ms"], found["latency_runs"], dict(raw["conditions"]))
+
+
+@dataclass(frozen=True, eq=False)
+class Output:
+    """One output of all samples, as the file stores it.
+
+    Attributes:
+        name: As in the file's signature.
+        stored: Shape ``(n, ...)``, of the file's type.
+        scale: None when it is not quantised.
+    """
+
+    name: str
+    stored: npt.NDArray[Any] = field(repr=False)
+    scale: float | None
+    zero_point: int
+
+    def real(self) -> npt.NDArray[Any]:
+        """Return the real values, by the same arithmetic as the device's."""
+        return self.stored if self.scale is None else dequantize(self.stored, self.scale, self.zero_point)
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """The outputs of all samples, and the way that they went through.
+
+    Attributes:
+        batch: Samples an invocation.
+        workers: Interpreters side by side.
+        reasons: Why not more of both: keys of `edgeopt.devices.agent.ways.REASONS`.
+    """
+
+    outputs: tuple[Output, ...]
+    samples: int
+    batch: int
+    workers: int
+    reasons: tuple[str, ...]
+    seconds: float
+    warnings: tuple[str, ...]
+
+    @classmethod
+    def from_reply(cls, raw: Mapping[str, Any], stored: list[npt.NDArray[Any]]) -> Evaluation:
+        """Return what the ``evaluation`` of an agent's reply says, with the fetched outputs."""
+        outputs = tuple(
+            Output(item["name"], array, item["scale"], item["zero_point"])
+            for item, array in zip(raw["outputs"], stored, strict=True)
+        )
+        return cls(
+            outputs=outputs,
+            samples=raw["samples"],
+            batch=raw["batch"],
+            workers=raw["workers"],
+            reasons=tuple(raw["reasons"]),
+            seconds=raw["seconds"],
+            warnings=tuple(text for item in raw["inputs"] if (text := scaling_warning(item))),
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields, without the arrays; every reason with its meaning."""
+        names = ("samples", "batch", "workers", "seconds")
+        reasons = [{"reason": name, "meaning": REASONS[name]} for name in self.reasons]
+        return {**{name: getattr(self, name) for name in names}, "reasons": reasons}
+
+
+@dataclass(frozen=True, eq=False)
+class Measurement:
+    """All that one job has brought back.
+
+    Attributes:
+        device: How messages call the device.
+        latency: None when it was not asked for.
+        evaluation: None when it was not asked for.
+        runtimes_skipped: What was tried before: "runtime" and "reason" of each.
+    """
+
+    device: str
+    kernel_profile: KernelProfile
+    latency: Latency | None
+    evaluation: Evaluation | None
+    runtimes_skipped: tuple[dict[str, str], ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything but the output arrays, as JSON holds it; the raw samples are there."""
+        fields: dict[str, Any] = {"device": self.device, "kernel_profile": self.kernel_profile.to_dict()}
+        fields["runtimes_skipped"] = list(self.runtimes_skipped)
+        if self.latency is not None:
+            fields["latency_ms"], fields["latency_runs"] = self.latency.figures, self.latency.runs
+            fields["samples_ms"] = self.latency.samples_ms.tolist()
+            fields["conditions"] = self.latency.conditions
+        if self.evaluation is not None:
+            fields["evaluation"] = self.evaluation.to_dict()
+        return fields
+
+
+def scaling_warning(item: Mapping[str, Any]) -> str | None:
+    """Return a sentence when the values of an input hardly fit the range that the file stores, else None.
+
+    Args:
+        item: "name", "dtype", "scale", "zero_point", and the extent "low", "high" of the values that were fed.
+    """
+    if item["scale"] is None:
+        return None
+    low, high = real_range(item["scale"], item["zero_point"], item["dtype"])
+    span = high - low
+    seen = f"The data of input {item['name']!r} lie in [{item['low']:g}, {item['high']:g}]"
+    if max(low - item["low"], item["high"] - high) > OUT_OF_RANGE * span:
+        return f"{seen}, beyond the [{low:g}, {high:g}] that the file can store; scale them as in training."
+    if 0 < item["high"] - item["low"] < HARDLY_USED * span:
+        return f"{seen}, a small part of the [{low:g}, {high:g}] that the file can store; scale them as in training."
+    return None

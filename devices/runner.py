@@ -1,0 +1,248 @@
+"""One job on a device: start the agent, speak the protocol, and map what goes wrong to edgeopt's exceptions."""
+
+from __future__ import annotations
+
+import queue
+import secrets
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from types import TracebackType
+from typing import IO, Any
+
+from ..errors import (
+    DataError,
+    DeviceError,
+    DeviceLostError,
+    EdgeoptError,
+    FileFormatError,
+    InvokeError,
+    ModelError,
+    RuntimeMissingError,
+    UsageError,
+)
+from .agent.protocol import PROTOCOL_VERSION, decode, encode
+from .transport import Process, Transport
+
+TAIL_LINES = 20
+
+# Kind of an agent's error -> the exception that it becomes here.
+ERRORS: dict[str, type[EdgeoptError]] = {
+    "protocol": DeviceError,
+    "request": UsageError,
+    "busy": DeviceError,
+    "storage": DeviceError,
+    "data": DataError,
+    "file": FileFormatError,
+    "unsupported": ModelError,
+    "invoke": InvokeError,
+    "runtime_missing": RuntimeMissingError,
+    "memory": DeviceError,
+    "crashed": DeviceError,
+    "internal": DeviceError,
+}
+
+# Kind -> what the user can do about it.
+REMEDIES = {
+    "protocol": "install the same edgeopt release on both sides",
+    "request": "correct it",
+    "busy": "wait for it to end, or end it",
+    "storage": "free some space or make the folder writable",
+    "data": "pass the samples as real values in the model's own shape",
+    "file": "convert or download the model again",
+    "unsupported": "use a runtime that has it, or convert without that operator",
+    "invoke": "check the model with `edgeopt inspect`",
+    "memory": "use a smaller model or a device with more memory",
+    "crashed": "try the other runtime, and check the file with `edgeopt inspect`",
+    "internal": "report it with this message",
+}
+
+
+@dataclass(frozen=True)
+class Timeouts:
+    """How long a host waits, in seconds.
+
+    Attributes:
+        transfer_s: For one file to be shipped or fetched.
+        silence_s: Without a sign of life; a working agent gives one at least every few seconds, and after every
+            inference.
+        job_s: For a whole job.
+        wait_s: For another job on the device to end.
+        exit_s: For the agent to end once it has been told to.
+    """
+
+    transfer_s: float = 600.0
+    silence_s: float = 300.0
+    job_s: float = 7200.0
+    wait_s: float = 60.0
+    exit_s: float = 15.0
+
+
+@dataclass(frozen=True)
+class Progress:
+    """A sign of life: `done` of `total` (None: unknown) steps of `stage` ("waiting", "bench", "evaluate")."""
+
+    stage: str
+    done: int
+    total: int | None
+
+
+class Job:
+    """One job, from the start of the agent to its end; a context manager.
+
+    Inside the ``with`` block the device keeps the files that the job has written, and takes no other job; leaving it,
+    also by an exception, ends the agent.
+
+    Example:
+        >>> with Job(transport, agent, "info", {}) as job:
+        ...     facts = job.result()
+    """
+
+    def __init__(
+        self,
+        transport: Transport,
+        agent: str,
+        operation: str,
+        fields: dict[str, Any],
+        *,
+        timeouts: Timeouts | None = None,
+        on_progress: Callable[[Progress], None] | None = None,
+        runtime_remedy: str = "install ai-edge-litert or tflite-runtime there",
+    ) -> None:
+        """Prepare it.
+
+        Args:
+            transport: How the device is reached.
+            agent: The agent's path on the device.
+            operation: One of `edgeopt.devices.agent.protocol.OPERATIONS`.
+            fields: The operation's own fields of the request.
+            timeouts: Default: those of `Timeouts`.
+            on_progress: Called in the thread that waits in `result`.
+            runtime_remedy: How a runtime is installed on this device, for the error message.
+        """
+        self._transport, self._agent = transport, agent
+        self._timeouts = timeouts or Timeouts()
+        self._on_progress = on_progress
+        self._runtime_remedy = runtime_remedy
+        self._nonce = secrets.token_hex(16)
+        head = {"protocol": PROTOCOL_VERSION, "nonce": self._nonce, "op": operation}
+        place = {"workdir": transport.workdir, "wait_s": self._timeouts.wait_s}
+        self._request = {**head, **place, **fields}
+        self._events: queue.Queue[tuple[str, dict[str, Any]]] = queue.Queue()
+        self._tail: deque[str] = deque(maxlen=TAIL_LINES)
+        self._process: Process | None = None
+
+    def __enter__(self) -> Job:
+        """Start the agent and send the request.
+
+        Raises:
+            DeviceError: The agent cannot be started.
+        """
+        self._process = self._transport.start([*self._transport.python, self._agent])
+        self._readers = [
+            threading.Thread(target=self._read_stdout, args=(self._process.stdout,), daemon=True),
+            threading.Thread(target=self._read_stderr, args=(self._process.stderr,), daemon=True),
+        ]
+        for reader in self._readers:
+            reader.start()
+        with suppress(OSError):  # it has ended already: `result` says so
+            self._process.stdin.write(encode(self._request))
+            self._process.stdin.flush()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Let the agent end and clean up; kill it when it does not."""
+        process = self._started()
+        with suppress(OSError):
+            process.stdin.close()
+        try:
+            process.wait(self._timeouts.exit_s)
+        except TimeoutError:
+            process.kill()
+            with suppress(TimeoutError):
+                process.wait(self._timeouts.exit_s)
+        for reader in self._readers:
+            reader.join(self._timeouts.exit_s)
+        for stream in (process.stdout, process.stderr):
+            with suppress(OSError):
+                stream.close()
+
+    def result(self) -> dict[str, Any]:
+        """Wait for the reply and return its result.
+
+        Raises:
+            DeviceLostError: The agent ended, or gave no sign of life for too long.
+            EdgeoptError: What the agent reports, as the class that `ERRORS` names.
+        """
+        end = time.monotonic() + self._timeouts.job_s
+        while True:
+            patience = min(self._timeouts.silence_s, end - time.monotonic())
+            try:
+                what, message = self._events.get(timeout=max(0.0, patience))
+            except queue.Empty:
+                raise self._lost(f"gave no sign of life for {max(0.0, patience):.0f} s") from None
+            if what == "end":
+                raise self._lost(self._ending())
+            if what == "reply":
+                return self._outcome(message)
+            if self._on_progress is not None:
+                self._on_progress(Progress(message["progress"], message.get("done", 0), message.get("total")))
+
+    def _outcome(self, message: dict[str, Any]) -> dict[str, Any]:
+        if message["ok"]:
+            result: dict[str, Any] = message["result"]
+            return result
+        error = message["error"]
+        kind = error["kind"]
+        remedy = self._runtime_remedy if kind == "runtime_missing" else REMEDIES[kind]
+        raise ERRORS[kind](f"{_capital(self._transport.name)}: {error['message']}; {remedy}.")
+
+    def _lost(self, what: str) -> DeviceLostError:
+        tail = " | ".join(self._tail) or "nothing"
+        remedy = "check the device's power, memory and link, and run it again"
+        return DeviceLostError(f"The agent on {self._transport.name} {what}; {remedy}. Its last words were: {tail}")
+
+    def _ending(self) -> str:
+        try:
+            status = self._started().wait(self._timeouts.exit_s)
+        except TimeoutError:
+            return "closed its output without an answer"
+        self._readers[1].join(self._timeouts.exit_s)  # the tail of stderr is what explains it
+        return f"ended with status {status} before it answered"
+
+    def _read_stdout(self, stream: IO[bytes]) -> None:
+        for line in _lines(stream):
+            message = decode(line)
+            if message is not None and message.get("nonce") == self._nonce and "ok" in message:
+                self._events.put(("reply", message))
+            elif line.strip():
+                self._tail.append(line.decode("utf-8", "replace").strip())
+        self._events.put(("end", {}))
+
+    def _read_stderr(self, stream: IO[bytes]) -> None:
+        for line in _lines(stream):
+            message = decode(line)
+            if message is not None and message.get("nonce") == self._nonce and "progress" in message:
+                self._events.put(("progress", message))
+            elif line.strip():
+                self._tail.append(line.decode("utf-8", "replace").strip())
+
+    def _started(self) -> Process:
+        if self._process is None:
+            raise RuntimeError("the job has not been started; use it in a with block")
+        return self._process
+
+
+def _lines(stream: IO[bytes]) -> Iterator[bytes]:
+    """Yield the lines of a stream until it ends, or is closed under the reader's feet."""
+    with suppress(OSError, ValueError):
+        yield from stream
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]

@@ -56,11 +56,12 @@ def _print(found: Inspection, tensors: bool) -> None:
 def _summary(found: Inspection) -> Table:
     """Return the totals, one a line."""
     memory, model = found.memory, found.model
+    custom = {operator.name for graph in model.subgraphs for operator in graph.operators if operator.custom_options}
     table = _table(found.file or "model", "", "")
     lines = {
         "size": f"{readable_bytes(found.size_bytes)} ({found.size_bytes:,} B), gzip {readable_bytes(found.gzip_bytes)}",
-        "parameters": f"{found.parameters:,}",
-        "MACs": _macs(found),
+        "parameters": _at_least(found.parameters, [name for name in found.macs_unknown if name in custom]),
+        "MACs": _at_least(found.macs, list(found.macs_unknown)),
         "peak activation memory": _peak(found),
         "activation arena": "not planned" if memory.arena_bytes is None else readable_bytes(memory.arena_bytes),
         "state": readable_bytes(memory.variable_bytes) if memory.variable_bytes else "",
@@ -80,10 +81,9 @@ def _summary(found: Inspection) -> Table:
     return table
 
 
-def _macs(found: Inspection) -> str:
-    if found.macs_unknown:
-        return f"at least {found.macs:,} (unknown: {', '.join(found.macs_unknown)})"
-    return f"{found.macs:,}"
+def _at_least(count: int, unknown: list[str]) -> str:
+    """Return a count, as a lower bound where some operators do not tell theirs."""
+    return f"at least {count:,} (unknown: {_some(unknown)})" if unknown else f"{count:,}"
 
 
 def _peak(found: Inspection) -> str:

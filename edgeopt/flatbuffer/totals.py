@@ -21,19 +21,21 @@ def parameters(model: Model) -> int:
 
     Counted are constants of float or quantised type that some operator reads (weights, biases, embedded factors), at
     their dense size even when stored sparse, and once where several tensors share a buffer. Not counted are plain
-    integers (shapes, axes, paddings, indices), booleans and strings, and what a custom operator holds inside.
+    integers (shapes, axes, paddings, indices), booleans and strings, the values that variables start from, and what a
+    custom operator holds inside.
     """
     seen: dict[int, int] = {}
     for graph in model.subgraphs:
-        for tensor in read_constants(graph):
+        for tensor in _computed_with(graph):
             if tensor.is_float or tensor.quantization is not None:
                 seen[tensor.buffer] = max(seen.get(tensor.buffer, 0), tensor.elements)
     return sum(seen.values())
 
 
-def read_constants(graph: Subgraph) -> list[Tensor]:
-    """Return the constant tensors that the operators of `graph` read, each once."""
-    indices = {index for operator in graph.operators for index in operator.inputs if index >= 0}
+def _computed_with(graph: Subgraph) -> list[Tensor]:
+    """Return the constants that the operators of `graph` compute with, each once."""
+    computing = [operator for operator in graph.operators if operator.name != "ASSIGN_VARIABLE"]
+    indices = {index for operator in computing for index in operator.inputs if index >= 0}
     return [graph.tensors[index] for index in sorted(indices) if graph.tensors[index].is_constant]
 
 

@@ -54,7 +54,8 @@ def test_an_unknown_operator_is_no_obstacle(run, shared_data):
     code, out, _ = run(shared_data / COMPILED)
     flat = " ".join(out.split())
     assert code == 0
-    assert "at least 148,591,872 (unknown: edgetpu-custom-op)" in flat
+    assert "MACs at least 148,591,872 (unknown: edgetpu-custom-op)" in flat
+    assert "parameters at least 136,725 (unknown: edgetpu-custom-op)" in flat
     assert "edgetpu-custom-op 1 uint8 [1,513,513,3]" in flat
 
 

@@ -32,6 +32,12 @@ def test_parameters_that_share_a_buffer_or_that_nobody_reads(file):
     assert parameters(read_model(file.build())) == 10
 
 
+def test_the_first_values_of_variables_are_no_parameters(file):
+    first = file.tensor([10], "float32", data=np.zeros(10, np.float32))
+    file.operator("ASSIGN_VARIABLE", [file.tensor([], "resource"), first], [])
+    assert parameters(read_model(file.build())) == 0
+
+
 def test_sparse_parameters_count_at_their_dense_size(file):
     x = file.tensor([4, 4], "float32", data=bytes(12), sparsity=schema.SparsityParametersT())
     file.operator("DENSIFY", [x], [file.tensor([4, 4], "float32")])

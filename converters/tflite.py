@@ -121,7 +121,9 @@ def explain(error: Exception) -> ConversionError:
     """
     text = str(error)
     refused = sorted(set(re.findall(r"'(tf\.\w+)' op is neither a custom op nor a flex op", text)))
-    refused += [f"tf.{name}" for name in sorted(set(re.findall(r"^\s*tf\.(\w+)\(", text, re.M))) if f"tf.{name}" not in refused]
+    refused += [
+        f"tf.{name}" for name in sorted(set(re.findall(r"^\s*tf\.(\w+)\(", text, re.M))) if f"tf.{name}" not in refused
+    ]
     layers = sorted(set(_layer_names(text)))
     where = f" in layer(s) {', '.join(layers[:5])}" if layers else ""
     if refused:
@@ -129,10 +131,15 @@ def explain(error: Exception) -> ConversionError:
             f"TFLite has no operator for {', '.join(refused)}{where}; replace it with layers that TFLite knows "
             "(running it needs the Flex delegate, which boards lack)."
         )
-    unquantized = re.search(r"Quantization to 16x8-bit not yet supported for op: '(\w+)'|Quantization not yet supported for op: '?(\w+)", text)
+    unquantized = re.search(
+        r"Quantization to 16x8-bit not yet supported for op: '(\w+)'|Quantization not yet supported for op: '?(\w+)",
+        text,
+    )
     if unquantized:
         op = unquantized.group(1) or unquantized.group(2)
-        return ConversionError(f"The converter cannot quantise the operator {op}{where}; pass --allow-float-ops to leave it float, or replace it.")
+        return ConversionError(
+            f"The converter cannot quantise the operator {op}{where}; pass --allow-float-ops to leave it float, or replace it."
+        )
     return ConversionError(f"The converter failed{where}: {' '.join(text.split())[:400]}")
 
 

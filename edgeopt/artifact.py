@@ -89,12 +89,18 @@ class Artifact:
         try:
             sidecar = json.loads(side.read_text("utf-8"))
         except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-            raise FileFormatError(f"The sidecar {side} is not readable JSON ({error}); remove it or convert again.") from error
+            raise FileFormatError(
+                f"The sidecar {side} is not readable JSON ({error}); remove it or convert again."
+            ) from error
         if not isinstance(sidecar, dict):
-            raise FileFormatError(f"The sidecar {side} holds a {type(sidecar).__name__}; expected an object; remove it or convert again.")
+            raise FileFormatError(
+                f"The sidecar {side} holds a {type(sidecar).__name__}; expected an object; remove it or convert again."
+            )
         stated = sidecar.get("sha256")
         if stated is not None and stated != hashlib.sha256(model).hexdigest():
-            raise FileFormatError(f"The sidecar {side} belongs to another file than {target}; remove it or convert again.")
+            raise FileFormatError(
+                f"The sidecar {side} belongs to another file than {target}; remove it or convert again."
+            )
         return cls(model, sidecar)
 
 

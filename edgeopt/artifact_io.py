@@ -48,7 +48,9 @@ def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
         os.chmod(name, 0o666 & ~umask)
         os.replace(name, target)
     except OSError as error:
-        raise OutputError(f"Cannot write {target}: {error.strerror}; free some space or choose another folder.") from error
+        raise OutputError(
+            f"Cannot write {target}: {error.strerror}; free some space or choose another folder."
+        ) from error
     finally:
         if os.path.exists(name):
             os.unlink(name)

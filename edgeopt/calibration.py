@@ -53,7 +53,9 @@ def check_samples(samples: Mapping[str, Array], asked: int, source: str) -> list
                 )
         if array.size > 1 and np.all(array == array.reshape(-1)[0]):
             value = array.reshape(-1)[0]
-            raise DataError(f"{source} is constant ({value}) for input {name!r}; expected real samples, whose range calibrates the file.")
+            raise DataError(
+                f"{source} is constant ({value}) for input {name!r}; expected real samples, whose range calibrates the file."
+            )
     count = len(next(iter(samples.values())))
     if count < asked:
         warnings.append(f"only {count} calibration samples are there, {asked} were asked for; ranges may be too narrow")
@@ -91,6 +93,8 @@ def _class_labels(labels: Array | None) -> Array | None:
         labels = labels[:, 0]
     if labels.ndim == 2 and np.isin(labels, (0, 1)).all() and (labels.sum(axis=1) == 1).all():
         return np.asarray(labels.argmax(axis=1))
-    if labels.ndim == 1 and (np.issubdtype(labels.dtype, np.integer) or labels.dtype == np.bool_ or labels.dtype.kind in "US"):
+    if labels.ndim == 1 and (
+        np.issubdtype(labels.dtype, np.integer) or labels.dtype == np.bool_ or labels.dtype.kind in "US"
+    ):
         return labels
     return None

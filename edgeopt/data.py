@@ -53,11 +53,15 @@ class Dataset:
         if -1 in lengths:
             raise DataError(f"{self.source} holds a scalar; expected arrays whose first axis counts samples.")
         if len(lengths) > 1:
-            raise DataError(f"{self.source} holds inputs of different lengths {sorted(lengths)}; each needs one row a sample.")
+            raise DataError(
+                f"{self.source} holds inputs of different lengths {sorted(lengths)}; each needs one row a sample."
+            )
         if self.count == 0:
             raise DataError(f"{self.source} holds zero samples; expected at least one.")
         if self.labels is not None and len(self.labels) != self.count:
-            raise DataError(f"{self.source} has {len(self.labels)} labels for {self.count} samples; expected one label a sample.")
+            raise DataError(
+                f"{self.source} has {len(self.labels)} labels for {self.count} samples; expected one label a sample."
+            )
 
     @property
     def count(self) -> int:
@@ -134,7 +138,9 @@ def load_dataset(
         return _from_stream(source(), limit, getattr(source, "__name__", "the callable"))
     if isinstance(source, Iterable):
         return _from_stream(source, limit, type(source).__name__)
-    raise DataError(f"Received data of type {type(source).__name__}; expected a path, arrays, a dict, a tf.data.Dataset or a generator.")
+    raise DataError(
+        f"Received data of type {type(source).__name__}; expected a path, arrays, a dict, a tf.data.Dataset or a generator."
+    )
 
 
 def sample_hashes(arrays: Sequence[Array]) -> list[str]:
@@ -179,8 +185,12 @@ def _load_numpy(path: Path) -> Dataset:
         if isinstance(error, DataError):
             raise
         if "pickle" in str(error).lower() or "Object arrays" in str(error):
-            raise DataError(f"{path} holds pickled objects, which are never loaded; save plain numeric arrays instead.") from error
-        raise DataError(f"{path} is not a readable NumPy file ({error}); save it again with numpy.save or numpy.savez.") from error
+            raise DataError(
+                f"{path} holds pickled objects, which are never loaded; save plain numeric arrays instead."
+            ) from error
+        raise DataError(
+            f"{path} is not a readable NumPy file ({error}); save it again with numpy.save or numpy.savez."
+        ) from error
 
 
 def _from_mapping(arrays: dict[str, Any], source: str) -> Dataset:
@@ -214,7 +224,9 @@ def _from_stream(stream: Any, limit: int | None, source: str) -> Dataset:
     if isinstance(stream, (np.ndarray, Mapping, Dataset)) or (isinstance(stream, tuple) and len(stream) == 2):
         return load_dataset(stream)  # a callable that returns arrays at once
     if not isinstance(stream, Iterable):
-        raise DataError(f"{source} returned {type(stream).__name__}; expected it to yield lists of arrays, as representative_dataset does.")
+        raise DataError(
+            f"{source} returned {type(stream).__name__}; expected it to yield lists of arrays, as representative_dataset does."
+        )
     unbatched = hasattr(stream, "element_spec") and not _is_batched(stream)
     rows: list[list[Array]] = []
     labels: list[Array] = []
@@ -270,7 +282,9 @@ def _split_element(element: Any, source: str) -> tuple[tuple[str, ...], list[Arr
         return (), [np.asarray(array) for array in element], label
     if hasattr(element, "__array__"):
         return (), [np.asarray(element)], label
-    raise DataError(f"{source} yields {type(element).__name__}; expected a list of arrays, as representative_dataset yields.")
+    raise DataError(
+        f"{source} yields {type(element).__name__}; expected a list of arrays, as representative_dataset yields."
+    )
 
 
 def _fit(array: Array, shape: tuple[int | None, ...], name: str, source: str) -> Array:
@@ -278,7 +292,9 @@ def _fit(array: Array, shape: tuple[int | None, ...], name: str, source: str) ->
     expected = tuple(None if size in (None, -1) else size for size in shape[1:])
     if array.shape[1:] != expected and expected and expected[-1] == 1 and array.ndim == len(shape) - 1:
         array = array[..., np.newaxis]
-    matches = array.ndim == len(shape) and all(e is None or e == a for e, a in zip(expected, array.shape[1:], strict=True))
+    matches = array.ndim == len(shape) and all(
+        e is None or e == a for e, a in zip(expected, array.shape[1:], strict=True)
+    )
     if not matches:
         wanted = ", ".join("?" if size is None else str(size) for size in expected)
         raise DataError(

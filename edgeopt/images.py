@@ -40,7 +40,9 @@ def load_image_folder(
     if not files:
         files = [(file, 0) for file in _images(folder)]
     if not files:
-        raise DataError(f"The folder {folder} holds no images ({', '.join(sorted(SUFFIXES))}); expected a sub-folder per class.")
+        raise DataError(
+            f"The folder {folder} holds no images ({', '.join(sorted(SUFFIXES))}); expected a sub-folder per class."
+        )
     pixels = _read([file for file, _ in files], size)
     scale, offset = SCALINGS[scaling]
     images = pixels.astype(np.float32) * np.float32(scale) + np.float32(offset)

@@ -23,7 +23,11 @@ from typing import IO, Any
 from . import errors
 
 Event = Mapping[str, Any]
-_QUIET = {"TF_CPP_MIN_LOG_LEVEL": "3", "GRPC_VERBOSITY": "NONE", "TF_ENABLE_ONEDNN_OPTS": os.environ.get("TF_ENABLE_ONEDNN_OPTS", "1")}
+_QUIET = {
+    "TF_CPP_MIN_LOG_LEVEL": "3",
+    "GRPC_VERBOSITY": "NONE",
+    "TF_ENABLE_ONEDNN_OPTS": os.environ.get("TF_ENABLE_ONEDNN_OPTS", "1"),
+}
 
 
 class ChildCrash(Exception):  # noqa: N818 - caught by the callers in edgeopt, who know what to say

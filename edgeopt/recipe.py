@@ -67,7 +67,9 @@ class ConvertRecipe:
         for option, value in (("input_type", self.input_type), ("output_type", self.output_type)):
             if value is not None and value not in IO_TYPES[self.quantize]:
                 choices = ", ".join(IO_TYPES[self.quantize])
-                raise RecipeError(f"{option} {value!r} does not go with quantize={self.quantize!r}; expected one of {choices}.")
+                raise RecipeError(
+                    f"{option} {value!r} does not go with quantize={self.quantize!r}; expected one of {choices}."
+                )
         for option, number in (("calibration_samples", self.calibration_samples), ("batch_size", self.batch_size)):
             if number < 1:
                 raise RecipeError(f"{option} is {number}; expected at least 1.")

@@ -58,7 +58,10 @@ def _identifiers(names: Sequence[str]) -> list[str]:
     """Return a Python variable for each name; an output that shares an input's name gets ``_out``."""
     result: list[str] = []
     for name in names:
-        word = "".join(char if char.isascii() and (char.isalnum() or char == "_") else "_" for char in name).strip("_") or "value"
+        word = (
+            "".join(char if char.isascii() and (char.isalnum() or char == "_") else "_" for char in name).strip("_")
+            or "value"
+        )
         word = f"x_{word}" if word[0].isdigit() else word
         while word in result or word in ("np", "inputs", "outputs", "interpreter", "Interpreter"):
             word += "_out"

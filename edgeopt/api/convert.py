@@ -63,7 +63,9 @@ def convert(
         folder = Path(name)
         if isinstance(model, (str, os.PathLike)):
             source: dict[str, Any] = {"path": str(model), "sha256": model_fingerprint(model)}
-            reply = _convert_path(model, calibration, settings, folder, isolate, (tuple(custom_objects), unsafe_load), on_event)
+            reply = _convert_path(
+                model, calibration, settings, folder, isolate, (tuple(custom_objects), unsafe_load), on_event
+            )
         else:
             source = {"path": None, "name": str(getattr(model, "name", type(model).__name__)), "sha256": None}
             reply = _convert_object(model, calibration, settings, folder, isolate, on_event)
@@ -206,5 +208,3 @@ def _crash_error(crash: ChildCrash, events: Sequence[Event]) -> ConversionError:
         f"TensorFlow's converter {how}{memory} in the stage {stage!r}; {hint}{detail}; "
         "replace the layer, or convert with --quantize dynamic or float16."
     )
-
-

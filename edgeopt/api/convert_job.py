@@ -54,7 +54,9 @@ def prepare(
         with clock.stage("data"):
             chosen = _choose(recipe, calibration)
             arrays = dict(zip(chosen.names or map(str, range(len(chosen.arrays))), chosen.arrays, strict=True))
-            warnings += [f"few-samples: {text}" for text in check_samples(arrays, recipe.calibration_samples, chosen.source)]
+            warnings += [
+                f"few-samples: {text}" for text in check_samples(arrays, recipe.calibration_samples, chosen.source)
+            ]
     with clock.stage("load"):
         model = loaded()
     emit({"layers": model.layers})
@@ -69,7 +71,9 @@ def prepare(
         lean = export_lean(model, inputs, folder, unroll=recipe.needs_calibration)
     if lean.unrolled_layers:
         names = ", ".join(map(repr, lean.unrolled_layers))
-        warnings.append(f"unrolled: the recurrent layer(s) {names} were unrolled, because their loop cannot be quantised")
+        warnings.append(
+            f"unrolled: the recurrent layer(s) {names} were unrolled, because their loop cannot be quantised"
+        )
     report = {
         "flavour": model.flavour.value,
         "warnings": warnings,
@@ -130,7 +134,12 @@ def lean_request(prepared: Prepared, recipe: ConvertRecipe, folder: Path) -> dic
 
 
 def _convert(
-    lean: LeanModel, recipe: ConvertRecipe, samples: dict[str, Array] | None, folder: Path, emit: Emit, report: dict[str, Any]
+    lean: LeanModel,
+    recipe: ConvertRecipe,
+    samples: dict[str, Array] | None,
+    folder: Path,
+    emit: Emit,
+    report: dict[str, Any],
 ) -> dict[str, Any]:
     from ..converters.tflite import TFLiteBackend
 
@@ -161,7 +170,9 @@ def _bind(chosen: Dataset, inputs: tuple[InputSpec, ...]) -> dict[str, Array]:
     return chosen.bind([item.name for item in inputs], [item.shape for item in inputs])
 
 
-def _calibration_report(recipe: ConvertRecipe, chosen: Dataset | None, samples: dict[str, Array] | None) -> dict[str, Any] | None:
+def _calibration_report(
+    recipe: ConvertRecipe, chosen: Dataset | None, samples: dict[str, Array] | None
+) -> dict[str, Any] | None:
     if chosen is None or samples is None:
         return None
     return {

@@ -45,7 +45,9 @@ def verify(data: bytes, recipe: ConvertRecipe) -> list[str]:
         )
     dense = granularity(model).get("FULLY_CONNECTED")
     if recipe.per_tensor_dense and dense not in (None, "per-tensor"):
-        raise ConversionError(f"Dense weights came out {dense} although per-tensor was asked for; install TensorFlow 2.17 or later.")
+        raise ConversionError(
+            f"Dense weights came out {dense} although per-tensor was asked for; install TensorFlow 2.17 or later."
+        )
     return warnings
 
 

@@ -14,7 +14,12 @@ DATASETS = ("digits", "watch")
 
 
 def demo(
-    folder: str | Path, *, dataset: str = "digits", seed: int = 0, force: bool = False, on_step: Callable[[str], None] | None = None
+    folder: str | Path,
+    *,
+    dataset: str = "digits",
+    seed: int = 0,
+    force: bool = False,
+    on_step: Callable[[str], None] | None = None,
 ) -> dict[str, Any]:
     """Train on data that an installed package carries, and compare float32, float16, dynamic and int8 on this machine.
 
@@ -61,7 +66,9 @@ def _prepare_folder(folder: str | Path, dataset: str, force: bool) -> Path:
     except OSError as error:
         raise OutputError(f"Cannot make the folder {target}: {error.strerror}; choose another with -o.") from error
     if any(target.iterdir()) and not force:
-        raise OutputError(f"The folder {target} is not empty; pass --force to write into it, or choose another with -o.")
+        raise OutputError(
+            f"The folder {target} is not empty; pass --force to write into it, or choose another with -o."
+        )
     return target
 
 
@@ -70,9 +77,15 @@ def _train(target: Path, dataset: str, seed: int, step: Callable[[str], None]) -
         step(f"training on {dataset}, epoch {event['epoch']} of {event['epochs']}")
 
     try:
-        return dict(run_isolated("edgeopt.api.demo_training:train", {"dataset": dataset, "seed": seed, "folder": str(target)}, on_event))
+        return dict(
+            run_isolated(
+                "edgeopt.api.demo_training:train", {"dataset": dataset, "seed": seed, "folder": str(target)}, on_event
+            )
+        )
     except ChildCrash as crash:
-        raise ConversionError(f"The training process ended without a result ({crash.signal_name or crash.tail[-200:]}).") from crash
+        raise ConversionError(
+            f"The training process ended without a result ({crash.signal_name or crash.tail[-200:]})."
+        ) from crash
 
 
 def _row(mode: str, file: Path, sidecar: Mapping[str, Any], report: Mapping[str, Any]) -> dict[str, Any]:

@@ -70,7 +70,9 @@ def train(request: Mapping[str, Any], emit: Callable[[Mapping[str, Any]], None])
     try:
         data = load()
     except ImportError as error:
-        raise UsageError(f"The demo's data need the package {error.name!r}; install it with: pip install 'edgeopt[examples]'.") from error
+        raise UsageError(
+            f"The demo's data need the package {error.name!r}; install it with: pip install 'edgeopt[examples]'."
+        ) from error
     import keras
 
     keras.utils.set_random_seed(int(request["seed"]))

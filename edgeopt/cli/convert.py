@@ -25,7 +25,9 @@ def _recipe_defaults(context: click.Context, _parameter: click.Parameter, path: 
         from ..recipe import convert_recipe_from_file
 
         values = convert_recipe_from_file(path).to_dict()
-        values["input_shape"] = [f"{name}={','.join(map(str, shape))}" for name, shape in values.pop("input_shapes").items()]
+        values["input_shape"] = [
+            f"{name}={','.join(map(str, shape))}" for name, shape in values.pop("input_shapes").items()
+        ]
         size = values.pop("image_size")
         values["image_size"] = None if size is None else f"{size[0]}x{size[1]}"
         context.default_map = {**(context.default_map or {}), **values}
@@ -34,24 +36,58 @@ def _recipe_defaults(context: click.Context, _parameter: click.Parameter, path: 
 
 @click.command()
 @click.argument("model")
-@click.option("-o", "--output", required=True, metavar="OUT.tflite", help="The file to write; OUT.json is written beside it.")
+@click.option(
+    "-o", "--output", required=True, metavar="OUT.tflite", help="The file to write; OUT.json is written beside it."
+)
 @click.option("--recipe", metavar="FILE.toml", is_eager=True, expose_value=False, callback=_recipe_defaults,
               help="Take defaults from the [convert] table of a TOML recipe.")  # fmt: skip
-@click.option("--quantize", default="int8", show_default=True, metavar="int8|int16x8|float16|dynamic|float32", help="What to quantise to.")
-@click.option("--calibration", metavar="DATA", help="Samples for int8 and int16x8: .npz, .npy, a folder of images, or module:callable.")
+@click.option(
+    "--quantize",
+    default="int8",
+    show_default=True,
+    metavar="int8|int16x8|float16|dynamic|float32",
+    help="What to quantise to.",
+)
+@click.option(
+    "--calibration",
+    metavar="DATA",
+    help="Samples for int8 and int16x8: .npz, .npy, a folder of images, or module:callable.",
+)
 @click.option("--calibration-samples", default=200, show_default=True, metavar="N", help="How many of them to use.")
 @click.option("--seed", default=0, show_default=True, metavar="N", help="Picks the samples.")
-@click.option("--input-type", metavar="int8|uint8|int16|float32", help="Type of the file's inputs (int8 by default for int8).")
+@click.option(
+    "--input-type", metavar="int8|uint8|int16|float32", help="Type of the file's inputs (int8 by default for int8)."
+)
 @click.option("--output-type", metavar="int8|uint8|int16|float32", help="Type of the file's outputs.")
 @click.option("--batch-size", default=1, show_default=True, metavar="N", help="Static batch dimension.")
 @click.option("--dynamic-batch", is_flag=True, help="Leave the batch dimension open instead.")
-@click.option("--input-shape", multiple=True, metavar="NAME=1,96,96,3", help="Shape of an input that the model leaves open; may be repeated.")
-@click.option("--per-tensor-dense", is_flag=True, help="One scale for a Dense layer's weights, for consumers that need it.")
+@click.option(
+    "--input-shape",
+    multiple=True,
+    metavar="NAME=1,96,96,3",
+    help="Shape of an input that the model leaves open; may be repeated.",
+)
+@click.option(
+    "--per-tensor-dense", is_flag=True, help="One scale for a Dense layer's weights, for consumers that need it."
+)
 @click.option("--allow-float-ops", is_flag=True, help="Accept a file in which some operators stay float.")
 @click.option("--image-size", metavar="HxW", help="Size for a folder of images, such as 96x96.")
-@click.option("--image-scaling", default="0..255", show_default=True, metavar="0..255|0..1|-1..1", help="Pixel values of a folder of images.")
-@click.option("--preprocess", default="", metavar="TEXT", help="Your own note on how inputs are prepared; kept in OUT.json.")
-@click.option("--custom-objects", multiple=True, metavar="module:NAME", help="Custom layer or function in the model ([ALIAS=]module:NAME); may be repeated.")
+@click.option(
+    "--image-scaling",
+    default="0..255",
+    show_default=True,
+    metavar="0..255|0..1|-1..1",
+    help="Pixel values of a folder of images.",
+)
+@click.option(
+    "--preprocess", default="", metavar="TEXT", help="Your own note on how inputs are prepared; kept in OUT.json."
+)
+@click.option(
+    "--custom-objects",
+    multiple=True,
+    metavar="module:NAME",
+    help="Custom layer or function in the model ([ALIAS=]module:NAME); may be repeated.",
+)
 @click.option("--unsafe-load", is_flag=True, help="Allow Python code stored in the model file (Lambda layers) to run.")
 @click.option("--force", is_flag=True, help="Replace OUT.tflite and OUT.json if they exist.")
 @json_option

@@ -12,7 +12,9 @@ from .output import console, json_option, readable_bytes
 
 @click.command()
 @click.option("--dataset", default="digits", show_default=True, metavar="digits|watch", help="What to train on.")
-@click.option("-o", "--output", default="edgeopt-demo", show_default=True, metavar="FOLDER", help="Where the files are left.")
+@click.option(
+    "-o", "--output", default="edgeopt-demo", show_default=True, metavar="FOLDER", help="Where the files are left."
+)
 @click.option("--seed", default=0, show_default=True, metavar="N", help="Of the training.")
 @click.option("--force", is_flag=True, help="Write into the folder although it is not empty.")
 @json_option

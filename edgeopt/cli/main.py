@@ -17,7 +17,10 @@ from ..errors import INTERRUPTED_EXIT_CODE, EdgeoptError
 VERBS: dict[str, tuple[str, str]] = {
     "convert": ("edgeopt.cli.convert", "Turn a Keras model into a .tflite file, full int8 by default."),
     "inspect": ("edgeopt.cli.inspect", "Show what is inside a .tflite file: ops, tensors, sizes, MACs, memory."),
-    "validate": ("edgeopt.cli.validate", "Measure accuracy and latency of a .tflite file on a device, against a budget."),
+    "validate": (
+        "edgeopt.cli.validate",
+        "Measure accuracy and latency of a .tflite file on a device, against a budget.",
+    ),
     "agent": ("edgeopt.cli.agent", "Write the on-device benchmark script, one .pyz file."),
     "demo": ("edgeopt.cli.demo", "Train a small model, convert it four ways, and compare the files on this machine."),
 }
@@ -83,6 +86,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Exception as error:
         if debug:
             traceback.print_exc()
-        print(f"edgeopt: internal error: {type(error).__name__}: {error}; run again with --debug and report it.", file=sys.stderr)
+        print(
+            f"edgeopt: internal error: {type(error).__name__}: {error}; run again with --debug and report it.",
+            file=sys.stderr,
+        )
         return 1
     return result if isinstance(result, int) else 0

@@ -18,7 +18,9 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 def json_option(function: Function) -> Function:
     """Add ``--json PATH|-`` to a command, as the argument `json_path`."""
-    return click.option("--json", "json_path", metavar="PATH|-", help="Also write the result as JSON (- for stdout).")(function)
+    return click.option("--json", "json_path", metavar="PATH|-", help="Also write the result as JSON (- for stdout).")(
+        function
+    )
 
 
 def console(stderr: bool = False) -> Console:

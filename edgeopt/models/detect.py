@@ -53,13 +53,17 @@ def detect(path: str | Path) -> ModelFile:
     if head[:4] == b"PK\x03\x04":
         return _detect_zip(file)
     if head[4:8] == b"TFL3":
-        raise FileFormatError(f"{file} is a .tflite file already; expected a Keras model (use `edgeopt inspect` on it).")
+        raise FileFormatError(
+            f"{file} is a .tflite file already; expected a Keras model (use `edgeopt inspect` on it)."
+        )
     raise FileFormatError(f"{file} is not a Keras model; expected a .keras or .h5 file, or a SavedModel folder.")
 
 
 def _detect_folder(folder: Path) -> ModelFile:
     if not (folder / "saved_model.pb").is_file():
-        raise FileFormatError(f"The folder {folder} holds no saved_model.pb; expected a SavedModel, or a .keras or .h5 file.")
+        raise FileFormatError(
+            f"The folder {folder} holds no saved_model.pb; expected a SavedModel, or a .keras or .h5 file."
+        )
     return ModelFile(folder, Flavour.SAVED_MODEL)
 
 
@@ -83,13 +87,17 @@ def _detect_hdf5(file: Path) -> ModelFile:
     try:
         with h5py.File(file, "r") as archive:
             attributes = dict(archive.attrs)
-            has_weights = "layer_names" in attributes or "layers" in archive or "_layer_checkpoint_dependencies" in archive
+            has_weights = (
+                "layer_names" in attributes or "layers" in archive or "_layer_checkpoint_dependencies" in archive
+            )
     except OSError as error:
         raise FileFormatError(f"{file} is a damaged HDF5 file ({error}); save the model again.") from error
     config = attributes.get("model_config")
     if config is None:
         what = "the weights of a model only" if has_weights else "no Keras model"
-        raise FileFormatError(f"{file} holds {what}; expected a whole model: save it with model.save(...), not save_weights(...).")
+        raise FileFormatError(
+            f"{file} holds {what}; expected a whole model: save it with model.save(...), not save_weights(...)."
+        )
     text = config.decode() if isinstance(config, bytes) else str(config)
     version = attributes.get("keras_version", "")
     return ModelFile(file, _flavour_of(version.decode() if isinstance(version, bytes) else str(version), text), text)

@@ -56,7 +56,9 @@ def export_lean(loaded: LoadedModel, inputs: Sequence[InputSpec], folder: Path, 
     names: list[str] = []
     call = caller(loaded, inputs)
 
-    @tf.function(input_signature=[tf.TensorSpec(item.shape, item.dtype, name=input_key(i)) for i, item in enumerate(inputs)])
+    @tf.function(
+        input_signature=[tf.TensorSpec(item.shape, item.dtype, name=input_key(i)) for i, item in enumerate(inputs)]
+    )
     def infer(*tensors: Any) -> dict[str, Any]:
         outputs = call(list(tensors))
         found, flat = flat_outputs(outputs, loaded.spec.output_names)
@@ -78,7 +80,9 @@ def export_lean(loaded: LoadedModel, inputs: Sequence[InputSpec], folder: Path, 
             )
         except (ValueError, TypeError, RuntimeError, NotImplementedError, tf.errors.OpError) as error:
             shapes = {item.name: item.shape for item in inputs}
-            raise ConversionError(f"The model cannot be traced with inputs {shapes}: {' '.join(str(error).split())[:400]}") from error
+            raise ConversionError(
+                f"The model cannot be traced with inputs {shapes}: {' '.join(str(error).split())[:400]}"
+            ) from error
     return LeanModel(folder, tuple(inputs), tuple(names), tuple(layer_names))
 
 

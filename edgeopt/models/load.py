@@ -75,7 +75,9 @@ def describe(model: Any, *, source: str = "", input_names: Sequence[str] = ()) -
     """
     flavour = flavour_of(model)
     if flavour is None:
-        raise UsageError(f"Received a model of type {type(model).__module__}.{type(model).__name__}; expected a Keras model.")
+        raise UsageError(
+            f"Received a model of type {type(model).__module__}.{type(model).__name__}; expected a Keras model."
+        )
     return LoadedModel(model, flavour, _keras_spec(model, flavour, list(input_names)), source or str(model.name))
 
 
@@ -134,15 +136,26 @@ def _load_tf_keras(keras: Any, file: ModelFile, unsafe_load: bool) -> Any:
 def _explain(file: ModelFile, error: Exception) -> EdgeoptError:
     text = " ".join(str(error).split())
     if "safe_mode" in text or "lambda" in text.lower() and "unsafe" in text.lower():
-        return ModelError(f"{file.path} holds Python code (a Lambda layer) that loading would run; pass --unsafe-load if you trust the file.")
+        return ModelError(
+            f"{file.path} holds Python code (a Lambda layer) that loading would run; pass --unsafe-load if you trust the file."
+        )
     if "<lambda>" in text:
         return ModelError(
             f"{file.path} names an activation '<lambda>' whose code the file does not hold; "
             "give the function with --custom-objects '<lambda>=module:NAME'."
         )
-    markers = ("Unknown layer", "Could not locate", "Unknown object", "Unknown activation", "Could not deserialize", "custom_objects")
+    markers = (
+        "Unknown layer",
+        "Could not locate",
+        "Unknown object",
+        "Unknown activation",
+        "Could not deserialize",
+        "custom_objects",
+    )
     if any(marker in text for marker in markers):
-        return ModelError(f"{file.path} needs custom objects ({text[:200]}); name each with --custom-objects module:NAME.")
+        return ModelError(
+            f"{file.path} needs custom objects ({text[:200]}); name each with --custom-objects module:NAME."
+        )
     return ModelError(f"{file.path} cannot be loaded by {file.flavour.value}: {text[:300]}")
 
 
@@ -153,7 +166,9 @@ def _keras_spec(model: Any, flavour: Flavour, names: list[str]) -> ModelSpec:
         structure = input_structure(model)
         own = sorted(structure) if isinstance(structure, Mapping) else None  # Keras flattens dicts in key order
         taken = own if own is not None and len(own) == len(inputs) else [_input_name(tensor) for tensor in inputs]
-        specs = tuple(InputSpec(name, tuple(tensor.shape), _dtype(tensor)) for name, tensor in zip(taken, inputs, strict=True))
+        specs = tuple(
+            InputSpec(name, tuple(tensor.shape), _dtype(tensor)) for name, tensor in zip(taken, inputs, strict=True)
+        )
         return ModelSpec(specs, tuple(_output_names(model)))
     recorded = _recorded_inputs(model)
     if not recorded and names:
@@ -245,7 +260,9 @@ def _load_saved_model(file: ModelFile) -> LoadedModel:
     try:
         loaded = tf.saved_model.load(str(file.path))
     except Exception as error:
-        raise FileFormatError(f"The SavedModel {file.path} cannot be loaded: {' '.join(str(error).split())[:300]}") from error
+        raise FileFormatError(
+            f"The SavedModel {file.path} cannot be loaded: {' '.join(str(error).split())[:300]}"
+        ) from error
     signatures: Mapping[str, Callable[..., Any]] = loaded.signatures
     if not signatures:
         raise FileFormatError(
@@ -260,13 +277,17 @@ def _load_saved_model(file: ModelFile) -> LoadedModel:
     outputs = _ordered(list(signature.structured_outputs), order_out)
     # The signature does not keep the object that owns its variables alive.
     signature._edgeopt_owner = loaded
-    warnings = () if key == "serving_default" else (f"signature {key!r} was used: the SavedModel has no serving_default",)
+    warnings = (
+        () if key == "serving_default" else (f"signature {key!r} was used: the SavedModel has no serving_default",)
+    )
     return LoadedModel(signature, Flavour.SAVED_MODEL, ModelSpec(inputs, tuple(outputs)), str(file.path), warnings)
 
 
 def _shape(spec: Any) -> tuple[int | None, ...]:
     if spec.shape.rank is None:
-        raise FileFormatError(f"Input {spec.name!r} of the SavedModel has no known rank; save it with an input signature.")
+        raise FileFormatError(
+            f"Input {spec.name!r} of the SavedModel has no known rank; save it with an input signature."
+        )
     return tuple(spec.shape)
 
 
@@ -288,5 +309,7 @@ def _keras_order(folder: Path) -> tuple[list[str], list[str]]:
     for node in metadata.nodes:
         if node.node_path == "root":
             config = json.loads(node.metadata).get("config", {})
-            return [entry[0] for entry in config.get("input_layers", [])], [entry[0] for entry in config.get("output_layers", [])]
+            return [entry[0] for entry in config.get("input_layers", [])], [
+                entry[0] for entry in config.get("output_layers", [])
+            ]
     return [], []

@@ -59,7 +59,9 @@ def predict_isolated(
             count = run_isolated("edgeopt.models.predict:_serve", request)
         except ChildCrash as crash:
             how = crash.signal_name or "no reply"
-            raise InvokeError(f"Running {model} ended the child process ({how}); try fewer samples, or another model.") from crash
+            raise InvokeError(
+                f"Running {model} ended the child process ({how}); try fewer samples, or another model."
+            ) from crash
         return [np.load(folder / f"out{i:03d}.npy", allow_pickle=False) for i in range(count)]
 
 
@@ -90,13 +92,21 @@ def _predict(loaded: Any, inputs: Mapping[str, npt.NDArray[Any]]) -> list[npt.ND
     arrays = _in_order(names, inputs)
     call = caller(loaded, specs)
     batch = specs[0].shape[0] or _BATCH if specs[0].shape else _BATCH
-    run = tf.function(lambda *tensors: flat_outputs(call(list(tensors)), loaded.spec.output_names)[1], reduce_retracing=True)
+    run = tf.function(
+        lambda *tensors: flat_outputs(call(list(tensors)), loaded.spec.output_names)[1], reduce_retracing=True
+    )
     columns: list[list[Any]] = []
     count = len(arrays[0])
     try:
         for start in range(0, count, batch):
-            rows = np.arange(start, start + batch) % count if specs[0].shape and specs[0].shape[0] else slice(start, start + batch)
-            tensors = [tf.constant(np.asarray(array[rows]), item.dtype) for array, item in zip(arrays, specs, strict=True)]
+            rows = (
+                np.arange(start, start + batch) % count
+                if specs[0].shape and specs[0].shape[0]
+                else slice(start, start + batch)
+            )
+            tensors = [
+                tf.constant(np.asarray(array[rows]), item.dtype) for array, item in zip(arrays, specs, strict=True)
+            ]
             columns.append([np.asarray(tensor) for tensor in run(*tensors)])
     except EdgeoptError:
         raise
@@ -109,5 +119,7 @@ def _in_order(names: list[str], inputs: Mapping[str, npt.NDArray[Any]]) -> list[
     if len(inputs) == len(names) == 1:
         return list(inputs.values())
     if set(names) != set(inputs):
-        raise DataError(f"The baseline has the inputs {', '.join(names)}, but the data were bound to {', '.join(inputs)}; rename them.")
+        raise DataError(
+            f"The baseline has the inputs {', '.join(names)}, but the data were bound to {', '.join(inputs)}; rename them."
+        )
     return [inputs[name] for name in names]

@@ -57,7 +57,7 @@ class Board:
         done = subprocess.run(argv, input=stdin, capture_output=True, timeout=timeout_s, check=False)
         if check and done.returncode:
             raise RuntimeError(f"{command!r} on the board: status {done.returncode}, {done.stderr.decode()}")
-        return done.stdout.decode()
+        return done.stdout.decode(errors="replace")
 
     def tell_monitor(self, command: str) -> None:
         """Send one command to QEMU's monitor: ``set_link n0 off``, ``system_reset``, ``stop``, ``cont``."""

@@ -1,4 +1,4 @@
-"""The whole board: a virtual arm64 machine with its own kernel, memory limit and disk. Running it needs no privileges."""
+"""The whole board: a virtual arm64 machine with its own kernel, memory limit and disk; it runs without privileges."""
 
 from __future__ import annotations
 
@@ -44,14 +44,18 @@ def start(cache: Path, size: Size | None = None) -> Board:
     folder = make_folder(cache, port)
     emulator = [*_program(cache, "qemu-system-aarch64"), "-L", str(cache / "x86/usr/share/qemu")]
     hardware = ["-cpu", CPU, "-smp", str(size.cores), "-m", str(size.memory_mb), "-nographic"]
-    tree = _device_tree(cache, folder, emulator, hardware)
+    try:
+        tree = _device_tree(cache, folder, emulator, hardware)
+    except Unavailable:
+        shutil.rmtree(folder)
+        raise
     disk = f"if=none,id=d0,format=raw,snapshot=on,file={cache / 'disk.img'}"
     network = f"user,id=n0,restrict=on,hostfwd=tcp:127.0.0.1:{port}-:22"
     boot = ["-kernel", str(cache / "vmlinuz"), "-initrd", str(cache / "initrd"), "-dtb", str(tree)]
     boot += ["-append", "console=ttyAMA0 rdinit=/init quiet panic=1 net.ifnames=0"]
     devices = ["-drive", disk, "-device", "virtio-blk-pci,drive=d0"]
     devices += ["-netdev", network, "-device", "virtio-net-pci,netdev=n0,id=nic0,romfile="]
-    monitor = Path(tempfile.mkdtemp(prefix="pi-", dir="/tmp")) / "monitor"  # noqa: S108 - a socket's path must be short
+    monitor = Path(tempfile.mkdtemp(prefix="pi-", dir="/tmp")) / "monitor"  # a socket's path must be short
     devices += ["-serial", "stdio", "-monitor", f"unix:{monitor},server=on,wait=off"]
     argv = [*emulator, "-M", "virt", *hardware, "-accel", "tcg,thread=multi", *boot, *devices]
     with (folder / "log").open("wb") as log:
@@ -137,7 +141,7 @@ def _copy_modules(kernel: Path, names: list[str], target: Path) -> None:
     """Copy modules so that the order of their file names is the order in which they load."""
     target.mkdir(parents=True, exist_ok=True)
     for place, name in enumerate(names):
-        found = next(kernel.glob(f"*lib/modules/*/{name}.ko*"), None) or next(kernel.glob(f"usr/lib/modules/*/{name}.ko"))
+        found = next(path for path in kernel.glob(f"**/modules/*/{name}.ko*"))
         shutil.copy(found, target / f"{place:02d}-{found.name}")
 
 

@@ -17,10 +17,11 @@ BOARD_PYTHON = (3, 11)
 USER = "pi"
 PASSWORD = "raspberry"
 HERE = Path(__file__).parent
-_PACKAGES = (
-    "python3 python3-venv python3-pip libstdc++6 dash bash coreutils grep sed gzip tar findutils procps hostname kmod "
-    "iproute2 mount util-linux openssh-server openssh-sftp-server"
-).split()
+_PACKAGES = [
+    *("python3", "python3-venv", "python3-pip", "libstdc++6", "dash", "bash", "coreutils", "grep", "sed", "gzip"),
+    *("tar", "findutils", "procps", "hostname", "kmod", "iproute2", "mount", "util-linux"),
+    *("openssh-server", "openssh-sftp-server"),
+]
 _PLATFORMS = ("manylinux2014_aarch64", "manylinux_2_27_aarch64", "manylinux_2_28_aarch64", "manylinux_2_34_aarch64")
 
 

@@ -1,0 +1,177 @@
+"""Boards over SSH: the user's own OpenSSH with its configuration, agent and known hosts, one connection a run."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from ..errors import DeviceError
+from .ssh_link import SshAddress, SshLink, program_command, script_command
+from .ssh_scripts import GET, PUT, REMOVE, Conversation, check_size, refuse
+from .transport import Process, content_name, require_below
+
+DEFAULT_WORKDIR = ".cache/edgeopt"
+
+
+class SshTransport:
+    """A board that OpenSSH reaches.
+
+    The connection is made when it is first needed, and again after it broke: an upload that was cut goes on where it
+    stopped.
+
+    Example:
+        >>> with Device(SshTransport(SshAddress("pi@kitchen.local")), load_profile("rpi4")) as device:
+        ...     device.info()["board"]["model"]
+        'Raspberry Pi 4 Model B Rev 1.4'
+    """
+
+    def __init__(
+        self, address: SshAddress, *, workdir: str = DEFAULT_WORKDIR, python: Sequence[str] = ("python3",)
+    ) -> None:
+        """Remember where the board is; nothing is sent yet.
+
+        Args:
+            address: The board.
+            workdir: The folder there that is edgeopt's own; relative to the home folder, or absolute.
+            python: The argv of the Python there that has NumPy and a runtime; ``~/`` at its start is the home folder.
+        """
+        self._address = address
+        self._workdir = workdir.removeprefix("~/")
+        self._python = list(python)
+        self._link: SshLink | None = None
+        self._there: dict[str, str] = {}
+
+    @property
+    def name(self) -> str:
+        """How messages call the device."""
+        return self._address.host
+
+    @property
+    def workdir(self) -> str:
+        """The work folder on the board, absolute.
+
+        Raises:
+            DeviceError: The board cannot be reached.
+        """
+        return self._connected().workdir
+
+    @property
+    def home(self) -> str:
+        """The user's home folder on the board.
+
+        Raises:
+            DeviceError: The board cannot be reached.
+        """
+        return self._connected().home
+
+    @property
+    def python(self) -> Sequence[str]:
+        """The argv of the board's Python."""
+        first, *rest = self._python
+        return [f"{self.home}/{first[2:]}" if first.startswith("~/") else first, *rest]
+
+    def put(self, source: Path, *, timeout_s: float) -> str:
+        """Send a file, unless the board has it; see `Transport.put`."""
+        try:
+            name, size = content_name(source), source.stat().st_size
+        except OSError as error:
+            raise DeviceError(f"Cannot ship {source}: {error.strerror}; check the path.") from error
+        path = f"{self.workdir}/files/{name}"
+        if name not in self._there:
+            for _ in range(2):  # what an earlier try left may be damaged: then all of it is sent anew
+                if self._send(source, name, size, timeout_s):
+                    break
+            else:
+                remedy = "check its memory card and the link"
+                raise refuse(self.name, f"store {source}", "it arrived with another SHA-256, twice", remedy)
+            self._there[name] = path
+        return path
+
+    def get(self, path: str, target: Path, *, timeout_s: float) -> None:
+        """Fetch a file; `target` is written whole or not at all."""
+        with self._script(GET, path, timeout_s=timeout_s) as talk:
+            word, text = talk.answer()
+            if word == "error":
+                raise refuse(self.name, f"fetch {path}", text, "run it again")
+            descriptor, part = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+            try:
+                with os.fdopen(descriptor, "wb") as stream:
+                    talk.receive(int(text), stream)
+                os.replace(part, target)
+            except OSError as error:
+                reason = f"Cannot write {target}: {error.strerror}; free some space or choose another folder."
+                raise DeviceError(reason) from error
+            finally:
+                Path(part).unlink(missing_ok=True)
+
+    def start(self, argv: Sequence[str]) -> Process:
+        """Start a program with exactly these arguments."""
+        return self._connected().start(program_command(argv))
+
+    def remove(self, path: str, *, timeout_s: float) -> None:
+        """Remove a file or folder below the work folder."""
+        if path != self.workdir:
+            require_below(self.workdir, path, self.name)
+        self._there.clear()
+        with self._script(REMOVE, path, timeout_s=timeout_s) as talk:
+            word, text = talk.answer()
+        if word == "error":
+            raise refuse(self.name, f"remove {path}", text, "remove it by hand")
+
+    def close(self) -> None:
+        """End the connection."""
+        if self._link is not None:
+            self._link.close()
+            self._link = None
+
+    def __enter__(self) -> SshTransport:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _connected(self) -> SshLink:
+        if self._link is not None and not self._link.alive:
+            self.close()
+        if self._link is None:
+            self._there.clear()
+            self._link = SshLink(self._address, self._workdir)
+        return self._link
+
+    def _script(self, script: str, *arguments: str, timeout_s: float) -> Conversation:
+        nonce, link = secrets.token_hex(16), self._connected()
+        process = link.start(script_command(script, nonce, *arguments))
+        # A board that has stopped answering takes the whole connection down with it.
+        return Conversation(process, nonce, self.name, timeout_s=timeout_s, on_timeout=link.drop)
+
+    def _send(self, source: Path, name: str, size: int, timeout_s: float) -> bool:
+        """Bring one file over; return False when it arrived damaged.
+
+        Raises:
+            DeviceError: The board cannot store it.
+            DeviceLostError: The link broke; what has arrived stays there, and the next try goes on from it.
+        """
+        folder, digest = f"{self.workdir}/files", name.partition(".")[0]
+        with self._script(PUT, folder, name, str(size), digest, timeout_s=timeout_s) as talk:
+            word, text = talk.answer()
+            if word == "send":
+                with source.open("rb") as stream:
+                    stream.seek(int(text))
+                    talk.send(stream)
+                word, text = talk.answer()
+            if word == "short":
+                check_size(source, size, self.name)
+                raise talk.lost()
+        if word == "error":
+            raise self._not_stored(source, size, text)
+        return word in ("have", "stored")
+
+    def _not_stored(self, source: Path, size: int, text: str) -> DeviceError:
+        kind, _, detail = text.partition(" ")
+        if kind == "full":
+            reason = f"it needs {size / 2**20:.1f} MiB, and {int(detail) / 1024:.1f} MiB are free"
+            return refuse(self.name, f"store {source}", reason, f"free some space below {self.workdir}")
+        return refuse(self.name, f"store {source}", detail, "make the work folder writable, or choose another")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, Dict, Tuple
 
 import numpy as np
@@ -9,6 +10,7 @@ import numpy as np
 from .arith import Array, percentile
 
 RESAMPLES = 1000
+_Z95 = 1.959963984540054  # the 97.5 % quantile of the normal distribution
 _ROWS_AT_ONCE = 50  # bounds the memory of a resample on a small board
 
 
@@ -67,3 +69,17 @@ def latency_figures(raw: Dict[str, Any], seed: int = 0) -> Dict[str, Any]:
     figures["cold"] = figures["load"] + figures["first"]
     runs = {name: raw[name] for name in ("warmup_runs", "seconds", "stable", "stopped_by")}
     return {"latency_ms": figures, "latency_runs": dict(runs, runs=len(raw["samples_ns"]))}
+
+
+def wilson_interval(successes: int, count: int) -> Tuple[float, float]:
+    """Return Wilson's 95 % score interval of a share (E. B. Wilson, JASA 22, 1927).
+
+    Example:
+        >>> [round(bound, 4) for bound in wilson_interval(9, 10)]
+        [0.5958, 0.9821]
+    """
+    share = successes / count
+    scale = 1 + _Z95**2 / count
+    centre = (share + _Z95**2 / (2 * count)) / scale
+    half = _Z95 * math.sqrt(share * (1 - share) / count + _Z95**2 / (4 * count**2)) / scale
+    return max(0.0, centre - half), min(1.0, centre + half)

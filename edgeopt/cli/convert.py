@@ -10,6 +10,7 @@ import click
 
 from ..errors import UsageError
 from .output import console, json_option, readable_bytes
+from .words import parse_size
 
 _STAGES = {
     "data": "reading calibration data",
@@ -121,7 +122,7 @@ def _convert(options: dict[str, Any]) -> Any:
     calibration = options.pop("calibration")
     loading = {name: options.pop(name) for name in ("custom_objects", "unsafe_load")}
     options["input_shapes"] = dict(_parse_shape(text) for text in options.pop("input_shape"))
-    options["image_size"] = _parse_size(options["image_size"])
+    options["image_size"] = parse_size(options["image_size"])
     recipe = ConvertRecipe.from_dict(options)
     with _progress() as on_event:
         return convert(model, calibration=calibration, recipe=recipe, on_event=on_event, **loading)
@@ -136,15 +137,6 @@ def _parse_shape(text: str) -> tuple[str, tuple[int, ...]]:
     if not equals or not name or not shape or any(size < 1 for size in shape):
         raise UsageError(f"Received --input-shape {text!r}; expected NAME=1,96,96,3 with sizes of at least 1.")
     return name, shape
-
-
-def _parse_size(text: str | None) -> tuple[int, int] | None:
-    if text is None:
-        return None
-    height, _, width = text.lower().partition("x")
-    if not (height.isdigit() and (width.isdigit() or not width)) or int(height) < 1 or int(width or 1) < 1:
-        raise UsageError(f"Received --image-size {text!r}; expected HEIGHTxWIDTH, such as 96x96.")
-    return int(height), int(width or height)
 
 
 class _progress(AbstractContextManager[Callable[[Mapping[str, Any]], None]]):  # noqa: N801 - used as a function

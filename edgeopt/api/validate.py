@@ -1,0 +1,190 @@
+"""``edgeopt.validate``: what a file really does, measured on the file, on the device."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING, Any
+
+from ..budget import Budget
+from ..errors import UsageError, nearest
+from ..metrics import Array, Metric, Outputs, load_metric
+from ..scoring import require_labels
+from ..validation import Answers, Overlap, ValidationReport, compare, judge, overlap_with_calibration
+from .baseline import Baseline, BaselineOutputs, run_baseline
+
+if TYPE_CHECKING:
+    from ..artifact import Artifact
+    from ..devices import BenchPlan, Device, Measurement, Progress
+
+LOCAL = "local"
+
+
+def validate(
+    artifact: str | os.PathLike[str] | bytes | Artifact,
+    *,
+    data: Any,
+    device: str | Device = LOCAL,
+    runtime: str = "auto",
+    threads: int = 1,
+    baseline: Any = None,
+    metric: str | Callable[[Any, Any], float] = "accuracy",
+    output: str | None = None,
+    budget: Budget | None = None,
+    seed: int = 0,
+    bench: BenchPlan | None = None,
+    image_size: tuple[int, int] | None = None,
+    image_scaling: str = "0..255",
+    on_progress: Callable[[Progress], None] | None = None,
+) -> ValidationReport:
+    """Measure accuracy and latency of a .tflite file on a device, in one interpreter set-up, and judge a budget.
+
+    Args:
+        artifact: The file: a path, its bytes, or an `edgeopt.Artifact`. The sidecar, if there is one, tells which
+            samples calibrated it.
+        data: Samples with labels: whatever `edgeopt.data.load_dataset` takes, such as ``test.npz`` with the arrays
+            ``x`` and ``y``, or a tuple ``(x, y)``. Real values; the device quantises them as the file says.
+        device: "local", or a `edgeopt.devices.Device`, which stays open.
+        runtime: "ai_edge_litert", "tflite_runtime", or "auto": the first of them that loads on the device.
+        threads: Of one inference.
+        baseline: What to compare with: a .tflite file, a Keras model, a SavedModel, or a `Baseline` of one.
+        metric: "accuracy", "top5", "auc", "mae", "mse", ``module:callable``, or a callable ``(y_true, y_pred)``.
+        output: Name of the output to be scored, for a file with several.
+        budget: Limits to be judged; missing one does not raise here, see `ValidationReport.raise_for_budget`.
+        seed: Of the bootstrap intervals.
+        bench: When the timing ends.
+        image_size: (height, width), when the data are a folder of images.
+        image_scaling: What the pixels of a folder of images become.
+        on_progress: Called with every sign of life of the device.
+
+    Raises:
+        UsageError: A bad option or budget; `DataError` for data that do not fit, `FileFormatError` for a corrupt file.
+        ModelError: The runtime cannot run the file; `InvokeError` when it, or the baseline, fails in the middle.
+        DeviceError: The device failed, or has no runtime.
+
+    Example:
+        >>> report = edgeopt.validate("model_int8.tflite", data="test.npz", baseline="model.keras")
+        >>> report.to_dict()["accuracy_drop"]
+    """
+    from ..devices import BenchPlan, RunOptions
+
+    limits, scoring = budget or Budget(), load_metric(metric)
+    options = RunOptions(runtime=runtime, threads=threads, bench=bench or BenchPlan())
+    limits.require_measurable(
+        has_baseline=baseline is not None, higher_is_better=scoring.higher_is_better, metric=scoring.name
+    )
+    found, path = _loaded(artifact)
+    inputs, labels = _bound(found, data, scoring, output, (image_size, image_scaling))
+    with _opened(device) as target:
+        measured = target.measure(found.model, inputs, options, seed=seed, on_progress=on_progress)
+        outputs = _outputs(measured)
+        reference = None
+        if baseline is not None:
+            given = baseline if isinstance(baseline, Baseline) else Baseline(baseline)
+            reference = run_baseline(given, inputs, target, options, list(outputs))
+    answers = Answers(
+        labels, _scored(outputs, output), None if reference is None else _scored(reference.outputs, output)
+    )
+    scores = compare(scoring, answers, seed)
+    overlap = _overlap(found, inputs, scoring, answers, seed)
+    record = measured.to_dict()
+    return ValidationReport(
+        scores=scores,
+        overlap=overlap,
+        measurement=record,
+        budget=judge(limits, scores, overlap, record, found.size_bytes),
+        facts=_facts(found, path, reference, seed),
+        warnings=(*_measured_warnings(measured), *_overlap_warnings(overlap, scores.samples)),
+    )
+
+
+def _loaded(artifact: str | os.PathLike[str] | bytes | Artifact) -> tuple[Artifact, str | None]:
+    """Return the artifact, with its sidecar where there is one, and its path."""
+    from ..artifact import Artifact
+
+    if isinstance(artifact, Artifact):
+        return artifact, None
+    if isinstance(artifact, bytes):
+        return Artifact(artifact), None
+    from ..flatbuffer import read_file
+
+    read_file(artifact)  # says what it is, where it is no .tflite file
+    return Artifact.load(artifact), os.fspath(artifact)
+
+
+def _bound(
+    found: Artifact, data: Any, metric: Metric, output: str | None, images: tuple[tuple[int, int] | None, str]
+) -> tuple[dict[str, Array], Array | None]:
+    """Return the samples by input name, in the file's order, and the labels, both checked before anything slow runs."""
+    from ..data import load_dataset
+    from ..flatbuffer import read_model
+    from ..flatbuffer.specs import input_specs, output_specs
+
+    model = read_model(found.model)
+    names = [spec.name for spec in output_specs(model)]
+    if output is not None and output not in names:
+        raise UsageError(f"The file has no output {output!r}{nearest(output, names)}.")
+    specs = input_specs(model)
+    dataset = load_dataset(data, image_size=images[0], image_scaling=images[1])
+    inputs = dataset.bind([spec.name for spec in specs], [spec.shape for spec in specs])
+    return inputs, require_labels(metric, dataset.labels)
+
+
+def _opened(device: str | Device) -> AbstractContextManager[Device]:
+    from ..devices import Device
+
+    if isinstance(device, Device):
+        return nullcontext(device)
+    if device != LOCAL:
+        raise UsageError(f"Unknown device {device!r}{nearest(device, [LOCAL])}.")
+    return Device.local()
+
+
+def _outputs(measured: Measurement) -> dict[str, Array]:
+    if measured.evaluation is None:
+        raise RuntimeError("the device was given samples and returned no outputs")
+    return {item.name: item.real() for item in measured.evaluation.outputs}
+
+
+def _scored(outputs: Mapping[str, Array], output: str | None) -> Outputs:
+    """Return the output of that name; the only one; or all by name, for a custom metric."""
+    if output is not None:
+        return outputs[output]
+    return next(iter(outputs.values())) if len(outputs) == 1 else outputs
+
+
+def _overlap(
+    found: Artifact, inputs: Mapping[str, Array], metric: Metric, answers: Answers, seed: int
+) -> Overlap | None:
+    """Find the samples that calibrated the file; None when its sidecar does not tell."""
+    from ..data import sample_hashes
+
+    calibration = found.sidecar.get("calibration") or {}
+    if "hashes" not in calibration:
+        return None
+    known = frozenset(calibration["hashes"])
+    seen = [digest in known for digest in sample_hashes(list(inputs.values()))]
+    return overlap_with_calibration(metric, answers, seen, seed)
+
+
+def _facts(found: Artifact, path: str | None, reference: BaselineOutputs | None, seed: int) -> dict[str, Any]:
+    facts = {"artifact": path, "sha256": found.sha256, "size_bytes": found.size_bytes, "seed": seed}
+    return {**facts, "baseline": None if reference is None else dict(reference.facts)}
+
+
+def _measured_warnings(measured: Measurement) -> tuple[str, ...]:
+    found = list(measured.evaluation.warnings) if measured.evaluation is not None else []
+    if measured.latency is not None and not measured.latency.runs["stable"]:
+        found.append("The median latency was not stable over the runs; other work on the device may have slowed it.")
+    found += [f"{item['runtime']} was left out: {item['reason']}." for item in measured.runtimes_skipped]
+    return tuple(found)
+
+
+def _overlap_warnings(overlap: Overlap | None, samples: int) -> tuple[str, ...]:
+    if overlap is None or not overlap.count:
+        return ()
+    text = f"{overlap.count} of the {samples} samples calibrated this file, which flatters it"
+    if overlap.clean is None:
+        return (f"{text}; score it on samples that it has not seen.",)
+    return (f"{text}; the budget is judged on the other {overlap.clean.samples}.",)

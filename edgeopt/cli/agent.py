@@ -1,0 +1,40 @@
+"""``edgeopt agent``."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import click
+
+from .output import console, json_option, readable_bytes
+
+
+@click.command()
+@click.option(
+    "-o", "--output", default="edgeopt-agent.pyz", show_default=True, metavar="FILE.pyz", help="The file to write."
+)
+@click.option("--force", is_flag=True, help="Replace the file if it exists.")
+@json_option
+def command(output: str, force: bool, json_path: str | None) -> None:
+    """Write the on-device benchmark script: one file that needs Python 3.7, NumPy and a TFLite runtime.
+
+    Copy it to a board and run `python3 edgeopt-agent.pyz bench model.tflite --inputs x.npy --labels y.npy`.
+    """
+    from ..artifact_io import refuse_to_overwrite, write_atomically
+    from ..devices import pack_agent
+    from ..devices.agent.protocol import PROTOCOL_VERSION
+
+    refuse_to_overwrite(output, force)
+    packed = pack_agent()
+    write_atomically(output, packed)
+    fields: dict[str, Any] = {"agent": output, "size_bytes": len(packed), "sha256": hashlib.sha256(packed).hexdigest()}
+    fields["protocol"] = PROTOCOL_VERSION
+    if json_path is not None:
+        from ..report import envelope, write_json
+
+        write_json(envelope("ok", fields), json_path)
+    if json_path != "-":
+        out = console()
+        out.print(f"{output}, {readable_bytes(len(packed))}, SHA-256 {fields['sha256']}", markup=False)
+        out.print(f"On the board: python3 {output} bench model.tflite --inputs x.npy --labels y.npy", markup=False)

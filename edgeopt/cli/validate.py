@@ -1,0 +1,192 @@
+"""``edgeopt validate``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ..artifact_io import refuse_to_overwrite
+from .output import console, json_option, readable_bytes
+from .words import parse_size
+
+if TYPE_CHECKING:
+    from ..devices import Progress
+    from ..validation import Scores, ValidationReport
+
+_STAGES = {"waiting": "waiting for another job", "bench": "timing (s)", "evaluate": "running samples"}
+
+
+@click.command()
+@click.argument("file", metavar="FILE.tflite")
+@click.option(
+    "--data",
+    required=True,
+    metavar="DATA",
+    help="Samples with labels: .npz with x and y, a folder of images, module:callable.",
+)
+@click.option("--device", default="local", show_default=True, metavar="NAME", help="Where to run it.")
+@click.option(
+    "--runtime",
+    default="auto",
+    show_default=True,
+    metavar="auto|tflite_runtime|ai_edge_litert",
+    help="auto takes ai_edge_litert where it loads (it gives int8 to XNNPACK), then tflite_runtime.",
+)
+@click.option("--threads", default=1, show_default=True, metavar="N", help="Threads of one inference.")
+@click.option("--baseline", metavar="MODEL|FILE.tflite", help="What to compare with, on the same samples.")
+@click.option(
+    "--metric",
+    default="accuracy",
+    show_default=True,
+    metavar="accuracy|top5|auc|mae|mse|module:callable",
+    help="What to score.",
+)
+@click.option("--output", metavar="NAME", help="The output to score, for a file with several.")
+@click.option(
+    "--max-drop",
+    "--max-accuracy-drop",
+    type=float,
+    metavar="X",
+    help="Budget: the metric's drop from the baseline, such as 0.01.",
+)
+@click.option("--min-metric", type=float, metavar="X", help="Budget: the least value of the metric.")
+@click.option("--max-p95-ms", type=float, metavar="X", help="Budget: 95th percentile of the latency, in milliseconds.")
+@click.option("--max-size-bytes", type=int, metavar="N", help="Budget: size of the file.")
+@click.option("--seconds", type=float, default=10.0, show_default=True, metavar="S", help="Time at most this long.")
+@click.option("--seed", default=0, show_default=True, metavar="N", help="Of the bootstrap intervals.")
+@click.option("--image-size", metavar="HxW", help="Size for a folder of images, such as 96x96.")
+@click.option(
+    "--image-scaling",
+    default="0..255",
+    show_default=True,
+    metavar="0..255|0..1|-1..1",
+    help="Pixel values of a folder of images.",
+)
+@click.option(
+    "--custom-objects",
+    multiple=True,
+    metavar="module:NAME",
+    help="Custom layer or function in the baseline; may be repeated.",
+)
+@click.option("--unsafe-load", is_flag=True, help="Allow Python code stored in the baseline to run.")
+@json_option
+def command(file: str, json_path: str | None, **options: Any) -> None:
+    """Measure accuracy and latency of FILE.tflite on a device, and judge a budget (exit 4 when a line is missed).
+
+    The file's own scale and zero point quantise the data; accuracy and latency come from one interpreter set-up.
+    """
+    if json_path is not None and json_path != "-":
+        refuse_to_overwrite(json_path, force=True)  # before minutes of measuring, not after
+    report = _validate(file, options)
+    if json_path is not None:
+        from ..report import write_json
+
+        write_json(report.to_dict(), json_path)
+    if json_path != "-":
+        _print(report)
+    report.raise_for_budget()
+
+
+def _validate(file: str, options: dict[str, Any]) -> ValidationReport:
+    """Turn the command line's words into arguments and validate."""
+    from ..api.baseline import Baseline
+    from ..api.validate import validate
+    from ..budget import Budget
+    from ..devices import BenchPlan
+
+    limits = {name: options.pop(name) for name in ("max_drop", "min_metric", "max_p95_ms", "max_size_bytes")}
+    loading = {name: options.pop(name) for name in ("custom_objects", "unsafe_load")}
+    baseline = options.pop("baseline")
+    seconds = options.pop("seconds")
+    options["image_size"] = parse_size(options["image_size"])
+    with _progress() as on_progress:
+        return validate(
+            file,
+            baseline=None if baseline is None else Baseline(baseline, **loading),
+            budget=Budget(**limits),
+            bench=BenchPlan(min_seconds=min(1.0, seconds), max_seconds=seconds),
+            on_progress=on_progress,
+            **options,
+        )
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[Progress], None]]:
+    """A bar a stage, on stderr; silent when stderr is no terminal."""
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
+    from rich.progress import Progress as Bars
+
+    err = console(stderr=True)
+    tasks: dict[str, Any] = {}
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    with Bars(*columns, console=err, transient=True, disable=not err.is_terminal) as bars:
+
+        def show(event: Progress) -> None:
+            if event.stage not in tasks:
+                tasks[event.stage] = bars.add_task(_STAGES.get(event.stage, event.stage), total=event.total)
+            bars.update(tasks[event.stage], completed=event.done, total=event.total)
+
+        yield show
+
+
+def _print(report: ValidationReport) -> None:
+    from rich.table import Table
+
+    from ..devices import KernelProfile
+
+    fields = report.to_dict()
+    table = Table(show_header=False, box=None, pad_edge=False)
+    table.add_row("file", f"{fields['artifact']}, {readable_bytes(fields['size_bytes'])}")
+    table.add_row("device", f"{fields['device']}: {KernelProfile(**fields['kernel_profile'])}")
+    for name, text in _score_rows(report.scores, ""):
+        table.add_row(name, text)
+    if report.overlap is not None and report.overlap.clean is not None:
+        for name, text in _score_rows(report.overlap.clean, " (clean samples)"):
+            table.add_row(name, text)
+    for name, text in _latency_rows(fields):
+        table.add_row(name, text)
+    for line in report.budget:
+        table.add_row("budget", str(line), style="green" if line.met else "red")
+    out = console()
+    out.print(table, markup=False)
+    for warning in report.warnings:
+        out.print(f"warning: {warning}", style="yellow", markup=False)
+
+
+def _score_rows(scores: Scores, suffix: str) -> list[tuple[str, str]]:
+    low, high = scores.candidate.ci95
+    rows = [
+        (
+            f"{scores.metric.name}{suffix}",
+            f"{scores.candidate.value:.4f} (95 % interval {low:.4f} to {high:.4f}) on {scores.samples} samples",
+        )
+    ]
+    if scores.baseline is not None and scores.drop_ci95 is not None:
+        low, high = scores.drop_ci95
+        rows.append((f"baseline{suffix}", f"{scores.baseline.value:.4f}"))
+        rows.append((f"drop{suffix}", f"{scores.drop:+.4f} (95 % interval {low:+.4f} to {high:+.4f}, paired)"))
+    if scores.agreement is not None:
+        rows.append((f"agreement{suffix}", f"{scores.agreement:.4f} of the samples get the same class"))
+    return rows
+
+
+def _latency_rows(fields: dict[str, Any]) -> list[tuple[str, str]]:
+    figures, runs, after = fields["latency_ms"], fields["latency_runs"], fields["conditions"]["after"]
+    low, high = figures["p50_ci95"]
+    load = "unknown" if after["load_average"] is None else f"{after['load_average'][0]:.2f}"
+    governor = "unknown" if after["governors"] is None else " ".join(after["governors"])
+    heat = "unknown" if after["temperature_c"] is None else f"{after['temperature_c']:.1f} °C"
+    tail = ", ".join(f"{name} {figures[name]:.3f}" for name in ("p90", "p95", "p99", "mean"))
+    steady = "stable" if runs["stable"] else "not stable"
+    return [
+        ("latency", f"p50 {figures['p50']:.3f} ms (95 % interval {low:.3f} to {high:.3f}), {tail}"),
+        (
+            "cold start",
+            f"{figures['cold']:.3f} ms (load {figures['load']:.3f}, first inference {figures['first']:.3f})",
+        ),
+        ("runs", f"{runs['runs']} in {runs['seconds']:.1f} s, median {steady}"),
+        ("conditions", f"load {load}, governor {governor}, temperature {heat}"),
+    ]

@@ -1,0 +1,19 @@
+"""What the words on a command line mean, where several verbs take the same."""
+
+from __future__ import annotations
+
+from ..errors import UsageError
+
+
+def parse_size(text: str | None) -> tuple[int, int] | None:
+    """Return (height, width) of ``96x96`` or ``96``; None for None.
+
+    Raises:
+        UsageError: Not of that form.
+    """
+    if text is None:
+        return None
+    height, _, width = text.lower().partition("x")
+    if not (height.isdigit() and (width.isdigit() or not width)) or int(height) < 1 or int(width or 1) < 1:
+        raise UsageError(f"Received --image-size {text!r}; expected HEIGHTxWIDTH, such as 96x96.")
+    return int(height), int(width or height)

@@ -1,0 +1,202 @@
+"""Metrics: how good outputs are, given the right answers.
+
+All are computed on the real values that a file's outputs stand for. `edgeopt.scoring` puts intervals on them.
+"""
+
+from __future__ import annotations
+
+import importlib
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from .devices.agent.arith import hits
+from .errors import DataError, UsageError, nearest
+
+Array = npt.NDArray[Any]
+Outputs = Array | Mapping[str, Array]
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A metric; exactly one of `per_sample` and `whole` is set.
+
+    Attributes:
+        name: "accuracy", "top5", "auc", "mae", "mse", or "module:callable".
+        higher_is_better: Whether a larger value is better.
+        per_sample: (labels, output) -> one value a sample, of which the metric is the mean.
+        whole: (labels, outputs) -> the value, for metrics that are no mean.
+        needs_labels: Whether it means anything without labels.
+        of_classes: Whether the outputs are scores of classes, so that two models can agree on a sample's class.
+    """
+
+    name: str
+    higher_is_better: bool
+    per_sample: Callable[[Array, Array], Array] | None = None
+    whole: Callable[[Any, Any], float] | None = None
+    needs_labels: bool = True
+    of_classes: bool = False
+
+
+def load_metric(spec: str | Callable[[Any, Any], float]) -> Metric:
+    """Return the metric that `spec` names, or wraps.
+
+    Args:
+        spec: One of the built-in names; ``module:callable``, or a callable, taking ``(y_true, y_pred)`` and returning
+            a number. `y_pred` is the output's array, or a dict of them by name when the model has several; the
+            function's attribute `higher_is_better` (default True) gives the direction.
+
+    Raises:
+        UsageError: An unknown name, or a function that cannot be imported.
+
+    Example:
+        >>> load_metric("mae").higher_is_better
+        False
+    """
+    if not isinstance(spec, str):
+        return _custom(getattr(spec, "__name__", "custom"), spec)
+    if spec in BUILT_IN:
+        return BUILT_IN[spec]
+    module_name, colon, function_name = spec.partition(":")
+    if not colon or not module_name or not function_name:
+        raise UsageError(f"Unknown metric {spec!r}{nearest(spec, [*BUILT_IN, 'module:callable'])}.")
+    try:
+        function = getattr(importlib.import_module(module_name), function_name)
+    except (ImportError, AttributeError) as error:
+        raise UsageError(
+            f"Cannot import the metric {spec!r} ({error}); expected module:callable on the Python path."
+        ) from error
+    if not callable(function):
+        raise UsageError(f"The metric {spec!r} is a {type(function).__name__}; expected callable(y_true, y_pred).")
+    return _custom(spec, function)
+
+
+def single_output(outputs: Outputs) -> Array:
+    """Return the output that a built-in metric scores.
+
+    Raises:
+        UsageError: There are several.
+    """
+    if isinstance(outputs, Mapping):
+        raise UsageError(
+            f"The model has the outputs {', '.join(outputs)}, and a built-in metric scores one; "
+            "name it with --output (output=)."
+        )
+    return outputs
+
+
+def predicted_classes(output: Array) -> Array:
+    """Return the class of each sample: the largest score; of a single score, whether it is above 0.5.
+
+    Example:
+        >>> predicted_classes(np.array([[0.1, 0.9], [0.6, 0.4]]))
+        array([1, 0])
+    """
+    scores = class_scores(output)
+    if scores.ndim == 1 or scores.shape[-1] == 1:
+        return (scores > 0.5).astype(np.int64).reshape(scores.shape[: max(1, scores.ndim - 1)])
+    return np.asarray(np.argmax(scores, axis=-1))
+
+
+def class_scores(output: Array) -> Array:
+    """Return scores without axes of size 1 between the samples and the classes: (n, 1, 1, c) -> (n, c)."""
+    if output.ndim > 2 and all(size == 1 for size in output.shape[1:-1]):
+        return output.reshape(len(output), output.shape[-1])
+    return output
+
+
+def _class_labels(labels: Array, scores: Array) -> Array:
+    """Return labels as class numbers, int64, of the shape of `scores` without its last axis.
+
+    Raises:
+        DataError: They are neither class numbers nor one-hot rows that fit.
+    """
+    places, classes = (scores.shape[:-1], scores.shape[-1]) if scores.ndim > 1 else (scores.shape, 1)
+    if classes > 1 and labels.shape == scores.shape:
+        return np.asarray(np.argmax(labels, axis=-1))
+    if math.prod(labels.shape) != math.prod(places) or len(labels) != places[0]:
+        raise DataError(
+            f"The labels have the shape {labels.shape} for outputs of the shape {scores.shape}; "
+            f"expected {places} class numbers, or one-hot rows of the outputs' shape."
+        )
+    if not np.issubdtype(labels.dtype, np.number) and labels.dtype != np.bool_:
+        raise DataError(f"The labels are of type {labels.dtype}; expected class numbers.")
+    numbers = labels.reshape(places).astype(np.int64)
+    largest = max(classes - 1, 1)
+    if not np.array_equal(numbers, labels.reshape(places)) or numbers.min() < 0 or numbers.max() > largest:
+        raise DataError(
+            f"The labels lie in [{labels.min()}, {labels.max()}], but the outputs have {largest + 1} classes; "
+            f"expected whole numbers from 0 to {largest}."
+        )
+    return numbers
+
+
+def _hits(labels: Array, output: Array, *, k: int) -> Array:
+    scores = class_scores(output)
+    classes = _class_labels(labels, scores)
+    if scores.ndim <= 2:
+        return np.asarray(hits(scores, classes, k))
+    found = np.asarray(hits(scores.reshape(-1, scores.shape[-1]), classes.reshape(-1), k))
+    return np.asarray(found.reshape(len(output), -1).mean(axis=1))
+
+
+def _difference(labels: Array, output: Array) -> Array:
+    if math.prod(labels.shape) != math.prod(output.shape) or len(labels) != len(output):
+        raise DataError(
+            f"The labels have the shape {labels.shape}, but the output has {output.shape}; expected the same."
+        )
+    if not np.issubdtype(labels.dtype, np.number):
+        raise DataError(f"The labels are of type {labels.dtype}; expected numbers.")
+    rows = (len(output), -1)
+    return np.asarray(output.reshape(rows).astype(np.float64) - labels.reshape(rows))
+
+
+def _absolute_error(labels: Array, output: Array) -> Array:
+    return np.asarray(np.abs(_difference(labels, output)).mean(axis=1))
+
+
+def _squared_error(labels: Array, output: Array) -> Array:
+    return np.asarray(np.square(_difference(labels, output)).mean(axis=1))
+
+
+def _auc(labels: Array, outputs: Outputs) -> float:
+    """Return the area under the ROC curve; of several classes the mean of each against the rest."""
+    scores = class_scores(single_output(outputs))
+    classes = _class_labels(labels, scores)
+    if scores.ndim > 2:
+        raise DataError(
+            f"The output has the shape {scores.shape}; the metric auc expects one score, or one a class, a sample."
+        )
+    if scores.ndim == 1 or scores.shape[1] <= 2:
+        return _binary_auc(classes == 1, scores if scores.ndim == 1 else scores[:, -1])
+    present = [number for number in range(scores.shape[1]) if 0 < (classes == number).sum() < len(classes)]
+    return float(np.mean([_binary_auc(classes == number, scores[:, number]) for number in present]))
+
+
+def _binary_auc(positive: Array, scores: Array) -> float:
+    """Return the share of (positive, negative) pairs in the right order, ties counting one half (Mann-Whitney)."""
+    count = int(positive.sum())
+    rest = len(positive) - count
+    if not count or not rest:
+        raise DataError("The labels hold one class only; the metric auc expects samples of at least two.")
+    _, place, sizes = np.unique(scores, return_inverse=True, return_counts=True)
+    ranks = (np.cumsum(sizes) - (sizes - 1) / 2)[place.reshape(-1)]
+    return float((ranks[positive].sum() - count * (count + 1) / 2) / (count * rest))
+
+
+def _custom(name: str, function: Callable[[Any, Any], float]) -> Metric:
+    return Metric(name, bool(getattr(function, "higher_is_better", True)), whole=function, needs_labels=False)
+
+
+BUILT_IN = {
+    "accuracy": Metric("accuracy", True, per_sample=partial(_hits, k=1), of_classes=True),
+    "top5": Metric("top5", True, per_sample=partial(_hits, k=5), of_classes=True),
+    "auc": Metric("auc", True, whole=_auc, of_classes=True),
+    "mae": Metric("mae", False, per_sample=_absolute_error),
+    "mse": Metric("mse", False, per_sample=_squared_error),
+}

@@ -1,0 +1,200 @@
+"""The result of a validation: accuracy, drop and latency of one file, with a verdict for each line of a budget."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from .budget import Budget, BudgetLine
+from .errors import BudgetError
+from .metrics import Array, Metric, Outputs
+from .report import envelope
+from .scoring import Score, agreement, drop, evaluate
+
+
+@dataclass(frozen=True)
+class Scores:
+    """A file's metric on a set of samples, and, where there is a baseline, how the two compare on the same samples.
+
+    Attributes:
+        drop: Positive when the file is worse than the baseline.
+        agreement: Share of samples to which both give the same class; None for metrics that are not of classes.
+    """
+
+    samples: int
+    metric: Metric
+    candidate: Score
+    baseline: Score | None = None
+    drop: float | None = None
+    drop_ci95: tuple[float, float] | None = None
+    agreement: float | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields; `accuracy*` are there only when the metric is accuracy."""
+        name = self.metric.name
+        fields: dict[str, Any] = {
+            "samples": self.samples,
+            "metric": {
+                "name": name,
+                "value": self.candidate.value,
+                "higher_is_better": self.metric.higher_is_better,
+                "ci95": list(self.candidate.ci95),
+                "ci_method": self.candidate.ci_method,
+            },
+        }
+        if name == "accuracy":
+            fields["accuracy"], fields["accuracy_ci95"] = self.candidate.value, list(self.candidate.ci95)
+        if self.baseline is not None and self.drop_ci95 is not None:
+            prefix = "accuracy_" if name == "accuracy" else ""
+            fields["baseline_accuracy" if prefix else "baseline_metric"] = self.baseline.value
+            fields[f"{prefix}drop"], fields[f"{prefix}drop_ci95"] = self.drop, list(self.drop_ci95)
+        fields["agreement"] = self.agreement
+        return fields
+
+
+@dataclass(frozen=True)
+class Overlap:
+    """Samples that the file was calibrated on: their score flatters it.
+
+    Attributes:
+        count: How many of the samples they are.
+        clean: The scores on the others; None when all are clean, or none is.
+    """
+
+    count: int
+    clean: Scores | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields."""
+        return {"count": self.count, "clean": None if self.clean is None else self.clean.to_dict()}
+
+
+@dataclass(frozen=True)
+class ValidationReport:
+    """What `edgeopt.validate` found.
+
+    Attributes:
+        scores: On all samples.
+        overlap: None when it is not known what the file was calibrated on.
+        measurement: The device's own record: latency with its raw samples, kernel profile, conditions.
+        budget: One line a limit. They are judged on the samples that the file was not calibrated on, if there are any.
+        facts: Further fields of the report: the file, the device, the baseline.
+
+    Example:
+        >>> report = edgeopt.validate("model_int8.tflite", data="test.npz", budget=Budget(max_p95_ms=20))
+        >>> report.raise_for_budget()
+    """
+
+    scores: Scores
+    overlap: Overlap | None
+    measurement: Mapping[str, Any] = field(repr=False)
+    budget: tuple[BudgetLine, ...]
+    facts: Mapping[str, Any]
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def verdict(self) -> str:
+        """ "ok", or "missed" when a line of the budget was."""
+        return "ok" if all(line.met for line in self.budget) else "missed"
+
+    @property
+    def latency_ms(self) -> Mapping[str, Any] | None:
+        """The latency figures, in milliseconds; None when no timing was asked for."""
+        found: Mapping[str, Any] | None = self.measurement.get("latency_ms")
+        return found
+
+    def raise_for_budget(self) -> None:
+        """Do nothing when the budget was kept.
+
+        Raises:
+            BudgetError: A line was missed; the message names each.
+        """
+        missed = [f"{line.name} is {line.limit:.6g}, measured {line.value:.6g}" for line in self.budget if not line.met]
+        if missed:
+            raise BudgetError(f"The budget was missed: {'; '.join(missed)}; relax the limit or improve the model.")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the report as JSON holds it, in the envelope that all verbs share; without raw latency samples."""
+        measured = {name: value for name, value in self.measurement.items() if name != "samples_ms"}
+        return envelope(
+            self.verdict,
+            {
+                **self.facts,
+                **self.scores.to_dict(),
+                "calibration_overlap": None if self.overlap is None else self.overlap.to_dict(),
+                **measured,
+                "budget": [line.to_dict() for line in self.budget],
+                "warnings": list(self.warnings),
+            },
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Answers:
+    """What was right and what was said, sample by sample.
+
+    Attributes:
+        labels: Shape ``(n, ...)``, or None where the metric needs none.
+        candidate: Real values, ``(n, ...)``, or a dict of them by output name.
+        baseline: Likewise, for the same samples; None without a baseline.
+    """
+
+    labels: Array | None
+    candidate: Outputs
+    baseline: Outputs | None = None
+
+    @property
+    def count(self) -> int:
+        """Number of samples."""
+        return len(next(iter(self.candidate.values())) if isinstance(self.candidate, Mapping) else self.candidate)
+
+    def rows(self, chosen: Array) -> Answers:
+        """Return those of the samples numbered `chosen`."""
+        return Answers(_rows(self.labels, chosen), _rows(self.candidate, chosen), _rows(self.baseline, chosen))
+
+
+def compare(metric: Metric, answers: Answers, seed: int = 0) -> Scores:
+    """Score a file's outputs and, where there are some, a baseline's for the same samples.
+
+    Args:
+        metric: Which one.
+        answers: The labels and the outputs.
+        seed: Of the bootstrap.
+
+    Raises:
+        DataError: Labels that are missing or do not fit.
+        UsageError: Several outputs for a metric of one, or a custom metric that fails.
+    """
+    labels, candidate, baseline = answers.labels, answers.candidate, answers.baseline
+    ours = evaluate(metric, labels, candidate, seed)
+    if baseline is None:
+        return Scores(answers.count, metric, ours)
+    theirs = evaluate(metric, labels, baseline, seed)
+    worse, interval = drop(metric, labels, candidate, baseline, (ours, theirs), seed)
+    return Scores(answers.count, metric, ours, theirs, worse, interval, agreement(metric, candidate, baseline))
+
+
+def overlap_with_calibration(metric: Metric, answers: Answers, seen: Sequence[bool], seed: int = 0) -> Overlap:
+    """Return how many samples the file has `seen` in its calibration, and, if it has any, the scores on the others."""
+    clean = np.flatnonzero(~np.asarray(seen, bool))
+    count = answers.count - len(clean)
+    return Overlap(count, compare(metric, answers.rows(clean), seed) if count and len(clean) else None)
+
+
+def judge(
+    budget: Budget, scores: Scores, overlap: Overlap | None, measurement: Mapping[str, Any], size_bytes: int
+) -> tuple[BudgetLine, ...]:
+    """Return the lines of `budget`; the metric counts on the clean samples, where some were seen in calibration."""
+    judged = overlap.clean if overlap is not None and overlap.clean is not None else scores
+    latency = measurement.get("latency_ms") or {}
+    values = {"drop": judged.drop, "metric": judged.candidate.value, "p95_ms": latency.get("p95")}
+    return budget.judge({**values, "size_bytes": size_bytes})
+
+
+def _rows(arrays: Any, chosen: Array) -> Any:
+    if isinstance(arrays, Mapping):
+        return {name: array[chosen] for name, array in arrays.items()}
+    return None if arrays is None else arrays[chosen]

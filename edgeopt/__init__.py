@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ._version import __version__
 
 if TYPE_CHECKING:
-    from . import errors
+    from . import bridge, errors
     from .api.convert import convert
     from .api.inspect import inspect
     from .api.validate import validate
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 _PUBLIC = {
     "Artifact": "edgeopt.artifact",
     "Budget": "edgeopt.budget",
+    "bridge": "edgeopt",
     "ValidationReport": "edgeopt.validation",
     "convert": "edgeopt.api.convert",
     "errors": "edgeopt",
@@ -35,6 +36,7 @@ __all__ = [
     "Budget",
     "ValidationReport",
     "__version__",
+    "bridge",
     "convert",
     "errors",
     "inspect",

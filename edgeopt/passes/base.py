@@ -14,7 +14,6 @@ from typing import Any, Protocol, runtime_checkable
 from ..errors import DataError, UsageError
 
 
-
 @dataclass(frozen=True)
 class PassContext:
     """What a run offers to its passes; each pass names the fields that it cannot do without in `Pass.needs`.
@@ -129,4 +128,5 @@ def check_needs(one_pass: Pass, context: PassContext) -> None:
     for need in one_pass.needs:
         if getattr(context, need) is None:
             error = DataError if need in ("train", "validation") else UsageError
-            raise error(f"Pass {one_pass.name!r} needs {_REMEDIES[need]} with these options, and got none; give it as {need}=...")
+            wanted = f"needs {_REMEDIES[need]} with these options"
+            raise error(f"Pass {one_pass.name!r} {wanted}, and got none; give it as {need}=...")

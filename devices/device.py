@@ -14,9 +14,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ..budget import Budget
 from ..errors import DataError, UsageError, nearest
 from ..flatbuffer import read_model
 from ..flatbuffer.specs import TensorSpec, input_specs
+from ..metrics import load_metric
+from ..validation import Answers, ValidationReport, build_report
 from .agent.runtimes import AUTO, KERNELS, RUNTIMES
 from .measurement import Evaluation, KernelProfile, Latency, Measurement
 from .pack import pack_agent
@@ -144,6 +147,43 @@ class Device(AbstractContextManager["Device"]):
         latency = Latency.from_reply(result["latency"], seed) if chosen.bench is not None else None
         profile = KernelProfile(**result["kernel_profile"])
         return Measurement(self.transport.name, profile, latency, evaluation, tuple(result["runtimes_skipped"]))
+
+    def validate(
+        self,
+        model: bytes,
+        inputs: Mapping[str, npt.NDArray[Any]],
+        labels: npt.NDArray[Any] | None,
+        *,
+        metric: str | Callable[[Any, Any], float] = "accuracy",
+        budget: Budget | None = None,
+        options: RunOptions | None = None,
+        seed: int = 0,
+    ) -> ValidationReport:
+        """Measure accuracy and latency, and judge a budget, from arrays alone; see `edgeopt.validate` for the rest.
+
+        Args:
+            model: The bytes of a .tflite file.
+            inputs: As in `measure`.
+            labels: Shape ``(n, ...)``; None for a metric that needs none.
+            metric: As in `edgeopt.metrics.load_metric`.
+            budget: Limits; a drop cannot be judged here, since there is no baseline.
+            options: Default: those of `RunOptions`.
+            seed: Of the bootstrap intervals.
+
+        Raises:
+            EdgeoptError: As in `measure`; `DataError` for labels that do not fit, `UsageError` for a budget that
+                cannot be judged.
+        """
+        limits, scoring = budget or Budget(), load_metric(metric)
+        limits.require_measurable(has_baseline=False, higher_is_better=scoring.higher_is_better, metric=scoring.name)
+        measured = self.measure(model, inputs, options, seed=seed)
+        if measured.evaluation is None:
+            raise RuntimeError("the device was given samples and returned no outputs")
+        outputs = {item.name: item.real() for item in measured.evaluation.outputs}
+        answers = Answers(labels, outputs if len(outputs) > 1 else next(iter(outputs.values())))
+        facts = {"sha256": hashlib.sha256(model).hexdigest(), "size_bytes": len(model), "seed": seed}
+        record, warnings = measured.to_dict(), measured.warnings
+        return build_report(scoring, answers, record, facts, budget=limits, warnings=warnings, seed=seed)
 
     def _fields(
         self, model: bytes, bound: Mapping[int, npt.NDArray[Any]] | None, options: RunOptions, folder: Path

@@ -151,6 +151,17 @@ class Measurement:
     evaluation: Evaluation | None
     runtimes_skipped: tuple[dict[str, str], ...]
 
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What makes these numbers less than they seem: inputs that look wrongly scaled, an unstable median."""
+        found = list(self.evaluation.warnings) if self.evaluation is not None else []
+        if self.latency is not None and not self.latency.runs["stable"]:
+            found.append(
+                "The median latency was not stable over the runs; other work on the device may have slowed it."
+            )
+        found += [f"{item['runtime']} was left out: {item['reason']}." for item in self.runtimes_skipped]
+        return tuple(found)
+
     def to_dict(self) -> dict[str, Any]:
         """Return everything but the output arrays, as JSON holds it; the raw samples are there."""
         fields: dict[str, Any] = {"device": self.device, "kernel_profile": self.kernel_profile.to_dict()}

@@ -76,7 +76,7 @@ class Timeouts:
 
     transfer_s: float = 600.0
     silence_s: float = 300.0
-    job_s: float = 7200.0
+    job_s: float = 21600.0
     wait_s: float = 60.0
     exit_s: float = 15.0
 

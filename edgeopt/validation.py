@@ -184,14 +184,50 @@ def overlap_with_calibration(metric: Metric, answers: Answers, seen: Sequence[bo
     return Overlap(count, compare(metric, answers.rows(clean), seed) if count and len(clean) else None)
 
 
-def judge(
-    budget: Budget, scores: Scores, overlap: Overlap | None, measurement: Mapping[str, Any], size_bytes: int
-) -> tuple[BudgetLine, ...]:
-    """Return the lines of `budget`; the metric counts on the clean samples, where some were seen in calibration."""
+def build_report(
+    metric: Metric,
+    answers: Answers,
+    measurement: Mapping[str, Any],
+    facts: Mapping[str, Any],
+    *,
+    budget: Budget,
+    seen: Sequence[bool] | None = None,
+    warnings: Sequence[str] = (),
+    seed: int = 0,
+) -> ValidationReport:
+    """Score, compare and judge.
+
+    Args:
+        metric: What is scored.
+        answers: The labels and the outputs.
+        measurement: The device's record, as `edgeopt.devices.Measurement.to_dict` gives it.
+        facts: Further fields of the report; "size_bytes" must be among them.
+        budget: What is judged. The metric counts on the clean samples where some were seen in calibration.
+        seen: For each sample, whether it calibrated the file; None when that is not known.
+        warnings: What the reader should know.
+        seed: Of the bootstrap.
+
+    Raises:
+        DataError: Labels that are missing or do not fit.
+        UsageError: Several outputs for a metric of one, or a custom metric that fails.
+    """
+    scores = compare(metric, answers, seed)
+    overlap = None if seen is None else overlap_with_calibration(metric, answers, seen, seed)
     judged = overlap.clean if overlap is not None and overlap.clean is not None else scores
     latency = measurement.get("latency_ms") or {}
     values = {"drop": judged.drop, "metric": judged.candidate.value, "p95_ms": latency.get("p95")}
-    return budget.judge({**values, "size_bytes": size_bytes})
+    lines = budget.judge({**values, "size_bytes": facts["size_bytes"]})
+    notes = (*warnings, *_overlap_warnings(overlap, scores.samples))
+    return ValidationReport(scores, overlap, measurement, lines, facts, notes)
+
+
+def _overlap_warnings(overlap: Overlap | None, samples: int) -> tuple[str, ...]:
+    if overlap is None or not overlap.count:
+        return ()
+    text = f"{overlap.count} of the {samples} samples calibrated this file, which flatters it"
+    if overlap.clean is None:
+        return (f"{text}; score it on samples that it has not seen.",)
+    return (f"{text}; the budget is judged on the other {overlap.clean.samples}.",)
 
 
 def _rows(arrays: Any, chosen: Array) -> Any:

@@ -98,6 +98,22 @@ class Samples:
         return feed
 
 
+def open_all(tensors: Sequence[Tensor], paths: Sequence[str]) -> Samples:
+    """Map the samples of all inputs, which must agree in their number.
+
+    Raises:
+        AgentError: As in `open_samples`; different numbers of samples; inputs of different batch sizes.
+    """
+    arrays = [open_samples(tensor, path) for tensor, path in zip(tensors, paths)]
+    counts = ", ".join("%d for %r" % (len(array), tensor.name) for tensor, array in zip(tensors, arrays))
+    if len({len(array) for array in arrays}) > 1:
+        raise AgentError("data", "the inputs have different numbers of samples: " + counts)
+    if len({tensor.shape[0] for tensor in tensors}) > 1:
+        shapes = ", ".join("%r %s" % (tensor.name, tensor.shape) for tensor in tensors)
+        raise AgentError("unsupported", "the inputs have different batch sizes: " + shapes)
+    return Samples(arrays, [Extent(tensor) for tensor in tensors])
+
+
 class OutputFile:
     """A .npy file of stored outputs, shape (n, ...), that several threads fill.
 

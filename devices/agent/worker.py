@@ -13,7 +13,7 @@ import signal
 import sys
 import time
 import traceback
-from typing import Any, Callable, Dict, List, Sequence
+from typing import Any, Callable, Dict, List, Optional, Sequence
 
 from .protocol import AgentError, Message, decode, encode, failure, reply
 from .streams import STDIN, Progress, claim_stdout, read_line, watch, write_all
@@ -67,7 +67,7 @@ def _probe(request: Message, stage: Stage, report: Progress) -> Message:
 def _measure(request: Message, stage: Stage, report: Progress) -> Message:
     """Time the model, run data through it, or both; the timing comes first, before all cores get warm."""
     runtime = _runtime(request["runtime"], stage)
-    from .arrays import Extent, Samples, open_samples
+    from .arrays import Samples, open_all
     from .evaluate import evaluate
     from .session import Session
 
@@ -79,11 +79,10 @@ def _measure(request: Message, stage: Stage, report: Progress) -> Message:
         return Session(runtime, path, threads, kernels, shapes)
 
     session = opener({})
-    samples = None
+    samples: Optional[Samples] = None
     if request.get("inputs"):
         paths = _paths_in_order(session, request["inputs"])
-        arrays = [open_samples(tensor, item) for tensor, item in zip(session.inputs, paths)]
-        samples = Samples(arrays, [Extent(tensor) for tensor in session.inputs])
+        samples = open_all(session.inputs, paths)
         native = samples.shapes(session.inputs, session.inputs[0].shape[0])
         if any(native[tensor.index] != tensor.shape for tensor in session.inputs):
             session = opener(native)

@@ -11,7 +11,7 @@ from ..budget import Budget
 from ..errors import UsageError, nearest
 from ..metrics import Array, Metric, Outputs, load_metric
 from ..scoring import require_labels
-from ..validation import Answers, Overlap, ValidationReport, compare, judge, overlap_with_calibration
+from ..validation import Answers, ValidationReport, build_report
 from .baseline import Baseline, BaselineOutputs, run_baseline
 
 if TYPE_CHECKING:
@@ -86,16 +86,15 @@ def validate(
     answers = Answers(
         labels, _scored(outputs, output), None if reference is None else _scored(reference.outputs, output)
     )
-    scores = compare(scoring, answers, seed)
-    overlap = _overlap(found, inputs, scoring, answers, seed)
-    record = measured.to_dict()
-    return ValidationReport(
-        scores=scores,
-        overlap=overlap,
-        measurement=record,
-        budget=judge(limits, scores, overlap, record, found.size_bytes),
-        facts=_facts(found, path, reference, seed),
-        warnings=(*_measured_warnings(measured), *_overlap_warnings(overlap, scores.samples)),
+    return build_report(
+        scoring,
+        answers,
+        measured.to_dict(),
+        _facts(found, path, reference, seed),
+        budget=limits,
+        seen=_seen(found, inputs),
+        warnings=measured.warnings,
+        seed=seed,
     )
 
 
@@ -154,37 +153,17 @@ def _scored(outputs: Mapping[str, Array], output: str | None) -> Outputs:
     return next(iter(outputs.values())) if len(outputs) == 1 else outputs
 
 
-def _overlap(
-    found: Artifact, inputs: Mapping[str, Array], metric: Metric, answers: Answers, seed: int
-) -> Overlap | None:
-    """Find the samples that calibrated the file; None when its sidecar does not tell."""
+def _seen(found: Artifact, inputs: Mapping[str, Array]) -> list[bool] | None:
+    """Return, for each sample, whether it calibrated the file; None when the sidecar does not tell."""
     from ..data import sample_hashes
 
     calibration = found.sidecar.get("calibration") or {}
     if "hashes" not in calibration:
         return None
     known = frozenset(calibration["hashes"])
-    seen = [digest in known for digest in sample_hashes(list(inputs.values()))]
-    return overlap_with_calibration(metric, answers, seen, seed)
+    return [digest in known for digest in sample_hashes(list(inputs.values()))]
 
 
 def _facts(found: Artifact, path: str | None, reference: BaselineOutputs | None, seed: int) -> dict[str, Any]:
     facts = {"artifact": path, "sha256": found.sha256, "size_bytes": found.size_bytes, "seed": seed}
     return {**facts, "baseline": None if reference is None else dict(reference.facts)}
-
-
-def _measured_warnings(measured: Measurement) -> tuple[str, ...]:
-    found = list(measured.evaluation.warnings) if measured.evaluation is not None else []
-    if measured.latency is not None and not measured.latency.runs["stable"]:
-        found.append("The median latency was not stable over the runs; other work on the device may have slowed it.")
-    found += [f"{item['runtime']} was left out: {item['reason']}." for item in measured.runtimes_skipped]
-    return tuple(found)
-
-
-def _overlap_warnings(overlap: Overlap | None, samples: int) -> tuple[str, ...]:
-    if overlap is None or not overlap.count:
-        return ()
-    text = f"{overlap.count} of the {samples} samples calibrated this file, which flatters it"
-    if overlap.clean is None:
-        return (f"{text}; score it on samples that it has not seen.",)
-    return (f"{text}; the budget is judged on the other {overlap.clean.samples}.",)

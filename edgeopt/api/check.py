@@ -1,0 +1,115 @@
+"""``edgeopt.check_model``: what a stage or an accelerator would do with a model, before any training."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ..check.items import CheckItem, CheckResult
+from ..check.registry import Subject, checker
+from ..errors import CheckError, UsageError
+from ..flatbuffer.reader import IDENTIFIER, read_file
+from ..report import envelope
+
+_CONVERSION = ("calibration", "custom_objects", "unsafe_load", "input_shapes")
+
+
+@dataclass(frozen=True)
+class CheckReport:
+    """What `check_model` found.
+
+    Attributes:
+        model: What was checked, by name.
+        target: What it was checked for.
+        result: The items and the summary.
+
+    Example:
+        >>> edgeopt.check_model("model_int8.tflite", target="edgetpu").summary["cpu_ops"]
+        {'DEQUANTIZE': 1}
+    """
+
+    model: str
+    target: str
+    result: CheckResult
+
+    @property
+    def items(self) -> tuple[CheckItem, ...]:
+        """One a layer or operator, in the order of the model; a refusal of the whole file comes first."""
+        return self.result.items
+
+    @property
+    def summary(self) -> Mapping[str, Any]:
+        """The target's totals and the count of each verdict."""
+        return {**self.result.summary, "verdicts": self.result.verdicts}
+
+    @property
+    def refused(self) -> bool:
+        """Whether the target would fail on the model."""
+        return bool(self.result.refusals)
+
+    def raise_if_refused(self) -> None:
+        """Raise when the target would fail on the model.
+
+        Raises:
+            CheckError: It would; the first reason and its remedy are named.
+        """
+        if self.refused:
+            first = self.result.refusals[0]
+            raise CheckError(f"{self.target} refuses {self.model}: {first.reason}; {first.remedy}.")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the report in the JSON envelope of all verbs; the summary's fields stand at top level, too."""
+        summary = dict(self.summary)
+        fields = {"model": self.model, "target": self.target, "items": [item.to_dict() for item in self.items]}
+        return envelope("failed" if self.refused else "ok", {**summary, **fields, "summary": summary})
+
+
+def check_model(model: Any, *, target: str, **options: Any) -> CheckReport:
+    """Say what `target` would do with each part of a model; nothing is trained or written.
+
+    Args:
+        model: A .tflite file (its path, bytes or an artifact), or a Keras model or the path of one, which is converted
+            to int8 for the check.
+        target: "edgetpu", or an Ethos-U configuration such as "ethos-u55-128".
+        **options: For a Keras model ``calibration``, ``input_shapes``, ``custom_objects``, ``unsafe_load`` (as
+            `edgeopt.convert` takes them); for "edgetpu" ``minimum_runtime`` and ``rules``.
+
+    Raises:
+        UsageError: The model cannot be read, is compiled already, or an option or target does not exist.
+        ModelError: A Keras model cannot be converted.
+        CompilerError: The target's predictor needs a compiler that is not installed.
+
+    Example:
+        >>> edgeopt.check_model("model_int8.tflite", target="edgetpu").refused
+        False
+    """
+    given = {key: value for key, value in options.items() if value is not None}
+    found = checker(target, {key: value for key, value in given.items() if key not in _CONVERSION})
+    subject = _subject(model, {key: value for key, value in given.items() if key in _CONVERSION})
+    return CheckReport(subject.name, target, found.check(subject))
+
+
+def _subject(model: Any, loading: Mapping[str, Any]) -> Subject:
+    if isinstance(model, (str, os.PathLike)):
+        name = os.fsencode(model).decode("utf-8", "replace")
+        if _is_tflite(model):
+            return Subject(name, tflite=read_file(model))
+        return Subject(name, keras=model, loading=loading)
+    data = model if isinstance(model, bytes) else getattr(model, "model", None)
+    if isinstance(data, bytes):
+        return Subject("The model", tflite=data)
+    return Subject(str(getattr(model, "name", "The model")), keras=model, loading=loading)
+
+
+def _is_tflite(path: str | os.PathLike[str]) -> bool:
+    """Return whether a path is (or claims to be) a .tflite file, rather than a Keras model."""
+    if os.path.isdir(path):
+        return False
+    try:
+        with open(path, "rb") as stream:
+            head = stream.read(8)
+    except OSError as error:
+        raise UsageError(f"Cannot read {path}: {error.strerror}; give a .tflite file or a Keras model.") from error
+    return head[4:8] == IDENTIFIER or os.fspath(path).endswith(".tflite")

@@ -1,0 +1,8 @@
+"""The static lint: what each stage, or each accelerator, would do with each part of a model."""
+
+from __future__ import annotations
+
+from .items import CheckItem, CheckResult
+from .registry import CHECKERS, Checker, Subject, checker
+
+__all__ = ["CHECKERS", "CheckItem", "CheckResult", "Checker", "Subject", "checker"]

@@ -1,0 +1,139 @@
+"""The check for an accelerator: what its compiler would map of a .tflite file, operator by operator.
+
+A Keras model is converted first, with made-up calibration data: the mapping depends on operators, shapes and types, and
+on the ranges only in so far as equal ones save a QUANTIZE.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ..converters.accelerator import CPU, MAPPED, Accelerator, OpMapping, Prediction, Predictor, Refusal, accelerator
+from ..errors import UsageError, nearest
+from ..flatbuffer import Model, read_model
+from .items import OK, REFUSED, SKIPPED, UNSURE, CheckItem, CheckResult
+from .registry import Subject
+
+_VERDICTS = {MAPPED: OK, CPU: SKIPPED}
+_EDGETPU_OPTIONS = ("minimum_runtime", "rules")
+_SAMPLES = 8
+
+
+@dataclass(frozen=True)
+class AcceleratorChecker:
+    """Checks models for one accelerator."""
+
+    target: Accelerator
+    predictor: Predictor
+
+    @property
+    def stage(self) -> str:
+        """The accelerator's name."""
+        return self.target.name
+
+    def check(self, subject: Subject) -> CheckResult:
+        """Predict the mapping (see `Checker.check`)."""
+        data = subject.tflite
+        if data is None:
+            data = throwaway(subject, self.target.wants.recipe)
+        model = read_model(data, subject.name)
+        prediction = self.predictor.predict(model, data)
+        items = [self._item(model, operator) for operator in prediction.operators]
+        if prediction.refusal is not None:
+            items.insert(0, self._refusal(subject, prediction.refusal))
+        return CheckResult(tuple(items), _summary(prediction))
+
+    def _refusal(self, subject: Subject, found: Refusal) -> CheckItem:
+        """Return the item of a file that is refused as a whole."""
+        details = {"source": found.source}
+        return CheckItem(subject.name, "file", self.stage, REFUSED, found.rule, found.why, found.remedy, details)
+
+    def _item(self, model: Model, operator: OpMapping) -> CheckItem:
+        outputs = model.main.operators[operator.index].outputs
+        return CheckItem(
+            name=model.main.tensors[outputs[0]].name if outputs else f"operator {operator.index}",
+            kind=operator.op,
+            stage=self.stage,
+            verdict=_VERDICTS.get(operator.verdict, UNSURE),
+            rule=operator.rule,
+            reason=operator.why,
+            remedy=operator.remedy,
+            details={"index": operator.index, "status": operator.status, "source": operator.source},
+        )
+
+
+def checker(name: str, options: Mapping[str, Any]) -> AcceleratorChecker:
+    """Return the checker of the accelerator `name`.
+
+    Args:
+        name: Of the accelerator.
+        options: For the Edge TPU: ``minimum_runtime`` (10 to 14) and ``rules`` (path of a rules file).
+
+    Raises:
+        UsageError: An option does not go with the accelerator.
+    """
+    given = {key: value for key, value in options.items() if value is not None}
+    allowed = _EDGETPU_OPTIONS if name == "edgetpu" else ()
+    for key in given:
+        if key not in allowed:
+            known = nearest(key, allowed) if allowed else "; it takes none"
+            raise UsageError(f"The option {key} does not go with the target {name!r}{known}.")
+    target = accelerator(name)
+    return AcceleratorChecker(target, _edgetpu(given) if given else target.predictor)
+
+
+def _edgetpu(options: Mapping[str, Any]) -> Predictor:
+    from ..converters.edgetpu.predict import EdgeTpuPredictor
+    from ..converters.edgetpu.rules import default_rules, load_rules
+
+    runtime = options.get("minimum_runtime")
+    if runtime is not None and not 10 <= runtime <= 14:
+        raise UsageError(f"minimum_runtime is {runtime}; expected 10 to 14, the released Edge TPU runtimes.")
+    rules = load_rules(options["rules"]) if "rules" in options else default_rules()
+    return EdgeTpuPredictor(rules, runtime)
+
+
+def throwaway(subject: Subject, recipe: Mapping[str, Any]) -> bytes:
+    """Return the .tflite file that a Keras model becomes for an accelerator, calibrated on made-up data.
+
+    Raises:
+        UsageError: No Keras model, or one whose input shapes are open.
+        ModelError: It cannot be converted.
+    """
+    from ..api.convert import convert
+
+    loading = dict(subject.loading)
+    calibration = loading.pop("calibration", None)
+    if calibration is None:
+        calibration = _made_up(subject.keras, loading)
+    options = {**recipe, "allow_float_ops": True, "calibration_samples": _SAMPLES, **loading}
+    return convert(subject.keras, calibration=calibration, **options).model
+
+
+def _made_up(model: Any, loading: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a few samples of noise in [0, 1) for each input, by name."""
+    import os
+
+    import numpy as np
+
+    from ..models.load import describe, load_model
+    from ..models.spec import fix_shapes
+
+    shapes = loading.get("input_shapes", {})
+    if isinstance(model, (str, os.PathLike)):
+        given = {key: loading[key] for key in ("custom_objects", "unsafe_load") if key in loading}
+        loaded = load_model(os.fspath(model), input_names=list(shapes), **given)
+    else:
+        loaded = describe(model, input_names=list(shapes))
+    random = np.random.default_rng(0)
+    inputs = fix_shapes(loaded.spec, shapes, 1)
+    return {item.name: random.random((_SAMPLES, *map(int, item.shape[1:] or ())), np.float32) for item in inputs}
+
+
+def _summary(prediction: Prediction) -> dict[str, Any]:
+    """Return the prediction's totals; the reasons carry what ``check`` promises of them."""
+    found = prediction.to_dict()
+    figures = found.pop("figures")
+    return {**found, **figures}

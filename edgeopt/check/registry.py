@@ -1,0 +1,70 @@
+"""Which checkers there are, by the name that ``--for`` takes, and what a checker is."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from ..converters.accelerator import ACCELERATORS
+from ..errors import UsageError, nearest
+from .items import CheckResult
+
+
+@dataclass(frozen=True)
+class Subject:
+    """The model that is checked.
+
+    Attributes:
+        name: What to call it in messages: its path, or the model's own name.
+        tflite: The bytes of a .tflite file; None for a Keras model.
+        keras: A Keras model or the path of one; None for a .tflite file.
+        loading: How to load and convert `keras`: arguments of `edgeopt.convert`.
+    """
+
+    name: str
+    tflite: bytes | None = None
+    keras: Any = None
+    loading: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Checker(Protocol):
+    """Looks at a model and says what one stage would do with each part of it.
+
+    The contract: nothing is trained and nothing is written; each part gets one item; an item that is not "ok" carries
+    a rule, a reason and a remedy.
+    """
+
+    @property
+    def stage(self) -> str:
+        """The name of the stage."""
+
+    def check(self, subject: Subject) -> CheckResult:
+        """Check a model.
+
+        Raises:
+            UsageError: The subject is not of a kind that the stage takes.
+            ModelError: A Keras model cannot be converted for the check.
+        """
+
+
+# name -> "module:function", which takes the name and the caller's options and returns the Checker; loaded on use
+CHECKERS: dict[str, str] = {name: ".accelerator:checker" for name in ACCELERATORS}
+
+
+def checker(name: str, options: Mapping[str, Any] | None = None) -> Checker:
+    """Return the checker `name`.
+
+    Args:
+        name: "edgetpu", "ethos-u55-128", ...
+        options: What the caller set, for the checker to take; see each checker.
+
+    Raises:
+        UsageError: There is none of that name, or an option does not go with it.
+    """
+    if name not in CHECKERS:
+        raise UsageError(f"Unknown target {name!r} for check{nearest(name, CHECKERS)}.")
+    module, function = CHECKERS[name].split(":")
+    make: Callable[..., Checker] = getattr(importlib.import_module(module, __package__), function)
+    return make(name, dict(options or {}))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from importlib import resources
 from typing import Any
 
@@ -23,6 +24,28 @@ class Note:
     source: str
 
 
+# What a profile may state of a board. Units are in the names; a list holds the variants that are sold.
+FACTS = {
+    "machine": "what `uname -m` prints",
+    "cpu": "cores and chip",
+    "cores": "number of cores",
+    "clock_mhz": "highest clock",
+    "memory_mb": "RAM",
+    "page_size_bytes": "page size of its usual kernel",
+    "delegate": "accelerator: none or edgetpu",
+    "sram": "memory of the accelerator",
+    "wheels": "runtimes that are expected to fit",
+}
+
+
+@dataclass(frozen=True)
+class Fact:
+    """One property of a board, and where it is known from."""
+
+    value: Any
+    source: str
+
+
 @dataclass(frozen=True)
 class Profile:
     """A kind of board.
@@ -31,13 +54,24 @@ class Profile:
         name: What ``--device`` or an inventory calls it.
         title: For people.
         install_runtime: How a TFLite runtime is installed on it, as the end of an error message.
-        notes: Facts and pitfalls.
+        notes: Pitfalls.
+        facts: What is known of it, by the names in `FACTS`.
     """
 
     name: str
     title: str
     install_runtime: str
     notes: tuple[Note, ...] = ()
+    facts: Mapping[str, Fact] = field(default_factory=dict)
+
+    def expected(self, fact: str) -> Any:
+        """Return the value of a fact, None where the profile does not state it."""
+        return self.facts[fact].value if fact in self.facts else None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields, as JSON holds them."""
+        facts = {name: dict(vars(fact)) for name, fact in self.facts.items()}
+        return {"name": self.name, "title": self.title, "facts": facts, "notes": [dict(vars(n)) for n in self.notes]}
 
 
 def profile_names() -> list[str]:
@@ -62,4 +96,5 @@ def load_profile(name: str) -> Profile:
     text = (resources.files(f"{__package__}.profiles") / f"{name}.toml").read_text("utf-8")
     fields: dict[str, Any] = tomllib.loads(text)
     notes = tuple(Note(**note) for note in fields.pop("notes", []))
-    return Profile(name=name, notes=notes, **fields)
+    facts = {key: Fact(**fact) for key, fact in fields.pop("facts", {}).items()}
+    return Profile(name=name, notes=notes, facts=facts, **fields)

@@ -23,23 +23,38 @@ _LONGEST_SOCKET = 107 - 17
 _SIGNAL_BASE = 128
 _LAST_SIGNAL = 64
 
-# What OpenSSH says -> what it means and what helps; the first that is found counts. {host} and {port} are filled in.
+# What OpenSSH says -> what it means and what helps; the first that is found counts. {host} and {flags} are filled in.
 _FAILURES = (
-    ("REMOTE HOST IDENTIFICATION HAS CHANGED", "its host key is not the one that is known: it was installed anew, or "
-     "it is another machine", "if you trust it, remove the old key with `ssh-keygen -R {host}` and connect once by hand"),
-    ("Host key verification failed", "its host key is not known here", "connect once by hand with `ssh{flags} {host}` "
-     "and compare the fingerprint"),
-    ("Permission denied", "it refused the login", "check the user name, and copy your key there with "
-     "`ssh-copy-id{flags} {host}`"),
-    ("Too many authentication failures", "it refused the login after too many keys", "name the right key with "
-     "IdentityFile and IdentitiesOnly in ~/.ssh/config"),
+    (
+        "REMOTE HOST IDENTIFICATION HAS CHANGED",
+        "its host key is not the one that is known: it was installed anew, or it is another machine",
+        "if you trust it, remove the old key with `ssh-keygen -R {host}` and connect once by hand",
+    ),
+    (
+        "Host key verification failed",
+        "its host key is not known here",
+        "connect once by hand with `ssh{flags} {host}` and compare the fingerprint",
+    ),
+    (
+        "Permission denied",
+        "it refused the login",
+        "check the user name, and copy your key there with `ssh-copy-id{flags} {host}`",
+    ),
+    (
+        "Too many authentication failures",
+        "it refused the login after too many keys",
+        "name the right key with IdentityFile and IdentitiesOnly in ~/.ssh/config",
+    ),
     ("Could not resolve hostname", "its name is not known", "check the name, or use the address"),
-    ("Connection refused", "it refused the connection", "switch its SSH server on (`sudo systemctl enable --now ssh`) "
-     "and check the port"),
+    (
+        "Connection refused",
+        "it refused the connection",
+        "switch its SSH server on (`sudo systemctl enable --now ssh`) and check the port",
+    ),
     ("No route to host", "there is no route to it", "check its power, its network and the address"),
     ("Network is unreachable", "there is no route to it", "check your own network"),
     ("timed out", "it does not answer", "check its power, its network and the address"),
-)  # fmt: skip
+)
 
 
 @dataclass(frozen=True)

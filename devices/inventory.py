@@ -1,0 +1,264 @@
+"""Named boards: ``edgeopt-devices.toml`` of the project, then ``devices.toml`` of the user.
+
+[devices.kitchen]
+profile = "rpi4"
+host = "pi@kitchen.local"
+python = "/home/pi/.cache/edgeopt/venv/bin/python"
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from ..artifact_io import write_atomically
+from ..errors import FileFormatError, UsageError, nearest
+from .profile import profile_names
+from .ssh import DEFAULT_WORKDIR, SshAddress, SshTransport
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+PROJECT_FILE = "edgeopt-devices.toml"
+USER_FILE = "devices.toml"
+LOCAL = "local"
+
+
+@dataclass(frozen=True)
+class Board:
+    """One board of the inventory; `edgeopt.devices.Device.from_inventory` opens it.
+
+    Attributes:
+        name: What ``--device`` calls it: any text without a comma.
+        profile: The kind of board, see `edgeopt.devices.profile_names`.
+        host: As ssh takes it: ``pi@kitchen.local``, an address, or a name of ssh_config.
+        port: None: what ssh_config says, or 22.
+        python: The Python there that has NumPy and a runtime; ``~/`` at its start is the home folder.
+        workdir: The folder there that is edgeopt's own, relative to the home folder or absolute.
+        ssh_config: Another ssh_config than the user's.
+    """
+
+    name: str
+    profile: str
+    host: str
+    port: int | None = None
+    python: str = "python3"
+    workdir: str = DEFAULT_WORKDIR
+    ssh_config: str | None = None
+
+    def __post_init__(self) -> None:
+        if not self.name.strip() or "," in self.name or not self.name.isprintable() or self.name == LOCAL:
+            raise UsageError(f"The device name is {self.name!r}; expected text without a comma, other than {LOCAL!r}.")
+        if self.profile not in profile_names():
+            raise UsageError(f"Unknown board profile {self.profile!r}{nearest(self.profile, profile_names())}.")
+        for field, kinds in (("host", str), ("python", str), ("workdir", str), ("port", int | None)):
+            if not isinstance(getattr(self, field), kinds) or getattr(self, field) == "":
+                raise UsageError(f"Device {self.name!r} has {field} = {getattr(self, field)!r}; give it a value.")
+        self.address()
+
+    def address(self) -> SshAddress:
+        """Return where ssh finds it."""
+        config = None if self.ssh_config is None else Path(self.ssh_config).expanduser()
+        return SshAddress(self.host, self.port, config)
+
+    def transport(self) -> SshTransport:
+        """Return a transport to it; nothing is sent yet."""
+        return SshTransport(self.address(), workdir=self.workdir, python=[self.python])
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields that are set, as the file holds them."""
+        defaults = {field.name: field.default for field in fields(self)}
+        return {key: value for key, value in asdict(self).items() if key != "name" and value != defaults[key]}
+
+
+def user_file() -> Path:
+    """Return the user's own inventory, where the platform keeps settings."""
+    if sys.platform == "darwin":
+        folder = Path.home() / "Library" / "Application Support"
+    elif sys.platform == "win32":
+        folder = Path(os.environ.get("APPDATA") or Path.home() / "AppData" / "Roaming")
+    else:
+        folder = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
+    return folder / "edgeopt" / USER_FILE
+
+
+def project_file(start: Path | None = None) -> Path | None:
+    """Return the inventory of the project: in `start` (default: the current folder) or the nearest folder above."""
+    here = (start or Path.cwd()).absolute()
+    return next((path for folder in (here, *here.parents) if (path := folder / PROJECT_FILE).is_file()), None)
+
+
+class Inventory:
+    """The boards of one or two files; names in the project's hide those in the user's.
+
+    Example:
+        >>> Inventory.find().board("kitchen").host
+        'pi@kitchen.local'
+    """
+
+    def __init__(self, files: list[Path]) -> None:
+        """Read the files that exist; the first is where `add` writes.
+
+        Raises:
+            UsageError: One cannot be read; `FileFormatError` for one that is not an inventory.
+        """
+        self.files = files
+        self._found: dict[str, tuple[Board, Path]] = {}
+        for path in reversed(files):
+            self._found.update({board.name: (board, path) for board in _read(path)})
+
+    @classmethod
+    def find(cls, devices: str | os.PathLike[str] | None = None) -> Inventory:
+        """Return the inventory in the file `devices`, or else the project's and the user's.
+
+        Raises:
+            UsageError: `devices` cannot be read; `FileFormatError` for a file that is not an inventory.
+        """
+        if devices is not None:
+            return cls([Path(devices)])
+        project = project_file()
+        return cls([user_file()] if project is None else [project, user_file()])
+
+    def boards(self) -> list[Board]:
+        """Return all boards, by name."""
+        return [self._found[name][0] for name in sorted(self._found)]
+
+    def board(self, name: str) -> Board:
+        """Return the board `name`.
+
+        Raises:
+            UsageError: There is none.
+        """
+        return self._entry(name)[0]
+
+    def place(self, name: str) -> Path:
+        """Return the file in which a board stands.
+
+        Raises:
+            UsageError: There is none of that name.
+        """
+        return self._entry(name)[1]
+
+    def add(self, board: Board, *, replace: bool = False) -> Path:
+        """Write a board and return the file: the one that has it already, or else the first.
+
+        Raises:
+            UsageError: The name is taken and `replace` is not set; `OutputError` when the file cannot be written.
+        """
+        path = self.files[0]
+        if board.name in self._found:
+            path = self._found[board.name][1]
+            if not replace:
+                raise UsageError(f"Device {board.name!r} is in {path} already; pass --force to replace it.")
+        text = _without(_text(path), board.name)
+        _write(path, f"{text.rstrip()}\n\n{_table(board)}".lstrip())
+        self._found[board.name] = (board, path)
+        return path
+
+    def remove(self, name: str) -> Path:
+        """Take a board out of its file and return that; the board itself is not touched.
+
+        Raises:
+            UsageError: There is none of that name; `OutputError` when the file cannot be written.
+        """
+        path = self._entry(name)[1]
+        _write(path, _without(_text(path), name))
+        del self._found[name]
+        return path
+
+    def _entry(self, name: str) -> tuple[Board, Path]:
+        if name not in self._found:
+            known = sorted({LOCAL, *self._found})
+            add = f"`edgeopt devices add {json.dumps(name, ensure_ascii=False)} --profile ... --host ...` adds it"
+            raise UsageError(f"Unknown device {name!r}{nearest(name, known)}; {add}.")
+        return self._found[name]
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text("utf-8") if path.exists() else ""
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"Cannot read {path}: {error}; make it a readable UTF-8 file.") from error
+
+
+def _read(path: Path) -> list[Board]:
+    try:
+        content = tomllib.loads(_text(path))
+    except tomllib.TOMLDecodeError as error:
+        raise FileFormatError(f"{path} is not TOML: {error}; correct it.") from error
+    for key in content:
+        if key != "devices":
+            raise FileFormatError(f"{path} has the unknown key {key!r}; expected tables [devices.NAME].")
+    return [_board(path, name, table) for name, table in content.get("devices", {}).items()]
+
+
+def _board(path: Path, name: str, table: Any) -> Board:
+    known = [field.name for field in fields(Board) if field.name != "name"]
+    if not isinstance(table, Mapping):
+        raise FileFormatError(f"{path}: devices.{name} is {table!r}; expected a table.")
+    for key in table:
+        if key not in known:
+            raise FileFormatError(f"{path}: device {name!r} has the unknown key {key!r}{nearest(key, known)}.")
+    for key in ("profile", "host"):
+        if key not in table:
+            raise FileFormatError(f"{path}: device {name!r} has no {key}; add one.")
+    return Board(name=name, **table)
+
+
+def _key(name: str) -> str:
+    return name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else _string(name)
+
+
+def _string(text: str) -> str:
+    """Return a TOML basic string; JSON's escapes are a subset of TOML's."""
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+def _table(board: Board) -> str:
+    lines = [f"{key} = {value if isinstance(value, int) else _string(value)}" for key, value in board.to_dict().items()]
+    return "\n".join([f"[devices.{_key(board.name)}]", *lines, ""])
+
+
+def _without(text: str, name: str) -> str:
+    """Return the text of an inventory without one board's table; everything else, comments too, stays as it is."""
+    kept, inside = [], False
+    for line in text.splitlines(keepends=True):
+        if line.lstrip().startswith("["):
+            inside = _names_in(line) == ["devices", name]
+        if not inside:
+            kept.append(line)
+    return "".join(kept)
+
+
+def _names_in(header: str) -> list[str]:
+    """Return the dotted key of a table's header line."""
+    try:
+        content: Any = tomllib.loads(header)
+    except tomllib.TOMLDecodeError:
+        return []
+    names = []
+    while isinstance(content, dict) and content:
+        key = next(iter(content))
+        names.append(key)
+        content = content[key]
+    return names
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise FileFormatError(f"{path} is written in a way that cannot be edited here; edit it by hand.") from error
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"Cannot make the folder {path.parent}: {error.strerror}; choose another file.") from error
+    write_atomically(path, text.encode())

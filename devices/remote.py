@@ -1,0 +1,88 @@
+"""Running a program on a device to its end, and taking what it says as JSON."""
+
+from __future__ import annotations
+
+import secrets
+import threading
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import IO, Any
+
+from ..errors import DeviceError, DeviceLostError
+from .agent.protocol import decode
+from .transport import Transport
+
+
+@dataclass
+class Finished:
+    """A program that has ended: its status, and all that it printed."""
+
+    status: int
+    stdout: bytes = field(default=b"", repr=False)
+    stderr: bytes = field(default=b"", repr=False)
+
+    def tail(self, lines: int = 6) -> str:
+        """Return the end of what it printed, errors last, in one line."""
+        text = (self.stdout + b"\n" + self.stderr).decode("utf-8", "replace")
+        return " | ".join([line.strip() for line in text.splitlines() if line.strip()][-lines:])
+
+
+def run_program(transport: Transport, argv: list[str], *, timeout_s: float) -> Finished:
+    """Run `argv` on a device, without input, and return when it has ended.
+
+    Raises:
+        DeviceError: It cannot be started.
+        DeviceLostError: It still ran after `timeout_s` seconds.
+    """
+    process = transport.start(argv)
+    with suppress(OSError):
+        process.stdin.close()
+    output: dict[str, bytes] = {}
+
+    def collect(name: str, stream: IO[bytes]) -> None:
+        with suppress(OSError, ValueError):
+            output[name] = stream.read()
+
+    streams = {"stdout": process.stdout, "stderr": process.stderr}
+    readers = [threading.Thread(target=collect, args=item, daemon=True) for item in streams.items()]
+    for reader in readers:
+        reader.start()
+    try:
+        status = process.wait(timeout_s)
+    except TimeoutError as error:
+        raise DeviceLostError(
+            f"`{' '.join(argv[:4])}` on {transport.name} still ran after {timeout_s:g} s; check the device."
+        ) from error
+    finally:
+        process.kill()
+        for reader in readers:
+            reader.join(10.0)
+        for stream in streams.values():
+            with suppress(OSError):
+                stream.close()
+    return Finished(status, output.get("stdout", b""), output.get("stderr", b""))
+
+
+def ask_python(transport: Transport, expression: str, imports: str, *, timeout_s: float) -> Any:
+    """Return what a Python expression gives on the device, as JSON; noise of a login shell does no harm.
+
+    Args:
+        transport: The device.
+        expression: Of a type that JSON knows; must be one for any Python that may be found there.
+        imports: The modules it needs: ``os, sys``.
+        timeout_s: For the whole.
+
+    Raises:
+        DeviceError: There is no such Python, or it fails.
+    """
+    nonce = secrets.token_hex(8)
+    script = f"import json, {imports}\nprint('\\n' + json.dumps({{'nonce': '{nonce}', 'value': {expression}}}))"
+    argv = [*transport.python, "-c", script]
+    done = run_program(transport, argv, timeout_s=timeout_s)
+    for line in done.stdout.splitlines():
+        message = decode(line)
+        if message is not None and message.get("nonce") == nonce:
+            return message["value"]
+    program = " ".join(transport.python)
+    reason = "it is not installed there" if done.status == 127 else done.tail() or f"status {done.status}"
+    raise DeviceError(f"Cannot run {program} on {transport.name}: {reason}; name another with --python.")

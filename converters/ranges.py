@@ -1,20 +1,201 @@
-"""Calibration hooks: for now TensorFlow's own calibrator, as is."""
+"""Measure activation ranges several times faster than TensorFlow's calibrator does, with the same result to the bit.
+
+TensorFlow's calibrator looks at each value of each operator's inputs, before and after it, and of its outputs, one by
+one. Here the same float kernels run in an interpreter that keeps all tensors, and NumPy takes minimum and maximum once
+a tensor. Two traits of the original are kept, so that the files are the same:
+
+* it runs the kernels with four threads, whose sums differ from one thread's in the last bits;
+* it looks at inputs *after* the operator, too. Where an operator works in place (an ADD over its own input's memory),
+  the input's range then holds the output's values. Such pairs are found as they are: by equal addresses in an
+  interpreter that shares memory.
+
+Each conversion proves the sameness on its first sample; where it does not hold, or a model has what only the original
+can do (several subgraphs, variables, LSTM intermediates, custom operators), the original runs.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import chain
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..errors import ConversionError
+from ..flatbuffer import Model, Subgraph, read_model
+
+_THREADS = 4  # of TensorFlow's calibrator: the default size of its Eigen thread pool
+_ORIGINAL_ONLY = frozenset(
+    {"CALL", "CALL_ONCE", "IF", "WHILE", "VAR_HANDLE", "READ_VARIABLE", "ASSIGN_VARIABLE", "LSTM", "SVDF", "RNN"}
+)
+_LSTM_INPUTS = 24
+Sample = dict[str, Any]
 
 
 @dataclass
 class Calibration:
-    """Which engine measured the ranges."""
+    """Which engine measured the ranges: ``fast``, or ``tflite`` for TensorFlow's own."""
 
     engine: str = "tflite"
 
 
 @contextmanager
 def faster_calibration() -> Iterator[Calibration]:
-    """Measure with TensorFlow's calibrator."""
-    yield Calibration()
+    """Let the converter calibrate through this module for as long as the context lasts."""
+    from tensorflow.lite.python.optimize import calibrator
+
+    outcome = Calibration()
+    original = calibrator.Calibrator
+
+    class FastCalibrator(original):  # type: ignore[misc, valid-type]
+        """TensorFlow's calibrator with its loop over the samples replaced."""
+
+        def calibrate(self, dataset_gen: Callable[[], Iterable[Sample]]) -> bytes:
+            samples = iter(dataset_gen())
+            first = next(samples, None)
+            content = bytes(self._model_content)
+            if first is None or not _supported(read_model(content)):
+                return bytes(super().calibrate(lambda: chain([first] if first is not None else [], samples)))
+            ranges = RangeMeter(content)
+            ranges.feed(first)
+            reference = bytes(super().calibrate(lambda: [first]))
+            if not ranges.equals(reference):
+                return bytes(original(content).calibrate(lambda: chain([first], samples)))
+            outcome.engine = "fast"
+            for sample in samples:
+                ranges.feed(sample)
+            return ranges.annotated()
+
+    calibrator.Calibrator = FastCalibrator
+    try:
+        yield outcome
+    finally:
+        calibrator.Calibrator = original
+
+
+def _supported(model: Model) -> bool:
+    if len(model.subgraphs) != 1 or any(tensor.is_variable for tensor in model.main.tensors):
+        return False
+    return not any(
+        operator.custom
+        or operator.name in _ORIGINAL_ONLY
+        or len(operator.inputs) >= _LSTM_INPUTS
+        or operator.intermediates
+        for operator in model.main.operators
+    )
+
+
+class RangeMeter:
+    """Minimum and maximum of every float activation of a .tflite file, over the samples fed so far."""
+
+    def __init__(self, content: bytes) -> None:
+        """Prepare to run the float file `content` (one subgraph)."""
+        self._content = content
+        graph = read_model(content).main
+        self._names = [tensor.name for tensor in graph.tensors]
+        self._tensors = _float_activations(graph)
+        self._interpreter = _interpreter(content, keep_all=True)
+        self._runner_inputs = self._interpreter.get_signature_runner().get_input_details()
+        self._views = [self._interpreter.tensor(index) for index in self._tensors]
+        self.low: npt.NDArray[np.float32] = np.full(len(self._tensors), np.inf, dtype=np.float32)
+        self.high: npt.NDArray[np.float32] = -self.low
+        self._in_place = _in_place_pairs(content, graph, self._tensors)
+
+    def feed(self, sample: Sample) -> None:
+        """Run one sample, given by signature input name.
+
+        Raises:
+            ConversionError: An activation is NaN or infinite; its tensor is named.
+        """
+        for name, value in sample.items():
+            self._interpreter.set_tensor(self._runner_inputs[name]["index"], value)
+        self._interpreter.invoke()
+        low = np.array([view().min(initial=np.inf) for view in self._views], dtype=np.float32)
+        high = np.array([view().max(initial=-np.inf) for view in self._views], dtype=np.float32)
+        bad = np.flatnonzero(np.isnan(low) | np.isnan(high) | np.isposinf(high) | np.isneginf(low))
+        bad = bad[[self._views[position]().size > 0 for position in bad]] if bad.size else bad
+        if bad.size:
+            name = self._names[self._tensors[bad[0]]]
+            raise ConversionError(
+                f"The float model itself gives NaN or infinity in {name!r} on a calibration sample; check the model and the data's scaling."
+            )
+        for source, target in self._in_place:
+            low[source] = min(low[source], low[target])
+            high[source] = max(high[source], high[target])
+        np.minimum(self.low, low, out=self.low)
+        np.maximum(self.high, high, out=self.high)
+
+    def equals(self, annotated: bytes) -> bool:
+        """Say whether the ranges that TensorFlow's calibrator wrote into a file are these, bit for bit."""
+        tensors = _tree(annotated).subgraphs[0].tensors
+        ours = dict(zip(self._tensors, zip(self.low.tolist(), self.high.tolist(), strict=True), strict=True))
+        theirs = {
+            index: (float(np.float32(tensor.quantization.min[0])), float(np.float32(tensor.quantization.max[0])))
+            for index, tensor in enumerate(tensors)
+            if tensor.quantization is not None and tensor.quantization.min is not None and len(tensor.quantization.min)
+        }
+        return ours == theirs
+
+    def annotated(self) -> bytes:
+        """Return the file with the ranges written where the quantiser looks for them."""
+        from tensorflow.lite.tools import flatbuffer_utils
+
+        from ai_edge_litert import schema_py_generated as schema
+
+        tree = _tree(self._content)
+        for index, low, high in zip(self._tensors, self.low, self.high, strict=True):
+            tensor = tree.subgraphs[0].tensors[index]
+            if tensor.quantization is None:
+                tensor.quantization = schema.QuantizationParametersT()
+            tensor.quantization.min = np.array([low], dtype=np.float32)
+            tensor.quantization.max = np.array([high], dtype=np.float32)
+        return bytes(flatbuffer_utils.convert_object_to_bytearray(tree))
+
+
+def _float_activations(graph: Subgraph) -> list[int]:
+    touched = {index for operator in graph.operators for index in (*operator.inputs, *operator.outputs) if index >= 0}
+    return [
+        index
+        for index in sorted(touched)
+        if graph.tensors[index].dtype == "float32" and not graph.tensors[index].is_constant
+    ]
+
+
+def _interpreter(content: bytes, *, keep_all: bool) -> Any:
+    import warnings
+
+    import tensorflow as tf
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it announces its own move to another package
+        interpreter = tf.lite.Interpreter(
+            model_content=content,
+            num_threads=_THREADS,
+            experimental_op_resolver_type=tf.lite.experimental.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
+            experimental_preserve_all_tensors=keep_all,
+        )
+    interpreter.allocate_tensors()
+    return interpreter
+
+
+def _in_place_pairs(content: bytes, graph: Subgraph, tensors: list[int]) -> list[tuple[int, int]]:
+    """Return (input, output) positions in `tensors` of operators that write over their own input."""
+    interpreter = _interpreter(content, keep_all=False)
+    address = {index: interpreter.tensor(index)().__array_interface__["data"][0] for index in tensors}
+    position = {index: place for place, index in enumerate(tensors)}
+    return [
+        (position[source], position[target])
+        for operator in graph.operators
+        for source in operator.inputs
+        for target in operator.outputs
+        if source in address and target in address and source != target and address[source] == address[target]
+    ]
+
+
+def _tree(content: bytes) -> Any:
+    from tensorflow.lite.tools import flatbuffer_utils
+
+    return flatbuffer_utils.convert_bytearray_to_object(bytearray(content))

@@ -6,6 +6,7 @@ import os
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from ..converters.edgetpu.package import Package, packages
 from ..errors import UsageError
 from ..flatbuffer import Model, read_file, read_model
 from ..flatbuffer import describe as rows
@@ -46,6 +47,7 @@ class Inspection:
         parameters: Number of weights (see `edgeopt.flatbuffer.totals.parameters` for what counts).
         memory: Activation memory.
         granularity: Operator name to "per-tensor", "per-channel" or "mixed".
+        edgetpu: In a file compiled for the Edge TPU, what each of its custom operators holds for the chip.
     """
 
     file: str | None
@@ -63,6 +65,7 @@ class Inspection:
     parameters: int
     memory: MemoryUse
     granularity: dict[str, str]
+    edgetpu: tuple[Package, ...] = ()
 
     @property
     def peak_activation_bytes(self) -> int:
@@ -81,6 +84,7 @@ class Inspection:
                 "float_ops": [found.to_dict() for found in self.float_ops],
                 "dynamic_dimensions": [found.to_dict() for found in self.dynamic_dimensions],
                 "granularity": dict(self.granularity),
+                "edgetpu": [package.to_dict() for package in self.edgetpu],
                 "inputs": [spec.to_dict() for spec in self.inputs],
                 "outputs": [spec.to_dict() for spec in self.outputs],
                 "ops": dict(self.ops),
@@ -141,4 +145,5 @@ def _inspection(model: Model, data: bytes, name: str | None) -> Inspection:
         parameters=parameters(model),
         memory=memory_use(model),
         granularity=granularity(model),
+        edgetpu=packages(model, name or "The model"),
     )

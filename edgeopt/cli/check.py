@@ -40,11 +40,12 @@ def command(model: str, target: str, json_path: str | None, **options: Any) -> N
     if json_path is not None:
         write_json(report.to_dict(), json_path)
     if json_path != "-":
-        _print(report)
+        print_report(report)
     report.raise_if_refused()
 
 
-def _print(report: CheckReport) -> None:
+def print_report(report: CheckReport) -> None:
+    """Print the compiler's kind of table, with a reason and a remedy on each line, and the totals."""
     from rich import box
     from rich.table import Table
     from rich.text import Text

@@ -48,7 +48,11 @@ def _print(found: Inspection, tensors: bool) -> None:
         out.print(table)
     if tensors:
         out.print(_tensors(describe.tensor_rows(found.model)))
-    for table in (_signatures(describe.signature_rows(found.model)), _metadata(describe.metadata_rows(found.model))):
+    for table in (
+        _edgetpu(found),
+        _signatures(describe.signature_rows(found.model)),
+        _metadata(describe.metadata_rows(found.model)),
+    ):
         if table.row_count:
             out.print(table)
 
@@ -108,6 +112,28 @@ def _ends(found: Inspection) -> Table:
             scale = "" if spec.scale is None else f"{spec.scale:.9g}"
             point = "" if spec.zero_point is None else str(spec.zero_point)
             _add(table, kind, _shorten(spec.name), spec.dtype, _shape(spec.shape), scale, point)
+    return table
+
+
+def _edgetpu(found: Inspection) -> Table:
+    """Return what a file compiled for the Edge TPU holds for the chip; no rows for other files."""
+    table = _table("for the Edge TPU", "", "")
+    for package in found.edgetpu:
+        _add(table, f"operator {package.operator}", f"chip {package.chip}, runtime {package.minimum_runtime} or newer")
+        compiler = package.compiler_version or "not stated"
+        parameters = f"{readable_bytes(package.cached_bytes)} cached, {readable_bytes(package.streamed_bytes)} streamed"
+        _add(table, "parameters", parameters)
+        _add(table, "compiler", compiler)
+        for part in package.executables:
+            memory = (
+                f"{readable_bytes(part.narrow_memory_bytes)} activations a tile" if part.narrow_memory_bytes else ""
+            )
+            cycles = f"{part.estimated_cycles:,} cycles estimated" if part.estimated_cycles else ""
+            facts = [f"token {part.caching_token:016x}" if part.caching_token else "", memory, cycles]
+            _add(table, part.kind, ", ".join([readable_bytes(part.size_bytes), *filter(None, facts)]))
+    if found.edgetpu:
+        left = {name: count for name, count in found.ops.items() if name != "edgetpu-custom-op"}
+        _add(table, "on the CPU", ", ".join(f"{count} {name}" for name, count in left.items()) or "nothing")
     return table
 
 

@@ -1,0 +1,165 @@
+"""``edgeopt edgetpu compile|segments|diff``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from .output import console, json_option, readable_bytes
+
+if TYPE_CHECKING:
+    from ..api.edgetpu import Comparison, Compilation, Pipeline
+
+
+@click.group("edgetpu")
+def command() -> None:
+    """Compile for the Coral Edge TPU, check the parts of a pipeline, see what a compilation moved."""
+
+
+@command.command("compile")
+@click.argument("models", nargs=-1, required=True, metavar="MODEL.tflite...")
+@click.option("-o", "--out-dir", "--out_dir", metavar="FOLDER", help="Where to write; beside the model by default.")
+@click.option("-m", "--min-runtime", "--min_runtime_version", "minimum_runtime", type=int, metavar="10..14",
+              help="Oldest Edge TPU runtime on the board.")  # fmt: skip
+@click.option("-n", "--num-segments", "--num_segments", "segments", type=int, default=1, metavar="N",
+              help="Cut the model for a pipeline of N chips.")  # fmt: skip
+@click.option("-d", "--search-delegate", "--search_delegate", is_flag=True,
+              help="Leave out the last operators until the rest compiles.")  # fmt: skip
+@click.option("-k", "--search-step", "--delegate_search_step", "search_step", type=int, metavar="N",
+              help="How many operators more to leave out at each attempt.")  # fmt: skip
+@click.option("-i", "--intermediate-tensors", "--intermediate_tensors", metavar="NAME,NAME",
+              help="Tensors that the mapped part ends at.")  # fmt: skip
+@click.option("-t", "--timeout", "--timeout_sec", "timeout_s", type=int, default=180, show_default=True, metavar="S",
+              help="When the compiler gives up.")  # fmt: skip
+@click.option("--compiler", "executable", metavar="PATH", help="The edgetpu_compiler to run.")
+@click.option("--image", metavar="NAME", help="A container image that holds it (docker or podman).")
+@click.option("--predict-only", is_flag=True, help="Do not compile; say what would be mapped.")
+@click.option("--force", is_flag=True, help="Replace compiled files that exist.")
+@json_option
+def compile_command(
+    models: Sequence[str], out_dir: str | None, predict_only: bool, force: bool, json_path: str | None, **options: Any
+) -> None:
+    """Compile MODEL.tflite to MODEL_edgetpu.tflite; several models are co-compiled.
+
+    Needs Google's edgetpu_compiler on PATH, in EDGEOPT_EDGETPU_COMPILER, or in a container image.
+    """
+    from ..report import envelope, write_json
+
+    if predict_only:
+        _predict(models, options["minimum_runtime"], json_path)
+        return
+    from ..api.edgetpu import compile_files
+
+    names = (options.pop("intermediate_tensors") or "").split(",")
+    options["intermediate_tensors"] = tuple(name for name in names if name)
+    with console(stderr=True).status("compiling for the Edge TPU"):
+        results = compile_files(models, out_dir=out_dir, force=force, **options)
+    if json_path is not None:
+        write_json(envelope("ok", {"files": [result.to_dict() for result in results]}), json_path)
+    if json_path != "-":
+        for result in results:
+            _print_compiled(result)
+
+
+def _predict(models: Sequence[str], minimum_runtime: int | None, json_path: str | None) -> None:
+    """Do as ``edgeopt check --for edgetpu`` on each model."""
+    from ..api.check import check_model
+    from ..report import envelope, write_json
+    from .check import print_report
+
+    reports = [check_model(model, target="edgetpu", minimum_runtime=minimum_runtime) for model in models]
+    refused = any(report.refused for report in reports)
+    if json_path is not None:
+        fields = {"predict_only": True, "files": [report.to_dict() for report in reports]}
+        write_json(envelope("failed" if refused else "ok", fields), json_path)
+    for report in reports:
+        if json_path != "-":
+            print_report(report)
+    for report in reports:
+        report.raise_if_refused()
+
+
+def _print_compiled(result: Compilation) -> None:
+    out, file = console(), result.file
+    out.print(f"{result.path}  ({readable_bytes(len(file.model))}; log in {result.log_path})", markup=False)
+    left = ", ".join(f"{count} {op}" for op, count in file.cpu_ops.items())
+    out.print(f"  {file.mapped} operators mapped, {sum(file.cpu_ops.values())} on the CPU{': ' + left if left else ''}")
+    cached, streamed = (readable_bytes(file.figures[name]) for name in ("cached_bytes", "streamed_bytes"))
+    out.print(f"  parameters: {cached} cached on the chip, {streamed} streamed; {file.compiler}", markup=False)
+    for why in dict.fromkeys(f"{reason.op}: {reason.why}" for reason in file.reasons if reason.why):
+        out.print(f"  {why}", markup=False)
+    if result.as_predicted is False and result.predicted is not None:
+        predicted = ", ".join(f"{count} {op}" for op, count in result.predicted.cpu_ops.items()) or "nothing"
+        out.print(f"  edgeopt had predicted {predicted} on the CPU; please report the model", style="yellow")
+
+
+@command.command("segments")
+@click.argument("files", nargs=-1, required=True, metavar="PART_edgetpu.tflite...")
+@json_option
+def segments_command(files: Sequence[str], json_path: str | None) -> None:
+    """List the parts of a pipeline, in order, and check that each one's outputs are the next one's inputs."""
+    from ..api.edgetpu import segments
+    from ..report import write_json
+
+    found = segments(files)
+    if json_path is not None:
+        write_json(found.to_dict(), json_path)
+    if json_path != "-":
+        _print_pipeline(found)
+    found.raise_if_broken()
+
+
+def _print_pipeline(found: Pipeline) -> None:
+    out = console()
+    for position, part in enumerate(found.segments):
+        facts = part.to_dict()
+        left = ", ".join(f"{count} {op}" for op, count in part.cpu_ops.items()) or "none"
+        memory = f"{readable_bytes(facts['cached_bytes'])} cached, {readable_bytes(facts['streamed_bytes'])} streamed"
+        out.print(f"{position}  {part.name}: {memory}; on the CPU: {left}", markup=False)
+        for kind, specs in (("in", part.inputs), ("out", part.outputs)):
+            for spec in specs:
+                ends = f"{spec.dtype} {list(spec.shape)} scale {spec.scale} zero point {spec.zero_point}"
+                out.print(f"     {kind:3} {_plain(spec.tensor_name)}  {ends}", markup=False)
+    out.print("the parts fit" if not found.problems else "")
+    for problem in found.problems:
+        out.print(f"problem: {_plain(problem)}", style="red", markup=False)
+
+
+@command.command("diff")
+@click.argument("plain", metavar="PLAIN.tflite")
+@click.argument("compiled", metavar="COMPILED_edgetpu.tflite")
+@json_option
+def diff_command(plain: str, compiled: str, json_path: str | None) -> None:
+    """Show what a compilation moved to the Edge TPU and what stayed on the CPU, and why."""
+    from ..api.edgetpu import compare_compiled
+    from ..report import write_json
+
+    found = compare_compiled(plain, compiled)
+    if json_path is not None:
+        write_json(found.to_dict(), json_path)
+    if json_path != "-":
+        _print_diff(found)
+
+
+def _print_diff(found: Comparison) -> None:
+    out, changes = console(), found.changes
+    out.print(f"moved to the Edge TPU: {_counts(changes.moved)}", markup=False)
+    out.print(f"stayed on the CPU: {_counts(changes.stayed)}", markup=False)
+    for index, op in changes.stayed_operators:
+        out.print(f"  {index:4} {op}  {_plain(found.reasons.get(index, ''))}", markup=False)
+    for change in changes.changed_ends:
+        out.print(f"changed: {_plain(change)}", style="yellow", markup=False)
+    out.print("as predicted" if found.as_predicted else f"predicted on the CPU: {_counts(found.predicted.cpu_ops)}")
+
+
+def _counts(counts: Mapping[str, int]) -> str:
+    return (
+        f"{sum(counts.values())} ({', '.join(f'{count} {op}' for op, count in counts.items())})" if counts else "none"
+    )
+
+
+def _plain(text: str) -> str:
+    """Return text from a file without what could steer the terminal."""
+    return "".join(c if c.isprintable() else "\ufffd" for c in text)

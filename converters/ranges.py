@@ -116,11 +116,11 @@ class RangeMeter:
         low = np.array([view().min(initial=np.inf) for view in self._views], dtype=np.float32)
         high = np.array([view().max(initial=-np.inf) for view in self._views], dtype=np.float32)
         bad = np.flatnonzero(np.isnan(low) | np.isnan(high) | np.isposinf(high) | np.isneginf(low))
-        bad = bad[[self._views[position]().size > 0 for position in bad]] if bad.size else bad
         if bad.size:
             name = self._names[self._tensors[bad[0]]]
             raise ConversionError(
-                f"The float model itself gives NaN or infinity in {name!r} on a calibration sample; check the model and the data's scaling."
+                f"The float model itself gives NaN or infinity in {name!r} on a calibration sample; "
+                "check the model and the data's scaling."
             )
         for source, target in self._in_place:
             low[source] = min(low[source], low[target])
@@ -141,9 +141,8 @@ class RangeMeter:
 
     def annotated(self) -> bytes:
         """Return the file with the ranges written where the quantiser looks for them."""
-        from tensorflow.lite.tools import flatbuffer_utils
-
         from ai_edge_litert import schema_py_generated as schema
+        from tensorflow.lite.tools import flatbuffer_utils
 
         tree = _tree(self._content)
         for index, low, high in zip(self._tensors, self.low, self.high, strict=True):

@@ -22,7 +22,7 @@ _BUFFER_ALIGNMENT = 16
 class _AligningBuilder(flatbuffers.Builder):  # type: ignore[misc]
     """Aligns byte vectors as the schema's ``force_align: 16`` asks, which the generated Python code leaves out."""
 
-    def CreateNumpyVector(self, x: Any) -> int:  # noqa: N802 - overrides
+    def CreateNumpyVector(self, x: Any) -> int:
         """Write `x`; bytes are aligned to 16."""
         if x.dtype != np.uint8:
             return int(super().CreateNumpyVector(x))
@@ -54,26 +54,26 @@ def put_names(model: bytes, input_names: Sequence[str], output_names: Sequence[s
     graph.outputs = np.array(_rename(graph, outputs, output_key, output_names), dtype=np.int32)
     signature.inputs = [inputs[input_key(i)] for i in range(len(input_names))]
     signature.outputs = [outputs[output_key(i)] for i in range(len(output_names))]
-    _blank_variables(tree)
+    _empty_orphans(tree)
     builder = _AligningBuilder(len(model) + 4096)
     builder.Finish(tree.Pack(builder), file_identifier=_FILE_IDENTIFIER)
     return bytes(builder.Output())
 
 
-def _blank_variables(tree: Any) -> None:
-    """Zero what the quantiser leaves uninitialised in the state of a fused LSTM: chance bytes that no runtime reads."""
-    for graph in tree.subgraphs:
-        for tensor in graph.tensors:
-            data = tree.buffers[tensor.buffer].data
-            if tensor.isVariable and data is not None:
-                tree.buffers[tensor.buffer].data = np.zeros_like(data)
+def _empty_orphans(tree: Any) -> None:
+    """Empty the buffers that nothing refers to: the quantiser leaves chance bytes there for a fused LSTM's state."""
+    used = {tensor.buffer for graph in tree.subgraphs for tensor in graph.tensors}
+    used |= {entry.buffer for entry in tree.metadata or []}
+    for index, buffer in enumerate(tree.buffers):
+        if index not in used:
+            buffer.data = None
 
 
 def _rename(graph: Any, entries: dict[str, Any], key: Any, names: Sequence[str]) -> list[int]:
     if set(entries) != {key(i) for i in range(len(names))}:
         raise ConversionError(
-            f"The converter dropped or merged inputs or outputs: it kept {len(entries)} of {len(names)} ({', '.join(names)}); "
-            "remove inputs that the model does not use."
+            f"The converter dropped or merged inputs or outputs: it kept {len(entries)} of {len(names)} "
+            f"({', '.join(names)}); remove inputs that the model does not use."
         )
     indices = []
     for i, name in enumerate(names):

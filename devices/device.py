@@ -30,7 +30,10 @@ from .transport import LocalTransport, Transport
 
 @dataclass(frozen=True)
 class BenchPlan:
-    """When a timing ends: at the first maximum; before that, once both minima are behind and the median is stable."""
+    """When a timing ends: at the first maximum; before that, once both minima are behind and the median is stable.
+
+    `observe_seconds` is how often clock, temperature, throttling and power are read meanwhile; 0 is never.
+    """
 
     warmup_runs: int = 5
     warmup_seconds: float = 0.3
@@ -38,6 +41,7 @@ class BenchPlan:
     max_runs: int = 20_000
     min_seconds: float = 1.0
     max_seconds: float = 10.0
+    observe_seconds: float = 0.0
 
     def __post_init__(self) -> None:
         if not 1 <= self.min_runs <= self.max_runs:
@@ -57,12 +61,14 @@ class RunOptions:
         threads: Of one inference.
         kernels: "default", "builtin" (without XNNPACK) or "reference" (slow, the same integers everywhere).
         bench: When the timing ends, or None for no timing.
+        delegate: "edgetpu", or the path of a shared library on the device; None for none but the runtime's own.
     """
 
     runtime: str = AUTO
     threads: int = 1
     kernels: str = "default"
     bench: BenchPlan | None = BenchPlan()
+    delegate: str | None = None
 
     def __post_init__(self) -> None:
         for name, value, known in (("runtime", self.runtime, (AUTO, *RUNTIMES)), ("kernels", self.kernels, KERNELS)):
@@ -101,13 +107,21 @@ class Device(AbstractContextManager["Device"]):
     ) -> None:
         self.transport.close()
 
-    def info(self) -> dict[str, Any]:
-        """Ask the device what it is: ``board``, ``state`` and ``runtimes`` (name, version, NumPy, problem).
+    def info(self, delegate: str | None = None) -> dict[str, Any]:
+        """Ask the device what it is.
+
+        Args:
+            delegate: Also try to load it with each runtime; as in `RunOptions`.
+
+        Returns:
+            ``board``, ``state``, ``runtimes`` (name, version, NumPy, problem), ``edge_tpu``, ``disk_free_bytes`` and
+            ``time_s`` (its clock, seconds since 1970).
 
         Raises:
             DeviceError: It cannot be reached.
         """
-        with tempfile.TemporaryDirectory(prefix="edgeopt-") as name, self._job("info", {}, Path(name), None) as job:
+        fields = {"delegate": delegate}
+        with tempfile.TemporaryDirectory(prefix="edgeopt-") as name, self._job("info", fields, Path(name), None) as job:
             return job.result()
 
     def measure(
@@ -116,6 +130,7 @@ class Device(AbstractContextManager["Device"]):
         inputs: Mapping[str, npt.NDArray[Any]] | None = None,
         options: RunOptions | None = None,
         *,
+        against: bytes | None = None,
         seed: int = 0,
         on_progress: Callable[[Progress], None] | None = None,
     ) -> Measurement:
@@ -126,6 +141,7 @@ class Device(AbstractContextManager["Device"]):
             inputs: Input name (of the signature, or of the tensor) to real values, shape ``(n, ...)``; quantised on
                 the device with the file's own scale and zero point. None: only time it, on noise.
             options: Default: those of `RunOptions`.
+            against: Another .tflite file, to be timed in turns with `model`; see `Latency.comparison`.
             seed: Of the bootstrap interval of the median.
             on_progress: Called with every sign of life.
 
@@ -141,6 +157,10 @@ class Device(AbstractContextManager["Device"]):
         with tempfile.TemporaryDirectory(prefix="edgeopt-") as name:
             folder = Path(name)
             fields = self._fields(model, bound, chosen, folder)
+            if against is not None:
+                read_model(against)
+                fields["against"] = self._put(_written(folder / "against.tflite", against))
+                fields["against_sha256"] = hashlib.sha256(against).hexdigest()
             with self._job("measure", fields, folder, on_progress) as job:
                 result = job.result()
                 evaluation = self._fetch(result["evaluation"], folder) if bound is not None else None
@@ -195,6 +215,7 @@ class Device(AbstractContextManager["Device"]):
             "runtime": options.runtime,
             "threads": options.threads,
             "kernels": options.kernels,
+            "delegate": options.delegate,
             "bench": None if options.bench is None else asdict(options.bench),
             "evaluate": bound is not None,
         }

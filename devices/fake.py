@@ -170,7 +170,9 @@ def _measured(runtime: str, request: Message) -> Message:
 
 
 def _latency(samples_ms: Sequence[float], first_ms: float, load_ms: float) -> Message:
-    state = {"governors": None, "frequency_mhz": None, "temperature_c": None, "throttling": None, "load_average": None}
+    known = ("governors", "frequency_mhz", "temperature_c", "throttling", "power_w", "load_average", "busy")
+    state = dict.fromkeys((*known, "memory_available_bytes"))
+    board = {"model": "fake", "emulated": False}
     return {
         "samples_ns": [round(value * 1e6) for value in samples_ms],
         "first_ns": round(first_ms * 1e6),
@@ -179,7 +181,7 @@ def _latency(samples_ms: Sequence[float], first_ms: float, load_ms: float) -> Me
         "seconds": sum(samples_ms) / 1e3,
         "stable": True,
         "stopped_by": "stable",
-        "conditions": {"board": {"model": "fake"}, "before": state, "after": state, "peak_rss_bytes": None},
+        "conditions": {"board": board, "before": state, "after": state, "peak_rss_bytes": None},
     }
 
 

@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .agent.arith import dequantize, real_range
-from .agent.stats import latency_figures
+from .agent.arith import dequantize, percentile, real_range
+from .agent.stats import latency_figures, median_interval
 from .agent.ways import REASONS
 
 # Inputs that reach beyond what the file can store by more than this share of its range are most likely not scaled as
 # in training; so are inputs that use less than that share.
 OUT_OF_RANGE = 0.1
+NOT_A_MEASUREMENT = "not a measurement: the board is emulated"
 HARDLY_USED = 0.02
 
 
@@ -47,6 +48,48 @@ class KernelProfile:
         return f"{self.runtime} {self.version}, delegate {self.delegate}, {threads}{kernels}"
 
 
+@dataclass(frozen=True)
+class Comparison:
+    """Two files that were timed in turns, in blocks A B B A A B B A ..., in one process.
+
+    Attributes:
+        ratio: Median over the pairs of blocks of time A / time B: below 1, the first is faster.
+        ratio_ci95: By the moving-block bootstrap over the pairs.
+        first_ms: Median of A's blocks.
+        second_ms: Median of B's blocks.
+        pairs: Number of pairs of blocks.
+    """
+
+    ratio: float
+    ratio_ci95: tuple[float, float]
+    first_ms: float
+    second_ms: float
+    pairs: int
+
+    @classmethod
+    def from_reply(cls, raw: Mapping[str, Any], seed: int) -> Comparison:
+        """Return what the ``comparison`` of an agent's reply says."""
+        first, second = (np.array(raw[name], np.float64) for name in ("first_ns", "second_ns"))
+        ratios = first / second
+        return cls(
+            ratio=percentile(ratios, 50),
+            ratio_ci95=median_interval(ratios, seed),
+            first_ms=percentile(first, 50) / 1e6,
+            second_ms=percentile(second, 50) / 1e6,
+            pairs=len(ratios),
+        )
+
+    @property
+    def verdict(self) -> str:
+        """``faster``, ``slower`` or ``no difference shown``, of the first file, at 95 % confidence."""
+        low, high = self.ratio_ci95
+        return "faster" if high < 1 else "slower" if low > 1 else "no difference shown"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields, as JSON holds them."""
+        return {**vars(self), "ratio_ci95": list(self.ratio_ci95), "verdict": self.verdict}
+
+
 @dataclass(frozen=True, eq=False)
 class Latency:
     """One timing at the model's own batch.
@@ -57,19 +100,30 @@ class Latency:
             "first" and their sum "cold"; all in milliseconds.
         runs: "runs", "warmup_runs", "seconds", "stable", "stopped_by".
         conditions: "board", and its state "before" and "after"; "peak_rss_bytes".
+        observed: The state in the middle of it, every ``observe_seconds``.
+        comparison: How it compares with another file that was timed in turns with it, None without one.
     """
 
     samples_ms: npt.NDArray[np.float64] = field(repr=False)
     figures: dict[str, Any]
     runs: dict[str, Any]
     conditions: dict[str, Any]
+    observed: tuple[dict[str, Any], ...] = ()
+    comparison: Comparison | None = None
 
     @classmethod
     def from_reply(cls, raw: Mapping[str, Any], seed: int) -> Latency:
         """Return what the ``latency`` of an agent's reply says."""
         found = latency_figures(dict(raw), seed)
         samples_ms = np.array(raw["samples_ns"], np.float64) / 1e6
-        return cls(samples_ms, found["latency_ms"], found["latency_runs"], dict(raw["conditions"]))
+        compared = Comparison.from_reply(raw["comparison"], seed) if "comparison" in raw else None
+        figures, runs, conditions = found["latency_ms"], found["latency_runs"], dict(raw["conditions"])
+        return cls(samples_ms, figures, runs, conditions, tuple(raw.get("observed", ())), compared)
+
+    @property
+    def emulated(self) -> bool:
+        """Whether an emulator ran it: then these times say nothing of a board."""
+        return bool(self.conditions["board"].get("emulated"))
 
 
 @dataclass(frozen=True, eq=False)
@@ -159,6 +213,8 @@ class Measurement:
             found.append(
                 "The median latency was not stable over the runs; other work on the device may have slowed it."
             )
+        if self.latency is not None and self.latency.emulated:
+            found.append("The board is emulated: its latencies are not a measurement.")
         found += [f"{item['runtime']} was left out: {item['reason']}." for item in self.runtimes_skipped]
         return tuple(found)
 
@@ -170,6 +226,9 @@ class Measurement:
             fields["latency_ms"], fields["latency_runs"] = self.latency.figures, self.latency.runs
             fields["samples_ms"] = self.latency.samples_ms.tolist()
             fields["conditions"] = self.latency.conditions
+            fields["emulated"] = self.latency.emulated
+            if self.latency.emulated:
+                fields["latency_note"] = NOT_A_MEASUREMENT
         if self.evaluation is not None:
             fields["evaluation"] = self.evaluation.to_dict()
         return fields

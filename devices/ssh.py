@@ -13,6 +13,8 @@ from .ssh_link import SshAddress, SshLink, program_command, script_command
 from .ssh_scripts import GET, PUT, REMOVE, Conversation, check_size, refuse
 from .transport import Process, content_name, require_below
 
+__all__ = ["DEFAULT_WORKDIR", "SshAddress", "SshTransport"]
+
 DEFAULT_WORKDIR = ".cache/edgeopt"
 
 

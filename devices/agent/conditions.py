@@ -13,6 +13,7 @@ import shutil
 import subprocess
 from typing import Dict, List, Optional
 
+from .hardware import busy_processes, emulator, power_w
 from .protocol import Message
 
 VCGENCMD_TIMEOUT_S = 2
@@ -32,6 +33,7 @@ THROTTLED_BITS = {
 
 def board() -> Message:
     """Return what does not change between two runs: model, CPU, kernel, memory, Python."""
+    emulated_by = emulator()
     return {
         "model": _text("/proc/device-tree/model"),
         "cpu_model": _cpu_model(),
@@ -42,11 +44,17 @@ def board() -> Message:
         "memory_bytes": memory_bytes("MemTotal"),
         "libc": " ".join(platform.libc_ver()).strip() or None,
         "python": platform.python_version(),
+        "emulator": emulated_by,
+        "emulated": emulated_by is not None,
     }
 
 
-def state() -> Message:
-    """Return what does: governor, clock, temperature, throttling, load, free memory."""
+def state(busy: bool = True) -> Message:
+    """Return what does: governor, clock, temperature, throttling, power, load, free memory, busy programs.
+
+    Args:
+        busy: Whether to look for other busy programs, which takes a fifth of a second.
+    """
     cpus = "/sys/devices/system/cpu/cpu[0-9]*/cpufreq/"
     clocks = [int(text) for text in _texts(cpus + "scaling_cur_freq") if text.isdigit()]
     return {
@@ -56,6 +64,8 @@ def state() -> Message:
         "throttling": throttling(),
         "load_average": list(os.getloadavg()),
         "memory_available_bytes": memory_bytes("MemAvailable"),
+        "power_w": power_w(),
+        "busy": busy_processes() if busy else None,
     }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import time
 from array import array
-from typing import Any, Callable, NamedTuple
+from typing import Any, Callable, List, NamedTuple, Tuple
 
 import numpy as np
 
@@ -13,12 +13,16 @@ from .arith import percentile
 from .protocol import AgentError, Message
 
 CHECK_EVERY_NS = 100_000_000
+BLOCK_NS = 20_000_000  # of one model before it is the other's turn: long against a switch, short against a clock change
+MIN_PAIRS = 20
 PARTS = 4
 STABLE_WITHIN = 0.02
 
 
 class Plan(NamedTuple):
     """Bounds of one timing: it ends at the first maximum that is reached.
+
+    ``observe_seconds`` is how often the board's state is looked at meanwhile; 0 is never.
 
     Before that it ends when both minima are behind and the median is stable: the medians of the four quarters of the
     runs so far lie within 2 % of each other.
@@ -30,6 +34,7 @@ class Plan(NamedTuple):
     max_runs: int = 20000
     min_seconds: float = 1.0
     max_seconds: float = 10.0
+    observe_seconds: float = 0.0
 
     @classmethod
     def from_data(cls, data: Message) -> "Plan":
@@ -47,13 +52,19 @@ class Plan(NamedTuple):
         return plan
 
 
-def measure(run: Callable[[], int], plan: Plan, report: Callable[..., None]) -> Message:
+def measure(
+    run: Callable[[], int],
+    plan: Plan,
+    report: Callable[..., None],
+    observe: Callable[[float, int], None] = lambda seconds, runs: None,
+) -> Message:
     """Time a model by `plan`.
 
     Args:
         run: Runs the model once and returns the nanoseconds that its invocation took.
         plan: When to stop.
         report: Takes progress.
+        observe: Called every ``observe_seconds``, between two runs, with the seconds and runs so far.
 
     Returns:
         ``samples_ns`` in order, ``warmup_runs``, ``seconds``, ``stable``, and ``stopped_by``: "stable", "max_runs" or
@@ -63,7 +74,7 @@ def measure(run: Callable[[], int], plan: Plan, report: Callable[..., None]) -> 
     collecting = gc.isenabled()
     gc.disable()  # a collection in the middle of a run would be timed with it
     try:
-        return dict(_sample(run, plan, report), warmup_runs=warmup)
+        return dict(_sample(run, plan, report, observe), warmup_runs=warmup)
     finally:
         if collecting:
             gc.enable()
@@ -80,10 +91,58 @@ def _warm_up(run: Callable[[], int], plan: Plan) -> int:
             return runs
 
 
-def _sample(run: Callable[[], int], plan: Plan, report: Callable[..., None]) -> Message:
+def alternate(
+    run_first: Callable[[], int], run_second: Callable[[], int], plan: Plan, report: Callable[..., None]
+) -> Message:
+    """Time two models in turns, so that whatever slows the board slows both: blocks A B B A A B B A ...
+
+    Args:
+        run_first: As `run` in `measure`.
+        run_second: Of the other model.
+        plan: Its warm-up and seconds bound this, too.
+        report: Takes progress.
+
+    Returns:
+        ``first_ns`` and ``second_ns``: the median run of each block, pair by pair; ``seconds``.
+    """
+    for run in (run_first, run_second):
+        _warm_up(run, plan)
+    medians: Tuple[List[int], List[int]] = ([], [])
+    start = time.perf_counter_ns()
+    seconds = 0.0
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        while len(medians[0]) < MIN_PAIRS or seconds < max(plan.min_seconds, plan.max_seconds / 2):
+            order = ((0, run_first), (1, run_second))
+            for place, run in order if len(medians[0]) % 2 == 0 else order[::-1]:
+                medians[place].append(_block(run))
+            seconds = (time.perf_counter_ns() - start) / 1e9
+            report("compare", int(seconds), int(plan.max_seconds))
+            if seconds >= 2 * plan.max_seconds:
+                break
+    finally:
+        if collecting:
+            gc.enable()
+    return {"first_ns": medians[0], "second_ns": medians[1], "seconds": seconds}
+
+
+def _block(run: Callable[[], int]) -> int:
+    """Return the median of the runs of one turn."""
+    samples = array("q")
+    end = time.perf_counter_ns() + BLOCK_NS
+    while not samples or time.perf_counter_ns() < end:
+        samples.append(run())
+    return int(percentile(np.array(samples), 50))
+
+
+def _sample(
+    run: Callable[[], int], plan: Plan, report: Callable[..., None], observe: Callable[[float, int], None]
+) -> Message:
     samples = array("q")
     start = time.perf_counter_ns()
     due = start + CHECK_EVERY_NS
+    next_look = plan.observe_seconds or float("inf")
     reason = ""
     while not reason:
         samples.append(run())
@@ -97,6 +156,9 @@ def _sample(run: Callable[[], int], plan: Plan, report: Callable[..., None]) -> 
             reason = "stable" if is_stable(np.array(samples)) else ""
             due = time.perf_counter_ns() + CHECK_EVERY_NS
             report("bench", int(seconds), int(plan.max_seconds))
+        if seconds >= next_look:
+            observe(seconds, len(samples))
+            next_look = seconds + plan.observe_seconds
     found = np.array(samples)
     return {"samples_ns": found.tolist(), "seconds": seconds, "stable": is_stable(found), "stopped_by": reason}
 

@@ -41,6 +41,7 @@ ERROR_KINDS = (
     "unsupported",  # the runtime does not know one of the model's operators
     "invoke",  # the model loads, and then fails when it is run
     "runtime_missing",  # no runtime that can be imported
+    "delegate",  # the delegate that was asked for cannot be loaded
     "memory",  # out of memory, reported by Python
     "crashed",  # the worker was killed by a signal; "signal" names it
     "internal",  # anything else; "traceback" tells

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-from typing import Any, List, Tuple
+import os
+from typing import Any, List, Optional, Tuple
 
+from .hardware import EDGE_TPU_LIBRARY
 from .protocol import AgentError
 
 # In the order in which ``auto`` tries them. ai_edge_litert comes first because it gives int8 models to XNNPACK, which
@@ -43,6 +45,10 @@ _EMPTY_MODEL = bytes.fromhex(
 )
 
 
+# What `delegate` names -> the library that the loader looks for. Anything else is a library itself.
+DELEGATES = {"edgetpu": EDGE_TPU_LIBRARY}
+
+
 class Runtime:
     """An imported runtime that has proved that it can make an interpreter.
 
@@ -58,6 +64,8 @@ class Runtime:
             AgentError: It cannot be imported, or was built for another NumPy.
         """
         self.name = name
+        self.delegate: Optional[str] = None
+        self._delegates: List[Any] = []
         try:
             self._module: Any = importlib.import_module(name + ".interpreter")
             self.version: str = importlib.import_module(name).__version__
@@ -72,7 +80,28 @@ class Runtime:
     def interpreter(self, path: str, threads: int, kernels: str) -> Any:
         """Return a new interpreter of the file at `path`; what it raises is mapped by `Session`."""
         resolver = getattr(self._module.OpResolverType, KERNELS[kernels])
-        return self._module.Interpreter(model_path=path, num_threads=threads, experimental_op_resolver_type=resolver)
+        return self._module.Interpreter(
+            model_path=path,
+            num_threads=threads,
+            experimental_op_resolver_type=resolver,
+            experimental_delegates=self._delegates or None,
+        )
+
+    def use_delegate(self, delegate: str) -> None:
+        """Load a delegate for all interpreters to come: "edgetpu", or the path of a shared library.
+
+        A library that does not match the runtime may kill the process here.
+
+        Raises:
+            AgentError: It cannot be loaded.
+        """
+        library = DELEGATES.get(delegate, delegate)
+        try:
+            self._delegates = [self._module.load_delegate(library)]
+        except (ValueError, OSError) as error:
+            message = "the delegate %s cannot be loaded (%s)" % (library, _reason(error))
+            raise AgentError("delegate", message) from error
+        self.delegate = os.path.basename(delegate)
 
 
 def _reason(error: BaseException) -> str:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import shutil
 import threading
 import time
 from typing import Optional
 
 from .conditions import board, state
+from .hardware import edge_tpu
 from .protocol import PROTOCOL_VERSION, AgentError, Message, decode, failure, parse_request, reply
 from .streams import STDIN, Progress, claim_stdout, read_line, watch, write_all
 from .supervisor import Supervisor
@@ -63,7 +65,7 @@ def serve(detached: bool) -> int:
     try:
         request = parse_request(line)
         if request["op"] == "info":
-            write_all(channel, reply(nonce, _info(nonce)))
+            write_all(channel, reply(nonce, _info(request)))
         else:
             _measure(request, channel, host, detached)
     except AgentError as error:
@@ -71,13 +73,26 @@ def serve(detached: bool) -> int:
     return 0
 
 
-def _info(nonce: str) -> Message:
+def _info(request: Message) -> Message:
     return {
         "protocol": PROTOCOL_VERSION,
         "board": board(),
         "state": state(),
-        "runtimes": Supervisor().probe(nonce),
+        "runtimes": Supervisor().probe(request["nonce"], request.get("delegate")),
+        "edge_tpu": edge_tpu(),
+        "disk_free_bytes": _free_bytes(request.get("workdir", "/")),
+        "time_s": time.time(),
     }
+
+
+def _free_bytes(folder: str) -> Optional[int]:
+    """Return the free space where `folder` is, or is to be."""
+    while not os.path.exists(folder) and folder != os.path.dirname(folder):
+        folder = os.path.dirname(folder)
+    try:
+        return shutil.disk_usage(folder).free
+    except OSError:
+        return None
 
 
 def _measure(request: Message, channel: int, host: _Host, detached: bool) -> None:

@@ -59,7 +59,7 @@ class Session:
         outputs: Likewise.
         threads: The number of threads that one invocation may use.
         load_ns: What making the interpreter and allocating its tensors took.
-        delegate: "xnnpack" when a part of the graph was given to it, "none" otherwise.
+        delegate: The one that was asked for; else "xnnpack" when a part of the graph was given to it; else "none".
         stateful: Whether the model keeps something between invocations.
     """
 
@@ -77,6 +77,7 @@ class Session:
             AgentError: The file is no model, or the runtime cannot run it in these shapes.
         """
         self.threads = threads
+        self._given = runtime.delegate
         start = time.perf_counter_ns()
         try:
             self._interpreter = runtime.interpreter(path, threads, kernels)
@@ -96,7 +97,7 @@ class Session:
         self.inputs = [_tensor(detail, inputs) for detail in self._interpreter.get_input_details()]
         self.outputs = [_tensor(detail, outputs) for detail in self._interpreter.get_output_details()]
         operators = {operator["op_name"] for operator in self._interpreter._get_ops_details()}
-        self.delegate = "xnnpack" if "DELEGATE" in operators else "none"
+        self.delegate = self._given or ("xnnpack" if "DELEGATE" in operators else "none")
         self.stateful = bool(operators & STATEFUL_OPERATORS)
 
     def set(self, tensor: Tensor, stored: Array) -> None:

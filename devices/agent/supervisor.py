@@ -14,6 +14,7 @@ from .runtimes import RUNTIMES, candidates
 _DOING = {
     "start": "starting",
     "import": "importing the runtime",
+    "delegate": "loading the delegate",
     "load": "loading the model",
     "invoke": "running the model",
 }
@@ -67,12 +68,12 @@ class Supervisor:
         message = "no TFLite runtime can be used here (%s)" % reasons
         raise AgentError("runtime_missing", message, tried=[_skip(item) for item in skipped])
 
-    def probe(self, nonce: str) -> List[Message]:
-        """Return, for each runtime, its version, or the reason why it cannot be used."""
+    def probe(self, nonce: str, delegate: Optional[str] = None) -> List[Message]:
+        """Return, for each runtime, its version, or the reason why it, or `delegate` with it, cannot be used."""
         found = []
         for name in RUNTIMES:
             try:
-                result = self.run({"nonce": nonce, "op": "probe", "runtime": name})
+                result = self.run({"nonce": nonce, "op": "probe", "runtime": name, "delegate": delegate})
                 found.append({"name": name, "version": result["version"], "numpy": result["numpy"], "problem": None})
             except AgentError as error:
                 reason = error.details.get("tried", [{"reason": error.message}])[0]["reason"]

@@ -51,11 +51,14 @@ def _latency(result: Message) -> Rows:
     cold = "%(cold).3f ms (load %(load).3f, first inference %(first).3f)" % figures
     steady = "stable" if runs["stable"] else "NOT stable"
     count = "%d in %.1f s after %d to warm up, median %s" % (runs["runs"], runs["seconds"], runs["warmup_runs"], steady)
+    if result["conditions"]["board"]["emulated"]:
+        median += ", emulated: not a measurement"
     rows = [("median", median), ("tail", tail), ("spread", spread), ("cold start", cold), ("runs", count)]
     rows.append(("governor", _text(after["governors"])))
     rows.append(("temperature", _text(after["temperature_c"])))
     rows.append(("throttling", _text(after["throttling"])))
     rows.append(("load average", _text(after["load_average"])))
+    rows.append(("other programs", _text(after["busy"])))
     peak = result["conditions"]["peak_rss_bytes"]
     rows.append(("peak memory", "unknown" if peak is None else "%.1f MiB" % (peak / 2**20)))
     return rows
@@ -65,7 +68,9 @@ def _text(value: Any) -> str:
     if value is None:
         return "unknown"
     if isinstance(value, list):
-        return " ".join(_text(item) for item in value)
+        return " ".join(_text(item) for item in value) or "none"
+    if isinstance(value, dict) and "cores" in value:
+        return "%(name)s (%(cores).2f cores)" % value
     if isinstance(value, dict):
         return ", ".join(value.get("flags", [])) or "none"
     return "%.2f" % value if isinstance(value, float) else str(value)

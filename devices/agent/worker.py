@@ -61,6 +61,9 @@ def _probe(request: Message, stage: Stage, report: Progress) -> Message:
     runtime = _runtime(request["runtime"], stage)
     import numpy as np
 
+    if request.get("delegate"):
+        stage("delegate")
+        runtime.use_delegate(request["delegate"])
     return {"runtime": runtime.name, "version": runtime.version, "numpy": np.__version__}
 
 
@@ -75,10 +78,20 @@ def _measure(request: Message, stage: Stage, report: Progress) -> Message:
     path, threads, kernels = request["model"], request.get("threads", 1), request.get("kernels", "default")
     _verify(path, request.get("model_sha256"))
 
+    delegate = request.get("delegate")
+    if delegate:
+        stage("delegate")
+        runtime.use_delegate(delegate)
+        stage("load")
+
     def opener(shapes: Dict[int, Sequence[int]]) -> Session:
         return Session(runtime, path, threads, kernels, shapes)
 
     session = opener({})
+    other = None
+    if request.get("against"):
+        _verify(request["against"], request.get("against_sha256"))
+        other = Session(runtime, request["against"], threads, kernels)
     samples: Optional[Samples] = None
     if request.get("inputs"):
         paths = _paths_in_order(session, request["inputs"])
@@ -89,35 +102,14 @@ def _measure(request: Message, stage: Stage, report: Progress) -> Message:
     stage("invoke")
     result: Message = {"kernel_profile": _kernel_profile(runtime, session, kernels), "model": _interface(session)}
     if request.get("bench") is not None:
-        result["latency"] = _bench(session, samples, request["bench"], report)
+        from .benchmark import bench
+
+        result["latency"] = bench(session, samples, request["bench"], report, other)
     if request.get("evaluate"):
         if samples is None:
             raise AgentError("request", "evaluation was asked for without data")
         result["evaluation"] = evaluate(session, opener, samples, request["folder"], report)
     return result
-
-
-def _bench(session: Any, samples: Any, plan: Message, report: Progress) -> Message:
-    """Time `session`: the first run apart (it is cold), then by `plan`."""
-    from .conditions import board, resident_bytes, state
-    from .latency import Plan, measure
-    from .session import example_inputs
-
-    found = Plan.from_data(plan)
-    feed = samples.feed(session, 0, session.inputs[0].shape[0]) if samples else example_inputs(session)
-    before = state()
-
-    def run() -> int:
-        for tensor, stored in zip(session.inputs, feed):
-            session.set(tensor, stored)  # an interpreter may reuse an input's memory while it runs
-        start = time.perf_counter_ns()
-        session.invoke()
-        return time.perf_counter_ns() - start
-
-    first_ns = run()
-    figures = measure(run, found, report)
-    conditions = {"board": board(), "before": before, "after": state(), "peak_rss_bytes": resident_bytes(peak=True)}
-    return dict(figures, load_ns=session.load_ns, first_ns=first_ns, plan=found._asdict(), conditions=conditions)
 
 
 def _kernel_profile(runtime: Any, session: Any, kernels: str) -> Message:

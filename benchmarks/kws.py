@@ -1,0 +1,61 @@
+"""Keyword spotting, end to end: convert MLPerf Tiny's DS-CNN, and score it beside the float model and MLPerf's own file.
+
+    python benchmarks/kws.py [--data ../shared/data/kws]
+
+Calibrates on 200 seeded samples of the 1000 real ones and scores all three models on the other 800 (`validate` counts
+samples that calibrated a file apart). Prints a Markdown table.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+import edgeopt
+from edgeopt.calibration import choose_samples
+from edgeopt.data import load_dataset
+from edgeopt.devices.agent.stats import wilson_interval
+
+DEFAULT = Path(os.environ.get("EDGEOPT_TEST_DATA", Path(__file__).parent.parent.parent / "shared" / "data")) / "kws"
+
+
+def row(name: str, accuracy: float, count: int, size: int, latency: str) -> str:
+    low, high = wilson_interval(round(accuracy * count), count)
+    return f"| {name} | {accuracy:.4f} ({low:.4f}-{high:.4f}) | {size:,} | {latency} |"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=Path, default=DEFAULT)
+    folder = parser.parse_args().data
+    dataset = load_dataset(folder / "test.npz")
+    chosen = choose_samples(dataset, 200, 0)
+    rest = np.setdiff1d(np.arange(dataset.count), chosen)
+    calibration, held_out = dataset.take(chosen), dataset.take(rest)
+    model = folder / "ref_saved_model"
+
+    ours = edgeopt.convert(str(model), calibration=calibration.arrays[0])
+    rows = []
+    with tempfile.TemporaryDirectory() as name:
+        path = ours.save(Path(name) / "kws_int8.tflite")
+        test = (held_out.arrays[0], held_out.labels)
+        first = edgeopt.validate(str(path), data=test, baseline=str(model)).to_dict()
+    second = edgeopt.validate(str(folder / "ref_int8.tflite"), data=test).to_dict()
+    count = held_out.count
+    size = sum(file.stat().st_size for file in model.rglob("*") if file.is_file())
+    rows.append(row("float SavedModel", first["baseline_accuracy"], count, size, "-"))
+    for title, report in (("int8 by edgeopt", first), ("int8 by MLPerf Tiny", second)):
+        rows.append(row(title, report["accuracy"], count, report["size_bytes"], f"{report['latency_ms']['p50']:.3f}"))
+    profile = first["kernel_profile"]
+    conditions = f"{profile['runtime']} {profile['version']}, {profile['threads']} thread, this machine, not a board"
+    print(f"{count} held-out samples; {conditions}\n")
+    print("| model | accuracy (95 % interval) | bytes | p50 ms |\n|---|---|---|---|")
+    print("\n".join(rows))
+
+
+if __name__ == "__main__":
+    main()

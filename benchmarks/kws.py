@@ -1,4 +1,4 @@
-"""Keyword spotting, end to end: convert MLPerf Tiny's DS-CNN, and score it beside the float model and MLPerf's own file.
+"""Keyword spotting, end to end: MLPerf Tiny's DS-CNN as float, as our int8 file, and as MLPerf's own.
 
     python benchmarks/kws.py [--data ../shared/data/kws]
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import shlex
 import tempfile
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -21,6 +23,7 @@ from ..flatbuffer.specs import TensorSpec, input_specs
 from ..metrics import load_metric
 from ..validation import Answers, ValidationReport, build_report
 from .agent.runtimes import AUTO, KERNELS, RUNTIMES
+from .inventory import LOCAL, Inventory
 from .measurement import Evaluation, KernelProfile, Latency, Measurement
 from .pack import pack_agent
 from .profile import Profile, load_profile
@@ -87,9 +90,12 @@ class Device(AbstractContextManager["Device"]):
         >>> found.latency.figures["p50"], found.evaluation.outputs[0].real()
     """
 
-    def __init__(self, transport: Transport, profile: Profile, *, timeouts: Timeouts | None = None) -> None:
-        """Use the device behind `transport`; nothing is sent yet."""
+    def __init__(
+        self, transport: Transport, profile: Profile, *, timeouts: Timeouts | None = None, label: str | None = None
+    ) -> None:
+        """Use the device behind `transport`, called `label` in results; nothing is sent yet."""
         self.transport = transport
+        self.label = label or transport.name
         self.profile = profile
         self.timeouts = timeouts or Timeouts()
 
@@ -101,6 +107,29 @@ class Device(AbstractContextManager["Device"]):
             DeviceError: The work folder cannot be made.
         """
         return cls(LocalTransport(), load_profile("local"))
+
+    @classmethod
+    def from_inventory(cls, name: str, devices: str | os.PathLike[str] | None = None) -> Device:
+        """Return a board of the inventory, or this machine for "local"; nothing is sent yet.
+
+        Args:
+            name: Of the board.
+            devices: The inventory's file; None looks for the project's and the user's.
+
+        Raises:
+            UsageError: There is none of that name; `FileFormatError` for a file that is not an inventory.
+
+        Example:
+            >>> with Device.from_inventory("kitchen") as device:
+            ...     device.info()["board"]["model"]
+            'Raspberry Pi 4 Model B Rev 1.4'
+        """
+        if name == LOCAL:
+            return cls.local()
+        board = Inventory.find(devices).board(name)
+        profile = load_profile(board.profile)
+        install = profile.install_runtime.replace("NAME", shlex.quote(name))
+        return cls(board.transport(), replace(profile, install_runtime=install), label=name)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -166,7 +195,7 @@ class Device(AbstractContextManager["Device"]):
                 evaluation = self._fetch(result["evaluation"], folder) if bound is not None else None
         latency = Latency.from_reply(result["latency"], seed) if chosen.bench is not None else None
         profile = KernelProfile(**result["kernel_profile"])
-        return Measurement(self.transport.name, profile, latency, evaluation, tuple(result["runtimes_skipped"]))
+        return Measurement(self.label, profile, latency, evaluation, tuple(result["runtimes_skipped"]))
 
     def validate(
         self,

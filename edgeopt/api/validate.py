@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 from ..budget import Budget
@@ -13,6 +12,7 @@ from ..metrics import Array, Metric, Outputs, load_metric
 from ..scoring import require_labels
 from ..validation import Answers, ValidationReport, build_report
 from .baseline import Baseline, BaselineOutputs, run_baseline
+from .devices import open_device
 
 if TYPE_CHECKING:
     from ..artifact import Artifact
@@ -26,6 +26,7 @@ def validate(
     *,
     data: Any,
     device: str | Device = LOCAL,
+    devices: str | os.PathLike[str] | None = None,
     runtime: str = "auto",
     threads: int = 1,
     baseline: Any = None,
@@ -45,7 +46,8 @@ def validate(
             samples calibrated it.
         data: Samples with labels: whatever `edgeopt.data.load_dataset` takes, such as ``test.npz`` with the arrays
             ``x`` and ``y``, or a tuple ``(x, y)``. Real values; the device quantises them as the file says.
-        device: "local", or a `edgeopt.devices.Device`, which stays open.
+        device: "local", a name of the inventory, or a `edgeopt.devices.Device`, which stays open.
+        devices: The inventory's file; None looks for the project's and the user's.
         runtime: "ai_edge_litert", "tflite_runtime", or "auto": the first of them that loads on the device.
         threads: Of one inference.
         baseline: What to compare with: a .tflite file, a Keras model, a SavedModel, or a `Baseline` of one.
@@ -76,7 +78,7 @@ def validate(
     )
     found, path = _loaded(artifact)
     inputs, labels = _bound(found, data, scoring, output, (image_size, image_scaling))
-    with _opened(device) as target:
+    with open_device(device, devices) as target:
         measured = target.measure(found.model, inputs, options, seed=seed, on_progress=on_progress)
         outputs = _outputs(measured)
         reference = None
@@ -128,16 +130,6 @@ def _bound(
     dataset = load_dataset(data, image_size=images[0], image_scaling=images[1])
     inputs = dataset.bind([spec.name for spec in specs], [spec.shape for spec in specs])
     return inputs, require_labels(metric, dataset.labels)
-
-
-def _opened(device: str | Device) -> AbstractContextManager[Device]:
-    from ..devices import Device
-
-    if isinstance(device, Device):
-        return nullcontext(device)
-    if device != LOCAL:
-        raise UsageError(f"Unknown device {device!r}{nearest(device, [LOCAL])}.")
-    return Device.local()
 
 
 def _outputs(measured: Measurement) -> dict[str, Array]:

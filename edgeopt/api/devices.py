@@ -1,0 +1,140 @@
+"""The inventory's boards: adding, checking, setting up, cleaning; behind ``edgeopt devices``."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import shlex
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..errors import UsageError
+
+if TYPE_CHECKING:
+    from ..devices import Device
+    from ..devices.check import Line
+    from ..devices.inventory import Board
+    from ..devices.setup import Installed
+
+CLEAN_S = 120.0
+
+PathLike = str | os.PathLike[str]
+
+
+def open_device(device: str | Device, devices: PathLike | None = None) -> AbstractContextManager[Device]:
+    """Return the device that a name stands for, as a context manager; a `Device` stays open when it is left.
+
+    Args:
+        device: "local", a name of the inventory, or a `Device`.
+        devices: The inventory's file; None looks for the project's and the user's.
+
+    Raises:
+        UsageError: There is none of that name.
+    """
+    from ..devices import Device
+
+    if isinstance(device, Device):
+        return nullcontext(device)
+    return Device.from_inventory(device, devices)
+
+
+def device_names(text: str) -> list[str]:
+    """Return the names of a list such as ``kitchen,garage``.
+
+    Raises:
+        UsageError: It is empty, or names one twice.
+
+    Example:
+        >>> device_names("kitchen, garage")
+        ['kitchen', 'garage']
+    """
+    names = [name.strip() for name in text.split(",")]
+    if not all(names) or len(set(names)) < len(names):
+        raise UsageError(f"The devices are {text!r}; expected different names with commas between them.")
+    return names
+
+
+def check_device(name: str, devices: PathLike | None = None, say: Callable[[Line], None] | None = None) -> list[Line]:
+    """Return what is well and what is not with a device, a line each; `say` gets each as soon as it is known.
+
+    Raises:
+        UsageError: There is none of that name.
+    """
+    from ..devices.check import check
+
+    found = []
+    with open_device(name, devices) as device:
+        for line in check(device, setup_command(name, devices)):
+            found.append(line)
+            if say is not None:
+                say(line)
+    return found
+
+
+def setup_command(name: str, devices: PathLike | None = None) -> str:
+    """Return the command line that sets a board up."""
+    words = ["edgeopt", "devices", "setup", name]
+    return shlex.join(words if devices is None else [*words, "--devices", os.fspath(devices)])
+
+
+def set_up_device(
+    name: str,
+    *,
+    devices: PathLike | None = None,
+    runtime: str | None = None,
+    wheelhouse: PathLike | None = None,
+    python: str | None = None,
+    say: Callable[[str], None] = lambda text: None,
+) -> tuple[Board, Installed]:
+    """Install NumPy and the right runtime on a board, and remember its new Python in the inventory.
+
+    Args:
+        name: Of the inventory.
+        devices: The inventory's file.
+        runtime: "ai-edge-litert" or "tflite-runtime"; None takes the best that was built for the board.
+        wheelhouse: A folder of wheels to be sent, for a board without internet.
+        python: The Python there to start from; default ``python3``.
+        say: Takes a line on each step.
+
+    Raises:
+        UsageError: No such device or folder, or a wheel is missing in it.
+        DeviceError: No runtime was built for the board, or an installation failed.
+    """
+    from ..devices.inventory import Inventory
+    from ..devices.setup import set_up
+
+    if wheelhouse is not None and not Path(wheelhouse).is_dir():
+        raise UsageError(f"The wheelhouse {os.fspath(wheelhouse)} is not a folder; make it with `pip download`.")
+    inventory = Inventory.find(devices)
+    board = inventory.board(name)
+    start = dataclasses.replace(board, python=python or "python3")
+    with start.transport() as transport:
+        folder = None if wheelhouse is None else Path(wheelhouse)
+        installed = set_up(transport, runtime=runtime, wheelhouse=folder, say=say)
+    ready = dataclasses.replace(board, python=installed.python)
+    inventory.add(ready, replace=True)
+    return ready, installed
+
+
+def clean_device(name: str, devices: PathLike | None = None, *, everything: bool = False) -> list[str]:
+    """Remove what runs have left on a board, and return the folders; the environment of `set_up_device` stays.
+
+    Args:
+        name: Of the inventory.
+        devices: The inventory's file.
+        everything: Remove the whole work folder, with the environment.
+
+    Raises:
+        UsageError: There is none of that name.
+        DeviceError: It cannot be reached, or a folder cannot be removed.
+    """
+    from ..devices.inventory import Inventory
+
+    with Inventory.find(devices).board(name).transport() as transport:
+        work = transport.workdir
+        folders = [work] if everything else [f"{work}/{part}" for part in ("runs", "files", "wheels")]
+        for folder in folders:
+            transport.remove(folder, timeout_s=CLEAN_S)
+    return folders

@@ -1,0 +1,168 @@
+"""``edgeopt devices``: the inventory of boards."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from .output import Function, console, json_option
+
+if TYPE_CHECKING:
+    from ..devices.check import Line
+
+_STYLES = {"ok": "green", "warn": "yellow", "fail": "red"}
+
+
+def devices_option(function: Function) -> Function:
+    """Add ``--devices FILE`` to a command."""
+    text = "The inventory, in place of edgeopt-devices.toml of the project and devices.toml of the user."
+    return click.option("--devices", metavar="FILE", help=text)(function)
+
+
+@click.group()
+def command() -> None:
+    """Name the boards that files are measured on, check them, and make them ready."""
+
+
+@command.command()
+@click.argument("name")
+@click.option(
+    "--profile",
+    required=True,
+    metavar="KIND",
+    help="The kind of board, such as rpi4 (`edgeopt devices list` names all).",
+)
+@click.option("--host", required=True, metavar="USER@HOST", help="As ssh takes it.")
+@click.option("--port", type=int, metavar="N", help="Of the SSH server.")
+@click.option("--python", default="python3", show_default=True, metavar="PATH", help="The Python there to use.")
+@click.option("--workdir", metavar="FOLDER", help="edgeopt's own folder there.  [default: .cache/edgeopt]")
+@click.option("--ssh-config", metavar="FILE", help="Another ssh_config than yours.")
+@click.option("--force", is_flag=True, help="Replace the device if it is there.")
+@devices_option
+@json_option
+def add(name: str, devices: str | None, force: bool, json_path: str | None, **fields: Any) -> None:
+    """Add a board to the inventory; it is not contacted."""
+    from ..devices.inventory import Board, Inventory
+
+    board = Board(name, **{key: value for key, value in fields.items() if value is not None})
+    path = Inventory.find(devices).add(board, replace=force)
+    result = {"device": name, **board.to_dict(), "file": str(path)}
+    _finish(result, json_path, f"Added {name} to {path}. Next: edgeopt devices check, then edgeopt devices setup.")
+
+
+@command.command("list")
+@devices_option
+@json_option
+def list_(devices: str | None, json_path: str | None) -> None:
+    """List the boards of the inventory, and the kinds of board that are known."""
+    from ..devices.inventory import Inventory
+    from ..devices.profile import load_profile, profile_names
+
+    inventory = Inventory.find(devices)
+    boards = [{"device": b.name, **b.to_dict(), "file": str(inventory.place(b.name))} for b in inventory.boards()]
+    kinds = {name: load_profile(name).title for name in profile_names()}
+    lines = [f"{item['device']}: {item['profile']} at {item['host']} ({item['file']})" for item in boards]
+    lines = lines or ["No boards yet; `edgeopt devices add NAME --profile ... --host ...` adds one."]
+    lines += ["", "Profiles:", *(f"  {name}: {title}" for name, title in kinds.items())]
+    _finish({"devices": boards, "profiles": kinds}, json_path, "\n".join(lines))
+
+
+@command.command()
+@click.argument("name")
+@devices_option
+@json_option
+def show(name: str, devices: str | None, json_path: str | None) -> None:
+    """Show a board, and what is known of its kind, with sources; also takes the name of a profile."""
+    from ..devices.inventory import Inventory
+    from ..devices.profile import load_profile, profile_names
+
+    inventory = Inventory.find(devices)
+    result: dict[str, Any] = {"device": name}
+    if name not in profile_names() or name in [board.name for board in inventory.boards()]:
+        board = inventory.board(name)
+        result.update(board.to_dict(), file=str(inventory.place(name)))
+    profile = load_profile(result.get("profile", name))
+    result["profile"] = profile.to_dict()
+    lines = [f"{key}: {value}" for key, value in result.items() if key != "profile"]
+    lines += [f"profile: {profile.name}, {profile.title}"]
+    lines += [f"  {key}: {fact.value}  [{fact.source}]" for key, fact in profile.facts.items()]
+    lines += [f"  note: {note.text}  [{note.source}]" for note in profile.notes]
+    _finish(result, json_path, "\n".join(lines))
+
+
+@command.command()
+@click.argument("name")
+@devices_option
+@json_option
+def remove(name: str, devices: str | None, json_path: str | None) -> None:
+    """Take a board out of the inventory; the board itself is not touched (see clean)."""
+    from ..devices.inventory import Inventory
+
+    path = Inventory.find(devices).remove(name)
+    _finish({"device": name, "file": str(path)}, json_path, f"Removed {name} from {path}.")
+
+
+@command.command()
+@click.argument("name")
+@devices_option
+@json_option
+def check(name: str, devices: str | None, json_path: str | None) -> None:
+    """Check that a board is ready: reached, Python, runtimes, disk, clock, throttling, accelerator (exit 5 if not)."""
+    from ..api.devices import check_device
+    from ..errors import DeviceError
+    from ..report import envelope, write_json
+
+    out = console()
+
+    def say(line: Line) -> None:
+        text = f"{line.status:4}  {line.name}: {line.found}" + (f"; {line.remedy}" if line.remedy else "")
+        out.print(text, style=_STYLES[line.status], markup=False)
+
+    lines = check_device(name, devices, None if json_path == "-" else say)
+    failed = [line.name for line in lines if line.status == "fail"]
+    if json_path is not None:
+        fields = {"device": name, "lines": [line.to_dict() for line in lines]}
+        write_json(envelope("failed" if failed else "ok", fields), json_path)
+    if failed:
+        raise DeviceError(f"Device {name} is not ready ({', '.join(failed)}); see the remedies above.")
+
+
+@command.command()
+@click.argument("name")
+@click.option("--runtime", metavar="ai-edge-litert|tflite-runtime", help="Default: the best that fits the board.")
+@click.option("--wheelhouse", metavar="FOLDER", help="Send wheels from this folder, for a board without internet.")
+@click.option("--python", metavar="PATH", help="The Python there to start from.  [default: python3]")
+@devices_option
+@json_option
+def setup(name: str, json_path: str | None, **options: Any) -> None:
+    """Make a virtual environment on a board, with NumPy and the runtime that fits its Python, glibc and CPU."""
+    from ..api.devices import set_up_device
+
+    err = console(stderr=True)
+    board, installed = set_up_device(name, say=lambda text: err.print(text, markup=False), **options)
+    text = f"{name} is ready: {installed.runtime.package} {installed.runtime.version} in {installed.python}"
+    _finish({"device": name, **board.to_dict(), **installed.to_dict()}, json_path, text)
+
+
+@command.command()
+@click.argument("name")
+@click.option("--all", "everything", is_flag=True, help="Remove the whole work folder, with the environment of setup.")
+@devices_option
+@json_option
+def clean(name: str, devices: str | None, everything: bool, json_path: str | None) -> None:
+    """Remove what runs have left in edgeopt's own folder on a board; nothing else is ever touched."""
+    from ..api.devices import clean_device
+
+    folders = clean_device(name, devices, everything=everything)
+    _finish({"device": name, "removed": folders}, json_path, "Removed " + ", ".join(folders))
+
+
+def _finish(fields: dict[str, Any], json_path: str | None, text: str) -> None:
+    """Write the JSON envelope where it is wanted, and the text where stdout is free."""
+    from ..report import envelope, write_json
+
+    if json_path is not None:
+        write_json(envelope("ok", fields), json_path)
+    if json_path != "-":
+        console().print(text, markup=False)

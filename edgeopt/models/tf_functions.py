@@ -34,11 +34,12 @@ def call(name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
         return tf.einsum(*args)
     given = operations.bind(name, args, kwargs)
     symbol, ours = _SYMBOL_OF[name]
-    values = [given[key] for key in ours]
     if name == "get_item":
-        return values[0][values[1]]
+        return given["x"][given["key"]]
     if name == "pad":
-        values = [values[0], values[1], str(values[2]).upper(), values[3] or 0]
+        fill = given["constant_values"] or 0
+        return tf.pad(given["x"], given["pad_width"], str(given["mode"]).upper(), constant_values=fill)
+    values = [given[key] for key in ours]
     if name == "split":
         values[1] = _sizes(values[1], int(values[0].shape[values[2]]))
     function = functools.reduce(getattr, symbol.removeprefix("__operators__.").split("."), tf)

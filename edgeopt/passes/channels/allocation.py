@@ -2,7 +2,7 @@
 
 Global allocation maximises the sum over groups of ``log(importance kept / importance)``: what counts is which part of a
 group's importance goes, whatever the scale of its scores, and a group that is thin already is dear to thin further.
-Steps are taken greedily, by the loss a unit of cost saved; each step takes a group to the next lower multiple of
+Steps are taken greedily, by the loss for each unit of cost saved; a step takes a group to the next lower multiple of
 channels. Without normalisation the importance that is lost itself is summed, as by Molchanov et al. (2019), whose
 Taylor scores are comparable between layers.
 """
@@ -69,12 +69,13 @@ class Ladder:
         """Return the units kept at these places on the ladder, one a group."""
         return np.asarray([rungs[place] for rungs, place in zip(self.rungs, places, strict=True)], dtype=np.int64)
 
-    def move(self, places: Sequence[int], group: int, by: int) -> list[int] | None:
-        """Return `places` with one group moved down (+1) or up (-1), or None at the end of its ladder."""
-        there = places[group] + by
-        if not 0 <= there < len(self.rungs[group]):
-            return None
-        return [*places[:group], there, *places[group + 1 :]]
+    def moves(self, places: Sequence[int], groups: Sequence[int], by: int) -> tuple[list[int], Counts]:
+        """Return which of `groups` can go one rung down (+1) or up (-1), and the counts after each of these moves."""
+        able = [group for group in groups if 0 <= places[group] + by < len(self.rungs[group])]
+        counts = np.repeat(self.counts(places)[np.newaxis], len(able), axis=0)
+        for row, group in enumerate(able):
+            counts[row, group] = self.rungs[group][places[group] + by]
+        return able, counts
 
     def loss(self, group: int, place: int) -> float:
         """Return the importance that is lost by the step down to `place`; never negative."""
@@ -97,45 +98,51 @@ def allocate_globally(ladder: Ladder, cost: Cost, limit: float, fixed: dict[int,
     for group, place in (fixed or {}).items():
         places[group] = place
     free = [group for group in range(len(places)) if group not in (fixed or {})]
-    while _cost_of(ladder, cost, places) > limit:
-        step = _cheapest(ladder, cost, places, free)
-        if step is None:
-            break
-        places = step
-    return ladder.counts(_give_back(ladder, cost, limit, places, free))
+    if _cost_of(ladder, cost, places) > limit:
+        places = _descend(ladder, cost, limit, places, free)
+    _give_back(ladder, cost, limit, places, free)
+    return ladder.counts(places)
 
 
 def _cost_of(ladder: Ladder, cost: Cost, places: Sequence[int]) -> float:
     return float(cost(ladder.counts(places)[np.newaxis])[0])
 
 
-def _cheapest(ladder: Ladder, cost: Cost, places: list[int], free: Sequence[int]) -> list[int] | None:
-    """Return the step down with the least loss a unit of cost saved."""
-    moves = [(group, moved) for group in free if (moved := ladder.move(places, group, 1)) is not None]
-    if not moves:
-        return None
-    saved = _cost_of(ladder, cost, places) - cost(np.stack([ladder.counts(moved) for _, moved in moves]))
-    losses = np.asarray([ladder.loss(group, moved[group]) for group, moved in moves])
-    ratios = np.where(saved > 0, losses / np.maximum(saved, _TINY), np.inf)
-    best = int(np.argmin(ratios))
-    return moves[best][1] if saved[best] > 0 else None
+def _descend(ladder: Ladder, cost: Cost, limit: float, places: list[int], free: Sequence[int]) -> list[int]:
+    """Go down greedily, and return the best of the places where the next single step reaches the limit.
+
+    A big step that reaches it at once may cost more than several small ones, so steps that reach the limit are noted,
+    and the way goes on over those that do not.
+    """
+    best, least, lost = places, math.inf, 0.0
+    while True:
+        able, counts = ladder.moves(places, free, 1)
+        after = cost(counts) if able else np.zeros(0)
+        losses = np.asarray([ladder.loss(group, places[group] + 1) for group in able])
+        for group, reached, loss in zip(able, after <= limit, losses, strict=True):
+            if reached and lost + loss < least:
+                best, least = _down(places, group), lost + loss
+        saved = _cost_of(ladder, cost, places) - after
+        ratios = np.where((saved > 0) & (after > limit), losses / np.maximum(saved, _TINY), np.inf)
+        if not np.isfinite(ratios).any() or lost >= least:
+            return best if least < math.inf else places
+        step = int(np.argmin(ratios))
+        places, lost = _down(places, able[step]), lost + float(losses[step])
 
 
-def _give_back(ladder: Ladder, cost: Cost, limit: float, places: list[int], free: Sequence[int]) -> list[int]:
+def _down(places: list[int], group: int) -> list[int]:
+    return [*places[:group], places[group] + 1, *places[group + 1 :]]
+
+
+def _give_back(ladder: Ladder, cost: Cost, limit: float, places: list[int], free: Sequence[int]) -> None:
     """Undo steps, the dearest first, for as long as the limit holds: the last step down may have overshot."""
     while True:
-        moves = [(group, moved) for group in free if (moved := ladder.move(places, group, -1)) is not None]
-        if not moves:
-            return places
-        costs = cost(np.stack([ladder.counts(moved) for _, moved in moves]))
-        fitting = [
-            (ladder.loss(group, places[group]), moved)
-            for (group, moved), it in zip(moves, costs, strict=True)
-            if it <= limit
-        ]
+        able, counts = ladder.moves(places, free, -1)
+        costs = cost(counts) if able else []
+        fitting = [group for group, after in zip(able, costs, strict=True) if after <= limit]
         if not fitting:
-            return places
-        places = max(fitting, key=lambda pair: pair[0])[1]
+            return
+        places[max(fitting, key=lambda group: ladder.loss(group, places[group]))] -= 1
 
 
 def allocate_uniformly(ladder: Ladder, cost: Cost, limit: float, fixed: dict[int, int] | None = None) -> Counts:
@@ -152,9 +159,8 @@ def allocate_uniformly(ladder: Ladder, cost: Cost, limit: float, fixed: dict[int
         if _cost_of(ladder, cost, places) <= limit:
             break
     free = [group for group in range(len(places)) if group not in (fixed or {})]
-    if _cost_of(ladder, cost, places) > limit:
-        return ladder.counts(places)
-    return ladder.counts(_give_back(ladder, cost, limit, places, free))
+    _give_back(ladder, cost, limit, places, free)
+    return ladder.counts(places)
 
 
 def _nearest(rungs: Sequence[int], share: float) -> int:

@@ -49,7 +49,8 @@ def test_the_json_has_the_documented_fields(shared_data):
     found = json.loads(json.dumps(edgeopt.inspect(shared_data / RESNET).to_dict(), allow_nan=False))
     assert list(found) == [
         *("schema_version", "tool", "verdict", "file", "size_bytes", "gzip_bytes", "fully_int8", "float_ops"),
-        *("dynamic_dimensions", "granularity", "inputs", "outputs", "ops", "macs", "macs_unknown", "parameters"),
+        *("dynamic_dimensions", "granularity", "edgetpu", "inputs", "outputs", "ops"),
+        *("macs", "macs_unknown", "parameters"),
         *(
             "peak_activation_bytes",
             "memory",

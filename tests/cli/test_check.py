@@ -1,0 +1,89 @@
+"""`edgeopt check`: the table, the JSON and the exit codes."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from edgeopt.cli import main
+
+
+@pytest.fixture
+def run(capsys):
+    def run_check(*arguments: object) -> tuple[int, str, str]:
+        code = main(["check", *map(str, arguments)])
+        out, err = capsys.readouterr()
+        return code, out, err
+
+    return run_check
+
+
+DEEPLAB = "coral/deeplabv3_mnv2_dm05_pascal_quant.tflite"
+
+
+def test_the_table_is_the_compilers_with_reasons_and_remedies(run, shared_data):
+    code, out, err = run(shared_data / DEEPLAB, "--for", "edgetpu")
+    assert (code, err) == (0, "")
+    flat = " ".join(out.split())
+    assert "CONV_2D 36 Mapped to Edge TPU" in flat
+    assert "ARG_MAX 1 Operation not supported ARG_MAX is not supported [argmax]" in flat
+    assert "64 operators mapped, 8 on the CPU, 0 unsure (82.9 % of the MACs mapped)" in flat
+    assert "parameters: 748.8 KiB cached on the chip, 0 B streamed" in flat
+
+
+def test_json_on_standard_output_is_json_alone(run, shared_data):
+    code, out, _ = run(shared_data / DEEPLAB, "--for", "edgetpu", "--json", "-")
+    assert code == 0
+    assert json.loads(out)["cpu_ops"] == {
+        **{"RESIZE_BILINEAR": 3, "CONV_2D": 2, "ARG_MAX": 1, "CONCATENATION": 1, "QUANTIZE": 1},
+    }
+
+
+def test_a_refusal_is_exit_4_and_still_reported(run, shared_data, tmp_path):
+    report = tmp_path / "report.json"
+    code, out, err = run(shared_data / "kws/ref_int8.tflite", "--for", "edgetpu", "--json", report)
+    assert code == 4
+    assert "dynamic shape" in out
+    assert err.startswith("edgeopt: edgetpu refuses ")
+    assert json.loads(report.read_text())["verdict"] == "failed"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("coral/split_concat_edgetpu.tflite", "--for", "edgetpu"), "compiled for the Edge TPU already"),
+        (("coral/split_concat.tflite", "--for", "npu"), "Unknown target 'npu'"),
+        (("coral/split_concat.tflite",), "Missing option '--for'"),
+        (("coral/split_concat.tflite", "--for", "edgetpu", "--min-runtime", "3"), "minimum_runtime is 3"),
+        (("coral/split_concat.tflite", "--for", "edgetpu", "--rules", "none.toml"), "Cannot read the rules none.toml"),
+        (("coral/none.tflite", "--for", "edgetpu"), "Cannot read"),
+    ],
+)
+def test_bad_usage_is_exit_2_in_one_sentence(run, shared_data, arguments, message):
+    code, out, err = run(shared_data / arguments[0], *arguments[1:])
+    assert (code, out) == (2, "")
+    assert message in err
+
+
+def test_an_older_runtime_can_be_asked_for(run, shared_data):
+    code, out, _ = run(shared_data / "coral/keras_lstm_mnist_ptq.tflite", "--for", "edgetpu", "--min-runtime", "13")
+    assert code == 0
+    assert "UNIDIRECTIONAL_SEQUENCE_LSTM needs" in " ".join(out.split())
+    assert "compile with --min-runtime 14 or newer" in " ".join(out.split())
+
+
+def test_ethos_u_is_checked_by_its_compiler(run, shared_data):
+    pytest.importorskip("ethosu", reason="ethos-u-vela is not installed (extra ethos-u)")
+    code, out, _ = run(shared_data / "coral/split_concat.tflite", "--for", "ethos-u55-128")
+    assert code == 0
+    flat = " ".join(out.split())
+    assert "3 operators mapped, 0 on the CPU, 0 unsure" in flat
+    assert "inferences/s (ethos-u-vela" in flat
+
+
+def test_a_missing_compiler_is_exit_6(run, shared_data, monkeypatch):
+    monkeypatch.setenv("EDGEOPT_VELA", "/nowhere/vela")
+    code, _, err = run(shared_data / "coral/split_concat.tflite", "--for", "ethos-u55-128")
+    assert code == 6
+    assert "pip install 'edgeopt[ethos-u]'" in err

@@ -1,0 +1,87 @@
+"""The compiler's log, as data: every text here was printed by the real compiler (see logs/)."""
+
+from __future__ import annotations
+
+from edgeopt.converters.edgetpu.log import parse_log
+
+
+def test_sizes_counts_and_version_are_read(real_log):
+    log = parse_log(real_log("issue_512_yolov5s"))
+    assert (log.version, log.succeeded, log.milliseconds) == ("16.0.384591198", True, 3438)
+    (model,) = log.models
+    assert (model.input_name, model.output_name) == ("yolov5s-int8.tflite", "yolov5s-int8_edgetpu.tflite")
+    assert (model.subgraphs, model.operations, model.mapped, model.on_cpu) == (1, 229, 222, 7)
+    # As printed: 6.89 MiB, 1.00 KiB, 175.00 KiB.
+    assert (model.cached_bytes, model.remaining_bytes, model.streamed_bytes) == (round(6.89 * 2**20), 1024, 175 * 1024)
+    assert model.rows == ()
+
+
+def test_the_table_of_operators_is_read(real_log):
+    (model,) = parse_log(real_log("yolov3_tiny_v15")).models
+    assert model.mapped_ops == {"CONV_2D": 1, "QUANTIZE": 1}
+    assert model.cpu_ops == {
+        **{"CONV_2D": 12, "LEAKY_RELU": 11, "MAX_POOL_2D": 6, "QUANTIZE": 3},
+        **{"CONCATENATION": 1, "RESIZE_NEAREST_NEIGHBOR": 1},
+    }
+    assert sum(model.mapped_ops.values()) == model.mapped
+    assert sum(model.cpu_ops.values()) == model.on_cpu
+    assert {row.status for row in model.rows} == {
+        "Mapped to Edge TPU",
+        "More than one subgraph is not supported",
+        "Operation is otherwise supported, but not mapped due to some unspecified limitation",
+        "Operation not supported",
+        "Operation version not supported",
+    }
+
+
+def test_a_success_may_have_mapped_nothing(real_log):
+    log = parse_log(real_log("issue_358_nothing_mapped"))
+    assert log.succeeded
+    assert (log.models[0].subgraphs, log.models[0].mapped, log.models[0].on_cpu) == (0, 0, 69)
+
+
+def test_a_fully_mapped_model_prints_no_counts_so_the_table_gives_them(real_log):
+    log = parse_log(real_log("issue_671_segment_of_search"))
+    assert log.succeeded
+    (model,) = log.models
+    assert (model.mapped, model.on_cpu, model.operations) == (84, 0, 84)
+
+
+def test_errors_of_attempts_that_were_given_up_stand_beside_the_success(real_log):
+    log = parse_log(real_log("issue_671_segment_of_search"))
+    assert log.mentions("large activation tensors")
+    assert log.succeeded
+
+
+def test_failures_are_told_from_successes(real_log):
+    for name, words in (
+        ("issue_358_internal_error", "Internal compiler error"),
+        ("issue_439_large_activations", "large activation tensors"),
+        ("issue_879_quantize_version", "builtin opcode 'QUANTIZE' version '3'"),
+        ("issue_829_dynamic", "dynamic-sized tensors"),
+        ("issue_213_not_quantized", "Model not quantized"),
+    ):
+        log = parse_log(real_log(name))
+        assert not log.succeeded, name
+        assert log.mentions(words), name
+        assert log.models == (), name
+
+
+def test_several_models_have_a_block_each(real_log):
+    text = real_log("issue_512_yolov5s") + real_log("yolov3_tiny_v15")
+    assert [model.mapped for model in parse_log(text).models] == [222, 2]
+
+
+def test_the_log_file_of_the_compiler_itself_is_read():
+    text = (
+        "Edge TPU Compiler version 15.0.340273435\nInput: model.tflite\nOutput: ./EdgeTPU/model_edgetpu.tflite\n\n"
+        "Operator                       Count      Status\n\n"
+        "ADD                            10         Mapped to Edge TPU\n"
+    )
+    (model,) = parse_log(text).models
+    assert (model.input_name, model.mapped_ops) == ("model.tflite", {"ADD": 10})
+
+
+def test_other_text_gives_an_empty_log():
+    log = parse_log("\x00\x01 hello\nInput size: lots\nADD 3 Mapped\n")
+    assert (log.version, log.models, log.errors, log.succeeded) == ("", (), (), False)

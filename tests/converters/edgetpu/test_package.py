@@ -1,0 +1,112 @@
+"""The DWN1 package in compiled files: what the real ones hold, and what becomes of corrupt ones."""
+
+from __future__ import annotations
+
+import random
+import struct
+
+import pytest
+
+from edgeopt.converters.edgetpu.package import is_compiled, packages, read_package
+from edgeopt.errors import FileFormatError
+from edgeopt.flatbuffer import load_model
+
+CACHED = {
+    "deeplab_mobilenet_edgetpu_slim_cityscapes_quant": 2_654_784,
+    "deeplabv3_mnv2_dm05_pascal_quant": 766_720,
+    "keras_lstm_mnist_ptq": 43_968,
+    "mobilenet_v1_0.25_128_quant": 566_912,
+    "mobilenet_v1_0.75_192_quant": 2_777_600,
+    "posenet_mobilenet_v1_075_353_481_16_quant_decoder": 1_444_608,
+    "split_concat": 192,
+}
+
+
+def compiled(shared_data, name):
+    return load_model(shared_data / "coral" / f"{name}_edgetpu.tflite")
+
+
+@pytest.mark.parametrize(("name", "cached"), CACHED.items())
+def test_the_real_packages_are_read(shared_data, name, cached):
+    (package,) = packages(compiled(shared_data, name))
+    assert package.chip == "beagle"
+    assert package.minimum_runtime in (12, 13)
+    assert package.cached_bytes == cached
+    kinds = {part.kind: part for part in package.executables}
+    assert set(kinds) == {"PARAMETER_CACHING", "EXECUTION_ONLY"}
+    # Both parts carry one token: the runtime tells by it whose weights are on the chip.
+    assert len({part.caching_token for part in package.executables}) == 1
+    assert kinds["EXECUTION_ONLY"].caching_token != 0
+
+
+def test_the_ends_are_those_of_the_model(shared_data):
+    model = compiled(shared_data, "posenet_mobilenet_v1_075_353_481_16_quant_decoder")
+    (package,) = packages(model)
+    run = next(part for part in package.executables if part.kind == "EXECUTION_ONLY")
+    assert [(layer.name, layer.shape, layer.dtype) for layer in run.inputs] == [("sub_2", (353, 481, 3), "uint8")]
+    assert [layer.shape for layer in run.outputs] == [(23, 31, 17), (23, 31, 34), (23, 31, 64)]
+    operator = model.main.operators[package.operator]
+    assert [model.main.tensors[index].shape[1:] for index in operator.outputs] == [layer.shape for layer in run.outputs]
+
+
+def test_a_plain_file_has_no_package(shared_data):
+    model = load_model(shared_data / "coral" / "split_concat.tflite")
+    assert not is_compiled(model)
+    assert packages(model) == ()
+
+
+def test_the_json_form_is_json(shared_data):
+    import json
+
+    (package,) = packages(compiled(shared_data, "split_concat"))
+    found = json.loads(json.dumps(package.to_dict(), allow_nan=False))
+    assert found["compiler_version"] == "cl/343520747"
+    assert found["executables"][0]["caching_token"] == f"{package.executables[0].caching_token:016x}"
+
+
+@pytest.fixture
+def options(shared_data) -> bytes:
+    """The options of a real custom operator."""
+    return compiled(shared_data, "split_concat").main.operators[0].custom_options
+
+
+def test_options_without_a_package_are_refused():
+    with pytest.raises(
+        FileFormatError, match=r"operator 3 of m.tflite is corrupt \(its options are not a FlexBuffer map\)"
+    ):
+        read_package(b"\x01\x02\x03\x04", 3, "m.tflite")
+    with pytest.raises(FileFormatError, match="is corrupt"):
+        read_package(b"")
+
+
+def test_another_identifier_is_refused(options):
+    with pytest.raises(FileFormatError, match="identifier b'DWN9', expected b'DWN1'"):
+        read_package(options.replace(b"DWN1", b"DWN9"))
+
+
+def test_an_offset_that_leads_out_is_refused(options):
+    start = options.index(b"DWN1") - 4
+    broken = options[:start] + struct.pack("<I", 0x7FFFFFFF) + options[start + 4 :]
+    with pytest.raises(FileFormatError, match=r"is corrupt \(it refers to bytes"):
+        read_package(broken)
+
+
+def test_a_cut_package_is_refused(options):
+    for length in range(0, len(options) - 1, 997):
+        with pytest.raises(FileFormatError, match="is corrupt"):
+            read_package(options[:length])
+
+
+def test_no_corruption_does_more_than_raise_a_file_format_error(options):
+    chance = random.Random(0)
+    # Half of the hits go where structure lies: the package's head, the map at the end, the executables' vtables.
+    spots = [*range(4200), *range(len(options) - 200, len(options))]
+    for _ in range(1500):
+        broken = bytearray(options)
+        for _ in range(chance.randint(1, 6)):
+            position = chance.choice(spots) if chance.random() < 0.5 else chance.randrange(len(broken))
+            broken[position] = chance.choice((0, 1, 0x7F, 0x80, 0xFF, chance.randrange(256)))
+        try:
+            read_package(bytes(broken))
+        except FileFormatError:
+            continue

@@ -34,8 +34,17 @@ def newer_builtin(model: Model, versions: Mapping[str, int], ops: tuple[str, ...
 
 
 def dynamic_shape(model: Model, versions: Mapping[str, int]) -> Found:
-    """A tensor whose shape is not fixed."""
+    """A tensor whose shape is not fixed; what custom operators write does not count, since they say so at run time."""
+    custom = {
+        graph.tensors[index].name
+        for graph in model.subgraphs
+        for operator in graph.operators
+        if operator.custom
+        for index in operator.outputs
+    }
     for tensor in dynamic_dimensions(model):
+        if tensor.name in custom:
+            continue
         shape = "of unknown rank" if tensor.shape is None else tensor.shape
         return {"tensor": repr(tensor.name), "shape": shape}
     return None

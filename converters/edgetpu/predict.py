@@ -30,6 +30,7 @@ class EdgeTpuPredictor:
     Attributes:
         rules: What is known of the compiler.
         minimum_runtime: Edge TPU runtime to compile for; None takes the newest.
+        intermediate_tensors: Names of the tensors that the mapped part ends at, as the compiler's option.
 
     Example:
         >>> EdgeTpuPredictor().predict(read_model(data), data).cpu_ops
@@ -38,6 +39,7 @@ class EdgeTpuPredictor:
 
     rules: Rules = field(default_factory=default_rules)
     minimum_runtime: int | None = None
+    intermediate_tensors: tuple[str, ...] = ()
     target: str = "edgetpu"
 
     def predict(self, model: Model, data: bytes = b"") -> Prediction:
@@ -74,6 +76,11 @@ class EdgeTpuPredictor:
         """Return the verdict on one operator by itself: the first "cpu" rule, else the first "unsure" one."""
         runtime = self.rules.minimum_runtime if self.minimum_runtime is None else self.minimum_runtime
         context = OpContext(model.main, operator, runtime)
+        cut = next((name for name in self.intermediate_tensors if name in _read(context)), None)
+        if cut is not None:
+            why = f"the mapped part was asked to end at {cut!r}"
+            remedy = "drop that intermediate tensor"
+            return OpMapping(operator.index, operator.name, CPU, STATUS_STRANDED, "intermediate-tensor", why, remedy)
         doubt: OpMapping | None = None
         for rule in self.rules.op_rules:
             found = self._check(rule, context) if rule.speaks_of(operator.name) else None
@@ -97,6 +104,10 @@ class EdgeTpuPredictor:
                 return None
             return {"op": name, "runtime": listed[0], "minimum": context.minimum_runtime}
         return OP_CHECKS[rule.check](context, **rule.numbers)
+
+
+def _read(context: OpContext) -> set[str]:
+    return {context.graph.tensors[index].name for index in context.operator.inputs if index >= 0}
 
 
 def refuse_compiled(model: Model) -> None:

@@ -74,7 +74,7 @@ def check_model(model: Any, *, target: str, **options: Any) -> CheckReport:
             to int8 for the check.
         target: "edgetpu", or an Ethos-U configuration such as "ethos-u55-128".
         **options: For a Keras model ``calibration``, ``input_shapes``, ``custom_objects``, ``unsafe_load`` (as
-            `edgeopt.convert` takes them); for "edgetpu" ``minimum_runtime`` and ``rules``.
+            `edgeopt.convert` takes them); for "edgetpu" ``minimum_runtime``, ``rules`` and ``intermediate_tensors``.
 
     Raises:
         UsageError: The model cannot be read, is compiled already, or an option or target does not exist.

@@ -94,12 +94,13 @@ def compile_files(
             for index in range(compiler.segments):
                 _check_free(folder / f"{stem}_segment_{index}_of_{compiler.segments}_edgetpu.tflite", force)
     made = compiler.compile_together(data)
-    predictor = EdgeTpuPredictor(minimum_runtime=compiler.minimum_runtime)
+    ends = compiler.intermediate_tensors
+    predictor = EdgeTpuPredictor(minimum_runtime=compiler.minimum_runtime, intermediate_tensors=ends)
     results = []
     for position, file in enumerate(made):
         stem = list(sources)[position if compiler.segments == 1 else 0]
         path = folders[stem] / file.name
-        whole = compiler.segments == 1 and not compiler.search_delegate and not compiler.intermediate_tensors
+        whole = compiler.segments == 1 and not compiler.search_delegate
         predicted = predictor.predict(read_model(data[stem]), data[stem]) if whole else None
         results.append(Compilation(path, path.with_suffix(LOG_SUFFIX), file, predicted))
     for result in results:  # the log first: a compiled file is never there without it

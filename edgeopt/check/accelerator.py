@@ -17,7 +17,7 @@ from .items import OK, REFUSED, SKIPPED, UNSURE, CheckItem, CheckResult
 from .registry import Subject
 
 _VERDICTS = {MAPPED: OK, CPU: SKIPPED}
-_EDGETPU_OPTIONS = ("minimum_runtime", "rules")
+_EDGETPU_OPTIONS = ("minimum_runtime", "rules", "intermediate_tensors")
 _SAMPLES = 8
 
 
@@ -69,7 +69,8 @@ def checker(name: str, options: Mapping[str, Any]) -> AcceleratorChecker:
 
     Args:
         name: Of the accelerator.
-        options: For the Edge TPU: ``minimum_runtime`` (10 to 14) and ``rules`` (path of a rules file).
+        options: For the Edge TPU: ``minimum_runtime`` (10 to 14), ``rules`` (path of a rules file) and
+            ``intermediate_tensors`` (names).
 
     Raises:
         UsageError: An option does not go with the accelerator.
@@ -92,7 +93,7 @@ def _edgetpu(options: Mapping[str, Any]) -> Predictor:
     if runtime is not None and not 10 <= runtime <= 14:
         raise UsageError(f"minimum_runtime is {runtime}; expected 10 to 14, the released Edge TPU runtimes.")
     rules = load_rules(options["rules"]) if "rules" in options else default_rules()
-    return EdgeTpuPredictor(rules, runtime)
+    return EdgeTpuPredictor(rules, runtime, tuple(options.get("intermediate_tensors", ())))
 
 
 def throwaway(subject: Subject, recipe: Mapping[str, Any]) -> bytes:
@@ -129,7 +130,9 @@ def _made_up(model: Any, loading: Mapping[str, Any]) -> dict[str, Any]:
         loaded = describe(model, input_names=list(shapes))
     random = np.random.default_rng(0)
     inputs = fix_shapes(loaded.spec, shapes, 1)
-    return {item.name: random.random((_SAMPLES, *map(int, item.shape[1:] or ())), np.float32) for item in inputs}
+    return {
+        item.name: random.random((_SAMPLES, *(size or 1 for size in item.shape[1:])), np.float32) for item in inputs
+    }
 
 
 def _summary(prediction: Prediction) -> dict[str, Any]:

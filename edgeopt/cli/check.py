@@ -21,6 +21,9 @@ _PIPE_WIDTH = 160
 @click.option("--for", "target", required=True, metavar="edgetpu|ethos-u55-128|...", help="What to check for.")
 @click.option("--min-runtime", "minimum_runtime", type=int, metavar="10..14", help="edgetpu: the board's runtime.")
 @click.option("--rules", metavar="FILE.toml", help="edgetpu: rules to use instead of the built-in ones.")
+@click.option(
+    "-i", "--intermediate-tensors", metavar="NAME,NAME", help="edgetpu: tensors that the mapped part ends at."
+)
 @click.option("--calibration", metavar="DATA", help="Keras model: samples for the conversion; made up by default.")
 @click.option("--custom-objects", multiple=True, metavar="module:NAME", help="Keras model: custom layer or function.")
 @click.option("--unsafe-load", is_flag=True, help="Keras model: allow Python code stored in the file to run.")
@@ -35,6 +38,8 @@ def command(model: str, target: str, json_path: str | None, **options: Any) -> N
     from ..report import write_json
 
     given = {name: value or None for name, value in options.items()}
+    if given["intermediate_tensors"]:
+        given["intermediate_tensors"] = given["intermediate_tensors"].split(",")
     with console(stderr=True).status(f"checking for {target}"):
         report = check_model(model, target=target, **given)
     if json_path is not None:

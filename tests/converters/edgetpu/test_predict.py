@@ -107,6 +107,24 @@ def refusal(data: bytes) -> str:
     return found.refusal.rule
 
 
+def test_the_mapped_part_can_be_asked_to_end_early(shared_data):
+    model = load_model(shared_data / "coral" / "mobilenet_v1_0.25_128_quant.tflite")
+    pool = next(op for op in model.main.operators if op.name == "AVERAGE_POOL_2D")
+    name = model.main.tensors[pool.outputs[0]].name
+    found = EdgeTpuPredictor(intermediate_tensors=(name,)).predict(model)
+    assert found.cpu_ops == {"CONV_2D": 1, "RESHAPE": 1, "SOFTMAX": 1}
+    assert found.operators[pool.index + 1].rule == "intermediate-tensor"
+
+
+def test_what_a_custom_operator_writes_may_be_of_unknown_shape(graph):
+    y = graph.conv(graph.input((1, 4, 4, 4)), (1, 4, 4, 4), (4, 1, 1, 4))
+    boxes = graph.tensor((), "float32", hasRank=False)
+    graph.file.operator("TFLite_Detection_PostProcess", [y], [boxes])
+    found = predict(graph.build(boxes))
+    assert found.refusal is None
+    assert found.cpu_ops == {"TFLite_Detection_PostProcess": 1}
+
+
 def test_float_models_are_refused(graph):
     x = graph.input((1, 4), "float32")
     assert refusal(graph.build(graph.op("RELU", [x], (1, 4), "float32"))) == "not-quantized"

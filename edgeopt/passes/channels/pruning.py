@@ -40,8 +40,7 @@ class ChannelPruning:
         minimum: Channels that every layer keeps at least.
         allocation: ``global`` decides by importance and cost how far each layer is cut; ``uniform`` keeps the same
             share of every layer.
-        normalise: Compare the relative losses of layers, or the scores as they are (see `allocation`); None takes the
-            scores as they are for ``taylor``, which estimates the loss itself, and relative ones for the others.
+        normalise: Compare the relative losses of layers, or the scores as they are (see `allocation`).
         skip: Layers whose channels stay.
         layers: Layer name -> fraction of its channels to remove; the others make up the rest of the target.
         steps: Rounds of cutting, with `PassContext.finetune` between them.
@@ -63,7 +62,7 @@ class ChannelPruning:
     multiple: int = 8
     minimum: int = 8
     allocation: Literal["global", "uniform"] = "global"
-    normalise: bool | None = None
+    normalise: bool = True
     skip: tuple[str, ...] = ()
     layers: Mapping[str, float] = field(default_factory=dict)
     steps: int = 1
@@ -102,11 +101,6 @@ class ChannelPruning:
         training = ("finetune",) if self.steps > 1 else ()
         device = ("convert", "measure") if self.latency_ms is not None else ()
         return (*data, *training, *device)
-
-    @property
-    def relative(self) -> bool:
-        """Whether scores are compared relative to those of their layer."""
-        return self.importance != "taylor" if self.normalise is None else self.normalise
 
     def apply(self, model: Any, context: PassContext) -> PassResult:
         """Return the smaller model, of the flavour of `model`, uncompiled, and a `ChannelReport`.
@@ -167,7 +161,7 @@ class _Run:
             self._begin(channel_map)
         scores = self._scores(model, channel_map)
         found = self.found = candidates(channel_map, scores, options.skip, options.multiple, options.minimum)
-        ladder = Ladder(found.groups, found.scores, options.multiple, options.minimum, normalise=options.relative)
+        ladder = Ladder(found.groups, found.scores, options.multiple, options.minimum, normalise=options.normalise)
         fixed = fixed_places(found.groups, ladder, options.layers, self.original)
         if options.latency_ms is not None:
             counts = self._counts_for_latency(model, channel_map, found, ladder, fixed)

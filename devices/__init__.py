@@ -9,17 +9,21 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .device import BenchPlan, Device, RunOptions
+    from .bench import BenchReport, bench_plan
+    from .device import Device
     from .fake import DeviceGone, FakeTransport
     from .measurement import Evaluation, KernelProfile, Latency, Measurement, Output
     from .pack import pack_agent
-    from .profile import Profile, load_profile
+    from .plans import BenchPlan, RunOptions
+    from .profile import Profile, load_profile, profile_names
     from .runner import Progress, Timeouts
+    from .ssh import SshAddress, SshTransport
     from .transport import LocalTransport, Transport
 
 # public name -> the module that defines it
 _PUBLIC = {
-    "BenchPlan": "device",
+    "BenchPlan": "plans",
+    "BenchReport": "bench",
     "Device": "device",
     "DeviceGone": "fake",
     "Evaluation": "measurement",
@@ -31,15 +35,20 @@ _PUBLIC = {
     "Output": "measurement",
     "Profile": "profile",
     "Progress": "runner",
-    "RunOptions": "device",
+    "RunOptions": "plans",
+    "SshAddress": "ssh",
+    "SshTransport": "ssh",
     "Timeouts": "runner",
     "Transport": "transport",
+    "bench_plan": "bench",
     "load_profile": "profile",
     "pack_agent": "pack",
+    "profile_names": "profile",
 }
 
 __all__ = [
     "BenchPlan",
+    "BenchReport",
     "Device",
     "DeviceGone",
     "Evaluation",
@@ -52,10 +61,14 @@ __all__ = [
     "Profile",
     "Progress",
     "RunOptions",
+    "SshAddress",
+    "SshTransport",
     "Timeouts",
     "Transport",
+    "bench_plan",
     "load_profile",
     "pack_agent",
+    "profile_names",
 ]
 
 

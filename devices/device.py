@@ -6,79 +6,32 @@ import hashlib
 import os
 import shlex
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from ..budget import Budget
-from ..errors import DataError, UsageError, nearest
+from ..errors import DataError, nearest
 from ..flatbuffer import read_model
 from ..flatbuffer.specs import TensorSpec, input_specs
 from ..metrics import load_metric
 from ..validation import Answers, ValidationReport, build_report
-from .agent.runtimes import AUTO, KERNELS, RUNTIMES
 from .inventory import LOCAL, Inventory
 from .measurement import Evaluation, KernelProfile, Latency, Measurement
 from .pack import pack_agent
+from .plans import RunOptions
 from .profile import Profile, load_profile
 from .runner import Job, Progress, Timeouts
 from .transport import LocalTransport, Transport
 
-
-@dataclass(frozen=True)
-class BenchPlan:
-    """When a timing ends: at the first maximum; before that, once both minima are behind and the median is stable.
-
-    `observe_seconds` is how often clock, temperature, throttling and power are read meanwhile; 0 is never.
-    """
-
-    warmup_runs: int = 5
-    warmup_seconds: float = 0.3
-    min_runs: int = 50
-    max_runs: int = 20_000
-    min_seconds: float = 1.0
-    max_seconds: float = 10.0
-    observe_seconds: float = 0.0
-
-    def __post_init__(self) -> None:
-        if not 1 <= self.min_runs <= self.max_runs:
-            raise UsageError(f"min_runs is {self.min_runs} and max_runs {self.max_runs}; expected 1 <= min <= max.")
-        if not 0 <= self.min_seconds <= self.max_seconds:
-            raise UsageError(
-                f"min_seconds is {self.min_seconds} and max_seconds {self.max_seconds}; expected 0 <= min <= max."
-            )
-
-
-@dataclass(frozen=True)
-class RunOptions:
-    """How a model is run.
-
-    Attributes:
-        runtime: "ai_edge_litert", "tflite_runtime", or "auto": the first of them that loads on the device.
-        threads: Of one inference.
-        kernels: "default", "builtin" (without XNNPACK) or "reference" (slow, the same integers everywhere).
-        bench: When the timing ends, or None for no timing.
-        delegate: "edgetpu", or the path of a shared library on the device; None for none but the runtime's own.
-    """
-
-    runtime: str = AUTO
-    threads: int = 1
-    kernels: str = "default"
-    bench: BenchPlan | None = BenchPlan()
-    delegate: str | None = None
-
-    def __post_init__(self) -> None:
-        for name, value, known in (("runtime", self.runtime, (AUTO, *RUNTIMES)), ("kernels", self.kernels, KERNELS)):
-            if value not in known:
-                raise UsageError(f"Unknown {name} {value!r}{nearest(value, known)}.")
-        if self.threads < 1:
-            raise UsageError(f"threads is {self.threads}; expected at least 1.")
+if TYPE_CHECKING:
+    from .bench import BenchReport
 
 
 class Device(AbstractContextManager["Device"]):
@@ -160,6 +113,7 @@ class Device(AbstractContextManager["Device"]):
         options: RunOptions | None = None,
         *,
         against: bytes | None = None,
+        evaluate: bool = True,
         seed: int = 0,
         on_progress: Callable[[Progress], None] | None = None,
     ) -> Measurement:
@@ -171,6 +125,7 @@ class Device(AbstractContextManager["Device"]):
                 the device with the file's own scale and zero point. None: only time it, on noise.
             options: Default: those of `RunOptions`.
             against: Another .tflite file, to be timed in turns with `model`; see `Latency.comparison`.
+            evaluate: Whether to bring the outputs of the samples back; without, the first is what is timed.
             seed: Of the bootstrap interval of the median.
             on_progress: Called with every sign of life.
 
@@ -186,16 +141,55 @@ class Device(AbstractContextManager["Device"]):
         with tempfile.TemporaryDirectory(prefix="edgeopt-") as name:
             folder = Path(name)
             fields = self._fields(model, bound, chosen, folder)
+            fields["evaluate"] = bound is not None and evaluate
             if against is not None:
                 read_model(against)
                 fields["against"] = self._put(_written(folder / "against.tflite", against))
                 fields["against_sha256"] = hashlib.sha256(against).hexdigest()
             with self._job("measure", fields, folder, on_progress) as job:
                 result = job.result()
-                evaluation = self._fetch(result["evaluation"], folder) if bound is not None else None
+                evaluation = self._fetch(result["evaluation"], folder) if fields["evaluate"] else None
         latency = Latency.from_reply(result["latency"], seed) if chosen.bench is not None else None
         profile = KernelProfile(**result["kernel_profile"])
         return Measurement(self.label, profile, latency, evaluation, tuple(result["runtimes_skipped"]))
+
+    def bench(
+        self,
+        model: bytes,
+        inputs: Mapping[str, npt.NDArray[Any]] | None = None,
+        *,
+        threads: Sequence[int] = (1,),
+        options: RunOptions | None = None,
+        against: bytes | None = None,
+        seed: int = 0,
+        on_progress: Callable[[Progress], None] | None = None,
+    ) -> BenchReport:
+        """Time a model, with one or more numbers of threads.
+
+        Args:
+            model: The bytes of a .tflite file.
+            inputs: As in `measure`; the first sample is what is timed. None: noise.
+            threads: Of one inference; one timing for each.
+            options: Default: those of `RunOptions`; its `threads` are not looked at.
+            against: Another .tflite file, to be timed in turns with `model`.
+            seed: Of the bootstrap intervals.
+            on_progress: Called with every sign of life.
+
+        Raises:
+            EdgeoptError: As in `measure`; `UsageError` for threads that are none.
+        """
+        from .bench import run_bench
+
+        return run_bench(
+            self,
+            model,
+            inputs,
+            threads=threads,
+            options=options,
+            against=against,
+            seed=seed,
+            on_progress=on_progress,
+        )
 
     def validate(
         self,

@@ -15,6 +15,8 @@ from .protocol import AgentError, Message
 CHECK_EVERY_NS = 100_000_000
 BLOCK_NS = 20_000_000  # of one model before it is the other's turn: long against a switch, short against a clock change
 MIN_PAIRS = 20
+COMPARE_SECONDS = 5.0
+MOST_KEPT = 100_000  # samples; beyond, every second one is dropped, again and again
 PARTS = 4
 STABLE_WITHIN = 0.02
 
@@ -67,8 +69,8 @@ def measure(
         observe: Called every ``observe_seconds``, between two runs, with the seconds and runs so far.
 
     Returns:
-        ``samples_ns`` in order, ``warmup_runs``, ``seconds``, ``stable``, and ``stopped_by``: "stable", "max_runs" or
-        "max_seconds".
+        ``samples_ns`` in order (of long timings every ``kept_every``-th only), ``runs``, ``warmup_runs``, ``seconds``,
+        ``stable``, and ``stopped_by``: "stable", "max_runs" or "max_seconds".
     """
     warmup = _warm_up(run, plan)
     collecting = gc.isenabled()
@@ -113,7 +115,8 @@ def alternate(
     collecting = gc.isenabled()
     gc.disable()
     try:
-        while len(medians[0]) < MIN_PAIRS or seconds < max(plan.min_seconds, plan.max_seconds / 2):
+        enough = max(plan.min_seconds, min(plan.max_seconds, COMPARE_SECONDS))
+        while len(medians[0]) < MIN_PAIRS or seconds < enough:
             order = ((0, run_first), (1, run_second))
             for place, run in order if len(medians[0]) % 2 == 0 else order[::-1]:
                 medians[place].append(_block(run))
@@ -143,24 +146,30 @@ def _sample(
     start = time.perf_counter_ns()
     due = start + CHECK_EVERY_NS
     next_look = plan.observe_seconds or float("inf")
-    reason = ""
+    reason, runs, stride = "", 0, 1
     while not reason:
-        samples.append(run())
+        sample = run()
+        runs += 1
+        if runs % stride == 0:
+            samples.append(sample)
+        if len(samples) >= MOST_KEPT:
+            samples, stride = samples[1::2], 2 * stride
         now = time.perf_counter_ns()
         seconds = (now - start) / 1e9
-        if len(samples) >= plan.max_runs:
+        if runs >= plan.max_runs:
             reason = "max_runs"
         elif seconds >= plan.max_seconds:
             reason = "max_seconds"
-        elif now >= due and len(samples) >= plan.min_runs and seconds >= plan.min_seconds:
+        elif now >= due and runs >= plan.min_runs and seconds >= plan.min_seconds:
             reason = "stable" if is_stable(np.array(samples)) else ""
             due = time.perf_counter_ns() + CHECK_EVERY_NS
             report("bench", int(seconds), int(plan.max_seconds))
         if seconds >= next_look:
-            observe(seconds, len(samples))
+            observe(seconds, runs)
             next_look = seconds + plan.observe_seconds
     found = np.array(samples)
-    return {"samples_ns": found.tolist(), "seconds": seconds, "stable": is_stable(found), "stopped_by": reason}
+    result = {"samples_ns": found.tolist(), "runs": runs, "kept_every": stride, "seconds": seconds}
+    return dict(result, stable=is_stable(found), stopped_by=reason)
 
 
 def is_stable(samples: Any) -> bool:

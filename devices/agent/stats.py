@@ -68,7 +68,7 @@ def latency_figures(raw: Dict[str, Any], seed: int = 0) -> Dict[str, Any]:
     figures["first"] = raw["first_ns"] / 1e6
     figures["cold"] = figures["load"] + figures["first"]
     runs = {name: raw[name] for name in ("warmup_runs", "seconds", "stable", "stopped_by")}
-    return {"latency_ms": figures, "latency_runs": dict(runs, runs=len(raw["samples_ns"]))}
+    return {"latency_ms": figures, "latency_runs": dict(runs, runs=raw.get("runs", len(raw["samples_ns"])))}
 
 
 def wilson_interval(successes: int, count: int) -> Tuple[float, float]:

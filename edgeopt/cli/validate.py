@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from ..artifact_io import refuse_to_overwrite
+from .devices import devices_option
 from .output import console, json_option, readable_bytes
+from .progress import progress_bars
 from .words import parse_size
 
 if TYPE_CHECKING:
-    from ..devices import Progress
     from ..validation import Scores, ValidationReport
-
-_STAGES = {"waiting": "waiting for another job", "bench": "timing (s)", "evaluate": "running samples"}
 
 
 @click.command()
@@ -27,7 +24,8 @@ _STAGES = {"waiting": "waiting for another job", "bench": "timing (s)", "evaluat
     metavar="DATA",
     help="Samples with labels: .npz with x and y, a folder of images, module:callable.",
 )
-@click.option("--device", default="local", show_default=True, metavar="NAME", help="Where to run it.")
+@click.option("--device", default="local", show_default=True, metavar="NAME[,NAME]", help="Where to run it.")
+@devices_option
 @click.option(
     "--runtime",
     default="auto",
@@ -80,14 +78,53 @@ def command(file: str, json_path: str | None, **options: Any) -> None:
     """
     if json_path is not None and json_path != "-":
         refuse_to_overwrite(json_path, force=True)  # before minutes of measuring, not after
-    report = _validate(file, options)
-    if json_path is not None:
-        from ..report import write_json
+    from ..api.devices import device_names
 
-        write_json(report.to_dict(), json_path)
+    names = device_names(options.pop("device"))
+    reports = [_validate(file, {**options, "device": name}) for name in names]
+    if json_path is not None:
+        _write(reports, json_path)
     if json_path != "-":
-        _print(report)
-    report.raise_for_budget()
+        if len(reports) > 1:
+            _print_side_by_side(reports)
+        for report in reports:
+            _print(report)
+    for report in reports:
+        report.raise_for_budget()
+
+
+def _write(reports: list[ValidationReport], json_path: str) -> None:
+    """Write one device's report as it is, and those of several under "devices"."""
+    from ..report import envelope, write_json
+
+    found = [report.to_dict() for report in reports]
+    verdict = "missed" if any(item["verdict"] == "missed" for item in found) else "ok"
+    write_json(found[0] if len(found) == 1 else envelope(verdict, {"devices": found}), json_path)
+
+
+def _print_side_by_side(reports: list[ValidationReport]) -> None:
+    """Print one line a device."""
+    from rich import box
+    from rich.table import Table
+
+    from ..devices import KernelProfile
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for name in ("device", reports[0].scores.metric.name, "95 % interval", "p50 ms", "p95 ms", "runtime", "verdict"):
+        table.add_column(name, overflow="fold")
+    for report in reports:
+        fields = report.to_dict()
+        low, high = report.scores.candidate.ci95
+        table.add_row(
+            fields["device"] + (" (emulated: not a measurement)" if fields["emulated"] else ""),
+            f"{report.scores.candidate.value:.4f}",
+            f"{low:.4f} to {high:.4f}",
+            f"{fields['latency_ms']['p50']:.3f}",
+            f"{fields['latency_ms']['p95']:.3f}",
+            str(KernelProfile(**fields["kernel_profile"])),
+            report.verdict,
+        )
+    console().print(table)
 
 
 def _validate(file: str, options: dict[str, Any]) -> ValidationReport:
@@ -102,7 +139,7 @@ def _validate(file: str, options: dict[str, Any]) -> ValidationReport:
     baseline = options.pop("baseline")
     seconds = options.pop("seconds")
     options["image_size"] = parse_size(options["image_size"])
-    with _progress() as on_progress:
+    with progress_bars() as on_progress:
         return validate(
             file,
             baseline=None if baseline is None else Baseline(baseline, **loading),
@@ -111,25 +148,6 @@ def _validate(file: str, options: dict[str, Any]) -> ValidationReport:
             on_progress=on_progress,
             **options,
         )
-
-
-@contextmanager
-def _progress() -> Iterator[Callable[[Progress], None]]:
-    """A bar a stage, on stderr; silent when stderr is no terminal."""
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
-    from rich.progress import Progress as Bars
-
-    err = console(stderr=True)
-    tasks: dict[str, Any] = {}
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    with Bars(*columns, console=err, transient=True, disable=not err.is_terminal) as bars:
-
-        def show(event: Progress) -> None:
-            if event.stage not in tasks:
-                tasks[event.stage] = bars.add_task(_STAGES.get(event.stage, event.stage), total=event.total)
-            bars.update(tasks[event.stage], completed=event.done, total=event.total)
-
-        yield show
 
 
 def _print(report: ValidationReport) -> None:

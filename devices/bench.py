@@ -1,0 +1,206 @@
+"""Latency of a file on a device, for one or more thread counts, with the reasons why a run may not count."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..errors import InvalidRunError, UsageError
+from ..flatbuffer import read_model
+from ..flatbuffer.memory import memory_use
+from ..report import envelope
+from .agent.arith import percentile
+from .measurement import NOT_A_MEASUREMENT, Latency, Measurement
+from .plans import BenchPlan, RunOptions
+from .runner import Progress
+from .validity import invalid_reasons
+
+if TYPE_CHECKING:
+    from .device import Device
+
+SUSTAINED_S = 30.0  # runs at least this long are looked at over time
+WINDOWS = 20
+LOOKS = 60  # how often the board's state is read in a sustained run
+NO_OP_PROFILE = "the Python interpreters of ai-edge-litert and tflite-runtime offer no per-operator profile"
+
+
+def bench_plan(*, runs: int | None = None, seconds: float | None = None, warmup: int | None = None) -> BenchPlan:
+    """Return the plan for a fixed number of runs, or a fixed time; without either it ends once the median is stable.
+
+    Raises:
+        UsageError: A number out of range.
+
+    Example:
+        >>> bench_plan(seconds=300).observe_seconds
+        5.0
+    """
+    if (runs is not None and runs < 1) or (seconds is not None and not 0 < seconds < 1e5):
+        raise UsageError(f"runs is {runs} and seconds {seconds}; expected at least 1 run, and a time above 0.")
+    if warmup is not None and warmup < 0:
+        raise UsageError(f"warmup is {warmup}; expected 0 or more runs.")
+    plan = BenchPlan()
+    if warmup is not None:
+        plan = replace(plan, warmup_runs=max(1, warmup), warmup_seconds=0.0)
+    if runs is not None:
+        limit = max(600.0, seconds or 0.0) if seconds is None else seconds
+        plan = replace(plan, min_runs=runs, max_runs=runs, min_seconds=0.0, max_seconds=limit)
+    elif seconds is not None:
+        look = seconds / LOOKS if seconds >= SUSTAINED_S else 0.0
+        plan = replace(plan, min_runs=1, max_runs=2**31, min_seconds=seconds, max_seconds=seconds, observe_seconds=look)
+    return plan
+
+
+@dataclass(frozen=True, eq=False)
+class BenchRun:
+    """One timing, with one number of threads.
+
+    Attributes:
+        measurement: The latencies.
+        invalid: Why they do not count: "reason" and "detail" of each; empty if they do.
+    """
+
+    measurement: Measurement
+    invalid: tuple[dict[str, str], ...]
+
+    @property
+    def latency(self) -> Latency:
+        """The timing."""
+        if self.measurement.latency is None:
+            raise RuntimeError("a bench was run without a plan")
+        return self.measurement.latency
+
+    def over_time(self) -> list[dict[str, float]]:
+        """Return the median latency in successive parts of the run: "seconds" (their end) and "p50_ms"."""
+        parts = np.array_split(self.latency.samples_ms, min(WINDOWS, len(self.latency.samples_ms)))
+        total = self.latency.runs["seconds"]
+        spent = np.cumsum([part.sum() for part in parts])
+        ends = spent / spent[-1] * total
+        return [{"seconds": float(end), "p50_ms": percentile(part, 50)} for end, part in zip(ends, parts, strict=True)]
+
+    def energy(self) -> dict[str, Any] | None:
+        """Return what the power sensor read during the run, None without a sensor; idle power is in it."""
+        read = [item["power_w"] for item in self.latency.observed if item.get("power_w") is not None]
+        if not read:
+            return None
+        mean = sum(read) / len(read)
+        joules = mean * self.latency.runs["seconds"] / self.latency.runs["runs"]
+        return {"mean_power_w": mean, "readings": len(read), "joules_per_run": joules, "sensor": "hwmon"}
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything, as JSON holds it."""
+        fields = {**self.measurement.to_dict(), "threads": self.measurement.kernel_profile.threads}
+        fields["invalid"] = [dict(item) for item in self.invalid]
+        fields["energy"] = self.energy()
+        fields["op_profile"], fields["op_profile_note"] = None, NO_OP_PROFILE
+        if self.latency.runs["seconds"] >= SUSTAINED_S:
+            windows = self.over_time()
+            fields["over_time"] = windows
+            fields["slowdown"] = windows[-1]["p50_ms"] / windows[0]["p50_ms"]
+            fields["observed"] = [dict(item) for item in self.latency.observed]
+        if self.latency.comparison is not None:
+            fields["comparison"] = self.latency.comparison.to_dict()
+        return fields
+
+
+@dataclass(frozen=True, eq=False)
+class BenchReport:
+    """What `Device.bench` found.
+
+    Attributes:
+        runs: One for each number of threads.
+        facts: The file: "sha256", "size_bytes", "arena_bytes" (planned from the file), and of the other one.
+
+    Example:
+        >>> report = device.bench(model, threads=[1, 4])
+        >>> report.runs[0].latency.figures["p50"]
+    """
+
+    runs: tuple[BenchRun, ...]
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def verdict(self) -> str:
+        """ "ok", or "invalid" when a run does not count."""
+        return "invalid" if any(run.invalid for run in self.runs) else "ok"
+
+    @property
+    def device(self) -> str:
+        """How the device is called."""
+        return self.runs[0].measurement.device
+
+    @property
+    def emulated(self) -> bool:
+        """Whether the board is emulated."""
+        return any(run.latency.emulated for run in self.runs)
+
+    def raise_for_invalid(self) -> None:
+        """Raise when a run does not count.
+
+        Raises:
+            InvalidRunError: The reasons.
+        """
+        reasons = {f"{item['reason']} ({item['detail']})" for run in self.runs for item in run.invalid}
+        if reasons:
+            text = "; ".join(sorted(reasons))
+            raise InvalidRunError(f"The run on {self.device} does not count: {text}; let the board cool and idle.")
+
+    def fields(self) -> dict[str, Any]:
+        """Return everything but the envelope, as JSON holds it."""
+        found = {"device": self.device, **self.facts, "runs": [run.to_dict() for run in self.runs]}
+        found["emulated"] = self.emulated
+        return {**found, "latency_note": NOT_A_MEASUREMENT} if self.emulated else found
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the result in the JSON envelope of all verbs."""
+        return envelope(self.verdict, self.fields())
+
+
+def run_bench(
+    device: Device,
+    model: bytes,
+    inputs: Mapping[str, npt.NDArray[Any]] | None = None,
+    *,
+    threads: Sequence[int] = (1,),
+    options: RunOptions | None = None,
+    against: bytes | None = None,
+    seed: int = 0,
+    on_progress: Callable[[Progress], None] | None = None,
+) -> BenchReport:
+    """Time a model on a device; see `Device.bench`."""
+    if not threads or len(set(threads)) < len(threads):
+        raise UsageError(f"threads is {list(threads)}; expected different numbers, at least one.")
+    chosen = options or RunOptions()
+    if chosen.bench is None:
+        raise UsageError("The options ask for no timing; give a BenchPlan.")
+    runs = []
+    for count in threads:
+        measured = device.measure(
+            model,
+            inputs,
+            replace(chosen, threads=count),
+            against=against,
+            evaluate=False,
+            seed=seed,
+            on_progress=on_progress,
+        )
+        runs.append(BenchRun(measured, _invalid(measured)))
+    return BenchReport(tuple(runs), _facts(model, against))
+
+
+def _invalid(measured: Measurement) -> tuple[dict[str, str], ...]:
+    if measured.latency is None:
+        raise RuntimeError("a bench was run without a plan")
+    return tuple(invalid_reasons(measured.latency.conditions, measured.latency.observed))
+
+
+def _facts(model: bytes, against: bytes | None) -> dict[str, Any]:
+    facts: dict[str, Any] = {"sha256": hashlib.sha256(model).hexdigest(), "size_bytes": len(model)}
+    facts["arena_bytes"] = memory_use(read_model(model)).arena_bytes
+    if against is not None:
+        facts["against"] = {"sha256": hashlib.sha256(against).hexdigest(), "size_bytes": len(against)}
+    return facts

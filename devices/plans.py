@@ -1,0 +1,58 @@
+"""What is asked of a device: how a model is run, and when a timing ends."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..errors import UsageError, nearest
+from .agent.runtimes import AUTO, KERNELS, RUNTIMES
+
+
+@dataclass(frozen=True)
+class BenchPlan:
+    """When a timing ends: at the first maximum; before that, once both minima are behind and the median is stable.
+
+    `observe_seconds` is how often clock, temperature, throttling and power are read meanwhile; 0 is never.
+    """
+
+    warmup_runs: int = 5
+    warmup_seconds: float = 0.3
+    min_runs: int = 50
+    max_runs: int = 20_000
+    min_seconds: float = 1.0
+    max_seconds: float = 10.0
+    observe_seconds: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.min_runs <= self.max_runs:
+            raise UsageError(f"min_runs is {self.min_runs} and max_runs {self.max_runs}; expected 1 <= min <= max.")
+        if not 0 <= self.min_seconds <= self.max_seconds:
+            raise UsageError(
+                f"min_seconds is {self.min_seconds} and max_seconds {self.max_seconds}; expected 0 <= min <= max."
+            )
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """How a model is run.
+
+    Attributes:
+        runtime: "ai_edge_litert", "tflite_runtime", or "auto": the first of them that loads on the device.
+        threads: Of one inference.
+        kernels: "default", "builtin" (without XNNPACK) or "reference" (slow, the same integers everywhere).
+        bench: When the timing ends, or None for no timing.
+        delegate: "edgetpu", or the path of a shared library on the device; None for none but the runtime's own.
+    """
+
+    runtime: str = AUTO
+    threads: int = 1
+    kernels: str = "default"
+    bench: BenchPlan | None = BenchPlan()
+    delegate: str | None = None
+
+    def __post_init__(self) -> None:
+        for name, value, known in (("runtime", self.runtime, (AUTO, *RUNTIMES)), ("kernels", self.kernels, KERNELS)):
+            if value not in known:
+                raise UsageError(f"Unknown {name} {value!r}{nearest(value, known)}.")
+        if self.threads < 1:
+            raise UsageError(f"threads is {self.threads}; expected at least 1.")

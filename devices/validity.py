@@ -1,0 +1,51 @@
+"""When a latency cannot be trusted: the board throttled, or was busy with something else."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+# Programs that take more than this, of one core, disturb a timing.
+BUSY_CORES = 0.3
+# A clock that falls by more than this share under the load has been lowered for heat or power.
+CLOCK_FALL = 0.1
+
+# The closed list of reasons.
+REASONS = {
+    "throttled": "the firmware held the clock down for heat or power",
+    "clock_fell": "the clock fell during the run",
+    "busy": "other programs used the processor",
+}
+
+
+def invalid_reasons(conditions: Mapping[str, Any], observed: Sequence[Mapping[str, Any]] = ()) -> list[dict[str, str]]:
+    """Return why a timing cannot be trusted: "reason" (a key of `REASONS`) and "detail" of each; empty if it can.
+
+    Args:
+        conditions: "before" and "after", as an agent tells them.
+        observed: The state in the middle.
+    """
+    before, after = conditions["before"], conditions["after"]
+    found = []
+    flags = _throttling_flags(before, after, observed)
+    if flags:
+        found.append({"reason": "throttled", "detail": ", ".join(flags)})
+    clocks = [state["frequency_mhz"] for state in observed if state.get("frequency_mhz")]
+    if clocks and min(clocks) < (1 - CLOCK_FALL) * clocks[0]:
+        found.append({"reason": "clock_fell", "detail": f"from {clocks[0]:g} to {min(clocks):g} MHz"})
+    for when, state in (("before", before), ("after", after)):
+        busy = [item for item in state.get("busy") or () if item["cores"] >= BUSY_CORES]
+        if busy:
+            names = ", ".join(f"{item['name']} ({item['cores']:g} cores)" for item in busy[:3])
+            found.append({"reason": "busy", "detail": f"{when} the run: {names}"})
+    return found
+
+
+def _throttling_flags(
+    before: Mapping[str, Any], after: Mapping[str, Any], observed: Sequence[Mapping[str, Any]]
+) -> list[str]:
+    """Return the flags that were up during the run, and those "since boot" that came up in it."""
+    seen = [set((state.get("throttling") or {}).get("flags", ())) for state in (before, *observed, after)]
+    now = {flag for flags in seen for flag in flags if flag.endswith(" now")}
+    since = {flag for flag in seen[-1] - seen[0] if flag.endswith(" since boot")}
+    return sorted(now | since)

@@ -1,0 +1,95 @@
+"""``edgeopt bench``: how fast a file is on a device, and whether it is faster than another."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from .devices import open_device
+
+if TYPE_CHECKING:
+    from ..artifact import Artifact
+    from ..devices import BenchPlan, BenchReport, Device, Progress
+
+PathLike = str | os.PathLike[str]
+
+
+def bench(
+    artifact: PathLike | bytes | Artifact,
+    *,
+    device: str | Device = "local",
+    devices: PathLike | None = None,
+    threads: Sequence[int] = (1,),
+    runtime: str = "auto",
+    kernels: str = "default",
+    delegate: str | None = None,
+    against: PathLike | bytes | Artifact | None = None,
+    data: Any = None,
+    plan: BenchPlan | None = None,
+    seed: int = 0,
+    on_progress: Callable[[Progress], None] | None = None,
+) -> BenchReport:
+    """Time a .tflite file on a device.
+
+    Args:
+        artifact: The file: a path, its bytes, or an `edgeopt.Artifact`.
+        device: "local", a name of the inventory, or a `edgeopt.devices.Device`, which stays open.
+        devices: The inventory's file.
+        threads: Of one inference; one timing for each.
+        runtime: "ai_edge_litert", "tflite_runtime", or "auto": the first of them that loads on the device.
+        kernels: "default", "builtin" (without XNNPACK) or "reference".
+        delegate: "edgetpu", or the path of a shared library on the device.
+        against: Another file, to be timed in turns with this one: the way to say "faster".
+        data: Samples as `edgeopt.data.load_dataset` takes them, the first of which is run; None: noise.
+        plan: When a timing ends; see `edgeopt.devices.bench_plan`.
+        seed: Of the bootstrap intervals.
+        on_progress: Called with every sign of life of the device.
+
+    Raises:
+        UsageError: A bad option; `FileFormatError` for a corrupt file.
+        ModelError: The runtime cannot run the file.
+        DeviceError: The device failed, or has no runtime.
+
+    Example:
+        >>> edgeopt.api.bench.bench("pruned.tflite", device="kitchen", against="base.tflite").runs[0].latency.comparison
+    """
+    from ..devices import BenchPlan, RunOptions
+
+    options = RunOptions(runtime=runtime, kernels=kernels, delegate=delegate, bench=plan or BenchPlan())
+    model, other = model_bytes(artifact), None if against is None else model_bytes(against)
+    inputs = None if data is None else bound_inputs(model, data)
+    with open_device(device, devices) as target:
+        return target.bench(
+            model, inputs, threads=threads, options=options, against=other, seed=seed, on_progress=on_progress
+        )
+
+
+def model_bytes(artifact: PathLike | bytes | Artifact) -> bytes:
+    """Return the bytes of a .tflite file, which is read through once.
+
+    Raises:
+        UsageError: The path cannot be read; `FileFormatError` when it is corrupt.
+    """
+    from ..flatbuffer import read_file, read_model
+
+    if isinstance(artifact, str | os.PathLike):
+        content = read_file(artifact)
+        read_model(content, os.fspath(artifact))
+        return content
+    return artifact if isinstance(artifact, bytes) else artifact.model
+
+
+def bound_inputs(model: bytes, data: Any, samples: int | None = None) -> dict[str, Any]:
+    """Return samples (the first `samples` of them) by input name, in the file's order.
+
+    Raises:
+        DataError: They do not fit the file's inputs.
+    """
+    from ..data import load_dataset
+    from ..flatbuffer import read_model
+    from ..flatbuffer.specs import input_specs
+
+    specs = input_specs(read_model(model))
+    found = load_dataset(data).bind([spec.name for spec in specs], [spec.shape for spec in specs])
+    return {name: array[:samples] for name, array in found.items()}

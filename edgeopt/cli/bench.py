@@ -1,0 +1,129 @@
+"""``edgeopt bench``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ..errors import UsageError
+from .devices import devices_option
+from .output import console, json_option, readable_bytes
+from .progress import progress_bars
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from ..devices import BenchReport
+    from ..devices.bench import BenchRun
+
+
+@click.command()
+@click.argument("file", metavar="FILE.tflite")
+@click.option("--device", default="local", show_default=True, metavar="NAME[,NAME]", help="Where to run it.")
+@devices_option
+@click.option("--threads", default="1", show_default=True, metavar="N[,N]", help="Threads of one inference.")
+@click.option("--runs", type=int, metavar="N", help="Time exactly this many runs.")
+@click.option("--seconds", type=float, metavar="S", help="Time for this long; 300 shows throttling over time.")
+@click.option("--warmup", type=int, metavar="N", help="Runs before the timing.  [default: 5, and 0.3 s]")
+@click.option("--runtime", default="auto", show_default=True, metavar="auto|tflite_runtime|ai_edge_litert")
+@click.option("--kernels", default="default", show_default=True, metavar="default|builtin|reference")
+@click.option("--delegate", metavar="edgetpu|LIBRARY", help="Run the model with it.")
+@click.option("--against", metavar="OTHER.tflite", help="Time the two in turns, and give the ratio with its interval.")
+@click.option("--data", metavar="DATA", help="Run the first of these samples, in place of noise.")
+@click.option("--seed", default=0, show_default=True, metavar="N", help="Of the bootstrap intervals.")
+@click.option("--strict", is_flag=True, help="Exit 5 when the board throttled or was busy.")
+@json_option
+def command(
+    file: str, device: str, threads: str, json_path: str | None, strict: bool, devices: str | None, **options: Any
+) -> None:
+    """Time FILE.tflite on a device: cold start and steady state apart, with a 95 % interval and the conditions."""
+    from ..api.bench import bench
+    from ..api.devices import device_names
+    from ..devices import bench_plan
+    from ..report import envelope, write_json
+
+    plan = bench_plan(**{name: options.pop(name) for name in ("runs", "seconds", "warmup")})
+    counts, reports = _counts(threads), []
+    for name in device_names(device):
+        with progress_bars() as show:
+            found = bench(file, device=name, devices=devices, threads=counts, plan=plan, on_progress=show, **options)
+        reports.append(found)
+    if json_path is not None:
+        verdict = "invalid" if any(report.verdict == "invalid" for report in reports) else "ok"
+        fields = [{"artifact": file, **report.fields()} for report in reports]
+        write_json(envelope(verdict, fields[0] if len(fields) == 1 else {"devices": fields}), json_path)
+    if json_path != "-":
+        _print(file, reports)
+    if strict:
+        for report in reports:
+            report.raise_for_invalid()
+
+
+def _counts(text: str) -> list[int]:
+    try:
+        return [int(word) for word in text.split(",")]
+    except ValueError as error:
+        raise UsageError(f"--threads is {text!r}; expected whole numbers with commas between them.") from error
+
+
+def _print(file: str, reports: list[BenchReport]) -> None:
+    out = console()
+    facts = reports[0].facts
+    arena = (
+        "" if facts["arena_bytes"] is None else f", activation arena {readable_bytes(facts['arena_bytes'])} (planned)"
+    )
+    out.print(f"{file}, {readable_bytes(facts['size_bytes'])}{arena}", markup=False)
+    out.print(_table(reports))
+    for report in reports:
+        for run in report.runs:
+            for text, style in _remarks(run):
+                out.print(text, style=style, markup=False)
+
+
+def _table(reports: list[BenchReport]) -> Table:
+    from rich import box
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for name in ("device", "runtime", "threads", "p50 ms", "95 % interval", "p95", "cold", "runs", "peak memory"):
+        table.add_column(name, justify="left" if name in ("device", "runtime") else "right", overflow="fold")
+    for report in reports:
+        for run in report.runs:
+            table.add_row(*_cells(report, run))
+    return table
+
+
+def _cells(report: BenchReport, run: BenchRun) -> tuple[str, ...]:
+    figures, profile = run.latency.figures, run.measurement.kernel_profile
+    kernels = "" if profile.kernels == "default" else f", {profile.kernels}"
+    low, high = figures["p50_ci95"]
+    peak = run.latency.conditions["peak_rss_bytes"]
+    return (
+        report.device + (" (emulated)" if run.latency.emulated else ""),
+        f"{profile.runtime} {profile.version}, {profile.delegate}{kernels}",
+        str(profile.threads),
+        f"{figures['p50']:.3f}",
+        f"{low:.3f} to {high:.3f}",
+        f"{figures['p95']:.3f}",
+        f"{figures['cold']:.1f}",
+        str(run.latency.runs["runs"]),
+        "unknown" if peak is None else readable_bytes(peak),
+    )
+
+
+def _remarks(run: BenchRun) -> list[tuple[str, str]]:
+    found = [(f"invalid: {item['reason']}: {item['detail']}", "red") for item in run.invalid]
+    compared = run.latency.comparison
+    if compared is not None:
+        low, high = compared.ratio_ci95
+        interval = f"{compared.ratio:.3f} of the other's time (95 % interval {low:.3f} to {high:.3f})"
+        found.append((f"against: {interval}, {compared.pairs} pairs in turns: {compared.verdict}", "bold"))
+    fields = run.to_dict()
+    if "slowdown" in fields:
+        found.append((f"over time: the last part took {fields['slowdown']:.2f} of the first part's time", "bold"))
+        series = " ".join(f"{item['p50_ms']:.3f}" for item in fields["over_time"])
+        found.append((f"p50 ms in parts: {series}", ""))
+    if fields["energy"] is not None:
+        found.append((f"power: {fields['energy']['mean_power_w']:.2f} W by the board's sensor, idle included", ""))
+    return found + [(f"warning: {text}", "yellow") for text in run.measurement.warnings]

@@ -110,7 +110,8 @@ class FakeTransport:
         """Remember it."""
         self.closed = True
 
-    def _serve(self, line: bytes, stdout: IO[bytes], stderr: IO[bytes]) -> None:
+    def _serve(self, line: bytes, stdout: IO[bytes], stderr: IO[bytes]) -> bool:
+        """Answer one line; return whether the agent stays until the host closes stdin."""
         stdout.write(self._banner)
         nonce = str((decode(line) or {}).get("nonce", ""))
         try:
@@ -121,12 +122,14 @@ class FakeTransport:
             stdout.write(failure(nonce, error))
         except DeviceGone as error:
             stderr.write(f"{error}\n".encode())
+            return False
+        return True
 
 
 class _FakeProcess:
     """A `Process` that is a thread; its streams are real pipes."""
 
-    def __init__(self, serve: Callable[[bytes, IO[bytes], IO[bytes]], None]) -> None:
+    def __init__(self, serve: Callable[[bytes, IO[bytes], IO[bytes]], bool]) -> None:
         self._serve = serve
         request, self.stdin = _pipe()
         self.stdout, answer = _pipe()
@@ -146,10 +149,11 @@ class _FakeProcess:
         self.stdin.close()
 
     def _run(self, request: IO[bytes], answer: IO[bytes], log: IO[bytes]) -> None:
-        with request, answer, log:
-            self._serve(request.readline(), answer, log)
-            answer.flush()
-            request.read()  # as the agent does: stay until the host closes stdin
+        with request:
+            with answer, log:
+                stay = self._serve(request.readline(), answer, log)
+            if stay:
+                request.read()
 
 
 def _pipe() -> tuple[IO[bytes], IO[bytes]]:

@@ -183,11 +183,15 @@ class Job:
         """
         end = time.monotonic() + self._timeouts.job_s
         while True:
-            patience = min(self._timeouts.silence_s, end - time.monotonic())
+            left_s = end - time.monotonic()
+            if left_s <= 0:
+                raise self._lost(f"did not finish within {self._timeouts.job_s:g} s")
             try:
-                what, message = self._events.get(timeout=max(0.0, patience))
+                what, message = self._events.get(timeout=min(self._timeouts.silence_s, left_s))
             except queue.Empty:
-                raise self._lost(f"gave no sign of life for {max(0.0, patience):.0f} s") from None
+                if left_s <= self._timeouts.silence_s:
+                    continue
+                raise self._lost(f"gave no sign of life for {self._timeouts.silence_s:g} s") from None
             if what == "end":
                 raise self._lost(self._ending())
             if what == "reply":

@@ -34,7 +34,8 @@ def quantize(real: Array, scale: float, zero_point: int, dtype: Any) -> Array:
         array([ -1,   1, 127], dtype=int8)
     """
     bounds = np.iinfo(dtype)
-    rest = np.divide(real.astype(np.float32, copy=False), np.float32(scale))
+    with np.errstate(over="ignore"):  # what overflows to infinity saturates, too
+        rest = np.divide(real.astype(np.float32, copy=False), np.float32(scale))
     # Saturate first: the bounds are integers, so rounding stays inside them.
     np.maximum(rest, np.float32(bounds.min - zero_point), out=rest)
     np.minimum(rest, np.float32(bounds.max - zero_point), out=rest)

@@ -1,0 +1,73 @@
+"""When a timing stops."""
+
+from __future__ import annotations
+
+import gc
+import itertools
+
+import numpy as np
+import pytest
+
+from edgeopt.devices.agent.latency import Plan, is_stable, measure
+from edgeopt.devices.agent.protocol import AgentError
+
+FAST = Plan(warmup_runs=3, warmup_seconds=0, min_runs=20, max_runs=10**6, min_seconds=0.15, max_seconds=5)
+
+
+def silent(*_: object) -> None:
+    pass
+
+
+def test_a_steady_model_stops_when_both_minima_are_behind() -> None:
+    found = measure(lambda: 1000, FAST, silent)
+    assert (found["stopped_by"], found["stable"], found["warmup_runs"]) == ("stable", True, 3)
+    assert len(found["samples_ns"]) >= 20 and 0.15 <= found["seconds"] < 5
+
+
+def test_a_model_that_gets_slower_goes_on_to_the_maximum() -> None:
+    slower = itertools.count(1000, 1000)
+    found = measure(lambda: next(slower), FAST._replace(max_runs=5000), silent)
+    assert (found["stopped_by"], found["stable"], len(found["samples_ns"])) == ("max_runs", False, 5000)
+
+
+def test_seconds_bound_it_too() -> None:
+    found = measure(lambda: 1, FAST._replace(min_runs=10**6, max_seconds=0.2), silent)
+    assert found["stopped_by"] == "max_seconds" and found["seconds"] < 1
+
+
+def test_samples_keep_their_order() -> None:
+    numbers = itertools.count()
+    found = measure(lambda: next(numbers), FAST._replace(warmup_runs=0, max_runs=30), silent)
+    assert found["samples_ns"] == list(range(1, 31)), "the first run is the one that always warms up"
+
+
+def test_the_garbage_collector_does_not_run_in_between_and_is_put_back() -> None:
+    states = []
+
+    def run() -> int:
+        states.append(gc.isenabled())
+        return 1
+
+    measure(run, FAST._replace(warmup_runs=1, max_runs=20), silent)
+    assert not any(states[1:]) and gc.isenabled()
+
+
+def test_stable_means_that_the_quarters_agree_within_two_percent() -> None:
+    steps = np.repeat([100, 101, 100, 101], 50)
+    assert is_stable(steps)
+    assert not is_stable(np.repeat([100, 100, 100, 103], 50))
+    assert not is_stable(np.array([1, 1, 1])), "three runs show nothing"
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        ({"runs": 5}, "unknown bench field 'runs'"),
+        ({"min_runs": 0}, "contradict each other"),
+        ({"min_runs": 10, "max_runs": 9}, "contradict each other"),
+        ({"min_seconds": 11}, "contradict each other"),
+    ],
+)
+def test_a_plan_that_makes_no_sense_is_refused(data: dict[str, int], message: str) -> None:
+    with pytest.raises(AgentError, match=message):
+        Plan.from_data(data)

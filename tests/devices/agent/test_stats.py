@@ -1,0 +1,68 @@
+"""Latency figures: known series, and an interval that keeps its word."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from edgeopt.devices.agent.stats import latency_figures, median_interval, summarize, wilson_interval
+
+
+def test_the_figures_of_a_known_series() -> None:
+    found = summarize(np.arange(1.0, 102.0))
+    assert (found["p50"], found["p90"], found["p95"], found["p99"]) == (51, 91, 96, 100)
+    assert (found["mean"], found["min"], found["max"], found["mad"]) == (51, 1, 101, 25)
+
+
+def test_a_constant_series_has_an_interval_of_no_width() -> None:
+    assert median_interval(np.full(50, 2.0)) == (2.0, 2.0)
+
+
+def test_the_interval_depends_on_the_seed_alone() -> None:
+    samples = np.random.default_rng(1).gamma(3, 1, 300)
+    assert median_interval(samples, 5) == median_interval(samples, 5)
+    assert median_interval(samples, 5) != median_interval(samples, 6)
+
+
+def drifting(rng: np.random.Generator, count: int) -> np.ndarray:
+    """Latencies that resemble their neighbours: an autoregressive series around 10 with correlation 0.9."""
+    noise = rng.normal(0, 1, count + 100)
+    series = np.zeros(count + 100)
+    for i in range(1, count + 100):
+        series[i] = 0.9 * series[i - 1] + noise[i]
+    return 10 + series[100:]
+
+
+def independent_interval(samples: np.ndarray) -> tuple[float, float]:
+    """The plain bootstrap, which takes every run for independent."""
+    rng = np.random.default_rng(0)
+    medians = np.median(samples[rng.integers(0, len(samples), (400, len(samples)))], axis=1)
+    return float(np.percentile(medians, 2.5)), float(np.percentile(medians, 97.5))
+
+
+def test_the_interval_covers_the_median_of_a_drifting_series_where_the_plain_bootstrap_does_not() -> None:
+    rng = np.random.default_rng(0)
+    series = [drifting(rng, 900) for _ in range(60)]
+
+    def coverage(interval: object) -> float:
+        bounds = [interval(samples) for samples in series]  # type: ignore[operator]
+        return float(np.mean([low <= 10 <= high for low, high in bounds]))
+
+    # 60 series: 3 standard errors of a coverage of 0.95 are 0.084.
+    assert coverage(median_interval) >= 0.95 - 0.15, "blocks of sqrt(n) keep most of the correlation, not all"
+    assert coverage(independent_interval) < 0.6
+
+
+def test_wilson_s_interval_against_its_published_form() -> None:
+    assert wilson_interval(9, 10) == pytest.approx((0.5958, 0.9821), abs=5e-5)  # Wilson 1927, as tabulated by R's binom
+    assert wilson_interval(0, 20)[0] == 0.0 and wilson_interval(20, 20)[1] == 1.0
+    assert wilson_interval(0, 20)[1] > 0.1, "no success in 20 does not prove a share of 0"
+
+
+def test_cold_start_is_told_apart() -> None:
+    raw = {"samples_ns": [1_000_000, 3_000_000], "load_ns": 5_000_000, "first_ns": 2_000_000}
+    raw.update(warmup_runs=1, seconds=0.004, stable=False, stopped_by="max_runs")
+    found = latency_figures(raw)
+    assert found["latency_ms"]["p50"] == 2.0
+    assert (found["latency_ms"]["load"], found["latency_ms"]["first"], found["latency_ms"]["cold"]) == (5.0, 2.0, 7.0)
+    assert found["latency_runs"]["runs"] == 2

@@ -29,7 +29,6 @@ def images(layers):
         layers.SeparableConv2D(5, 3, activation="relu"),
         layers.Conv2DTranspose(5, 3, strides=2, padding="same"),
         layers.Conv2DTranspose(5, 3, strides=2, padding="valid"),
-        layers.Conv2DTranspose(5, 4, strides=2, padding="same", output_padding=1),
         layers.BatchNormalization(momentum=0.8),
         layers.BatchNormalization(scale=False, epsilon=0.01),
         layers.LayerNormalization(axis=[1, 2, 3]),
@@ -255,7 +254,10 @@ def test_lambda_is_carried_and_noted():
             lambda layers: layers.Dense(3, activation=lambda x: x + 1.0, name="bad"),
             r"'bad' has the activation '<lambda>'",
         ),
-        (lambda layers: layers.Resizing(4, 4, antialias=True, name="bad"), r"'bad' \(Resizing\) has antialias=True"),
+        (
+            lambda layers: layers.Resizing(4, 4, pad_to_aspect_ratio=True, name="bad"),
+            r"'bad' \(Resizing\) has pad_to_asp",
+        ),
         (
             lambda layers: layers.MaxPooling2D(data_format="channels_first", name="bad"),
             r"'bad' has data_format='channels_first'",
@@ -264,6 +266,8 @@ def test_lambda_is_carried_and_noted():
 )
 def test_layer_without_a_counterpart_is_refused_by_name(make, message):
     keras = flavour("keras")
+    if "RMS" in message and not hasattr(keras.layers, "RMSNormalization"):
+        pytest.skip("this Keras has no RMSNormalization")
     model = side_by_side(keras, [make(keras.layers)], (8, 8, 4))
     with pytest.raises(ModelError, match=message):
         to_tf_keras(model)

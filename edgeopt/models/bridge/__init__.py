@@ -10,7 +10,7 @@ from typing import Any
 
 from ...errors import UsageError
 from ..detect import Flavour
-from ..load import flavour_of
+from ..load import flavour_of, import_keras
 from .build import rebuild
 from .registry import register, unregister
 from .result import BridgeNote, BridgeResult
@@ -84,6 +84,10 @@ def _bridge(model: Any, source: Flavour, target: Flavour, seed: int) -> BridgeRe
     if flavour_of(model) is not source:
         raise UsageError(
             f"Received {type(model).__module__.split('.')[0]}.{type(model).__name__}; expected a {source.value} model."
+        )
+    if (backend := import_keras(Flavour.KERAS3).backend.backend()) != "tensorflow":
+        raise UsageError(
+            f"Keras 3 runs on {backend}, and TFLite models come from TensorFlow only; set KERAS_BACKEND=tensorflow."
         )
     bridged, notes = rebuild(model, target)
     reference = model

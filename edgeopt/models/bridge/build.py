@@ -14,7 +14,7 @@ from .layers import LayerMapper
 from .nodes import new_input
 from .op_layers import as_layer
 from .result import BridgeNote
-from .structure import Ref, flatten_structure, map_structure
+from .structure import Ref, flatten_structure, map_structure, refs_in
 from .template import encode
 from .weights import copy_weights, set_trainable
 
@@ -85,7 +85,7 @@ class _Builder:
         )
 
     def _operation_step(self, step: Step) -> Any:
-        spec = as_layer(step)
+        spec = None if self._drops_a_mask(step) else as_layer(step)
         if spec is not None:
             self.notes.append(BridgeNote(step.name, "operation to layer", f"{step.operation} became {spec.class_name}"))
             outputs = self._resolve(spec.inputs)
@@ -104,6 +104,12 @@ class _Builder:
         template, refs = encode(step.args, step.kwargs)
         tensors = [self._tensors[ref] for ref in refs]
         return KerasOperation(step.operation, template, name=step.name)(tensors[0] if len(tensors) == 1 else tensors)
+
+    def _drops_a_mask(self, step: Step) -> bool:
+        """Whether a mask ends here: bare operations pass none on, and most of the layers that could replace them do."""
+        tensors = [self._tensors[ref] for ref in refs_in((step.args, step.kwargs))]
+        masked = any(getattr(tensor, "_keras_mask", None) is not None for tensor in tensors)
+        return masked and step.operation != "activations.linear"
 
     def _finish(self) -> None:
         """Copy the weights and the frozen flags: last, since tf_keras orders a layer's weights by what is frozen."""

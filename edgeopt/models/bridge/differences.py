@@ -22,9 +22,9 @@ WRAPPED: dict[str, tuple[str, ...]] = {
 
 # Entries of configurations that are no settings: shapes seen at build time, how to compute, where random numbers start.
 IGNORED = (
-    "autocast", "batch_input_shape", "build_config", "compile_config", "dtype", "dynamic", "implementation",
-    "input_length", "key_shape", "name", "num_constants", "quantization_config", "query_shape", "seed", "trainable",
-    "use_cudnn", "value_shape",
+    "autocast", "batch_input_shape", "build_config", "compile_config", "dtype", "dynamic", "force_generator",
+    "implementation", "input_length", "key_shape", "name", "num_constants", "quantization_config", "query_shape",
+    "rng_type", "seed", "trainable", "use_cudnn", "value_shape",
 )  # fmt: skip
 
 # Arguments that a constructor takes without naming them, and a named argument of the classes that do.

@@ -30,8 +30,8 @@ def trace(model: Any, flavour: Flavour, args: Any = None) -> Any:
     keras = import_keras(flavour)
     if type(model).__module__.split(".")[0] in ("keras", "tf_keras"):
         raise ModelError(
-            f"{type(model).__name__} {model.name!r} was never built, so it has no graph yet; call it on a batch, or start "
-            "it with an Input."
+            f"{type(model).__name__} {model.name!r} was never built, so it has no graph yet; call it on a batch, or "
+            "start it with an Input."
         )
     known = _recorded_inputs(model, flavour) if args is None else map_structure(_described, tuple(args))
     inputs = map_structure(lambda spec: new_input(keras, flavour, spec.shape, spec.dtype), known)

@@ -205,7 +205,7 @@ class Job:
             return result
         error = message["error"]
         kind = error["kind"]
-        remedy = self._runtime_remedy if kind == "runtime_missing" else REMEDIES[kind]
+        remedy = error.get("remedy") or (self._runtime_remedy if kind == "runtime_missing" else REMEDIES[kind])
         raise ERRORS[kind](f"{_capital(self._transport.name)}: {error['message']}; {remedy}.")
 
     def _lost(self, what: str) -> DeviceLostError:

@@ -32,7 +32,8 @@ def main(arguments: List[str]) -> int:
     try:
         result = _info() if options.command == "info" else _measure(options)
     except AgentError as error:
-        sys.stderr.write("edgeopt-agent: %s\n" % error.message)
+        remedy = error.details.get("remedy")
+        sys.stderr.write("edgeopt-agent: %s\n" % (error.message + ("; %s" % remedy if remedy else "")))
         return EXIT_CODES.get(error.kind, 1)
     except KeyboardInterrupt:
         return 130

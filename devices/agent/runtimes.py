@@ -7,7 +7,7 @@ import importlib.util
 import os
 from typing import Any, List, Optional, Tuple
 
-from .hardware import EDGE_TPU_LIBRARY
+from .delegate import load
 from .protocol import AgentError
 
 # In the order in which ``auto`` tries them. ai_edge_litert comes first because it gives int8 models to XNNPACK, which
@@ -43,10 +43,6 @@ _EMPTY_MODEL = bytes.fromhex(
     "030000000100000008000000040004000400000001000000100000000c00140010000c0008000400"
     "0c000000100000001000000010000000100000000000000000000000000000000000000000000000"
 )
-
-
-# What `delegate` names -> the library that the loader looks for. Anything else is a library itself.
-DELEGATES = {"edgetpu": EDGE_TPU_LIBRARY}
 
 
 class Runtime:
@@ -87,20 +83,15 @@ class Runtime:
             experimental_delegates=self._delegates or None,
         )
 
-    def use_delegate(self, delegate: str) -> None:
-        """Load a delegate for all interpreters to come: "edgetpu", or the path of a shared library.
+    def use_delegate(self, delegate: str, minimum_runtime: Optional[int] = None) -> None:
+        """Load a delegate for all interpreters to come (see `delegate.load`).
 
         A library that does not match the runtime may kill the process here.
 
         Raises:
             AgentError: It cannot be loaded.
         """
-        library = DELEGATES.get(delegate, delegate)
-        try:
-            self._delegates = [self._module.load_delegate(library)]
-        except (ValueError, OSError) as error:
-            message = "the delegate %s cannot be loaded (%s)" % (library, _reason(error))
-            raise AgentError("delegate", message) from error
+        self._delegates = [load(self._module, delegate, minimum_runtime)]
         self.delegate = os.path.basename(delegate)
 
 

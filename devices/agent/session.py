@@ -9,6 +9,7 @@ from typing import Any, Dict, List, Optional, Sequence, Tuple
 import numpy as np
 
 from .arith import Array, quantize
+from .delegate import unresolved
 from .protocol import AgentError, Message
 from .runtimes import Runtime
 
@@ -199,6 +200,9 @@ def _load_error(runtime: Runtime, error: ValueError) -> AgentError:
 def _prepare_error(runtime: Runtime, error: Exception) -> AgentError:
     text = _one_line(error)
     if "unresolved custom op" in text:
+        known = unresolved(text)
+        if known is not None:
+            return known
         message = "%s %s lacks an operator of this model: %s" % (runtime.name, runtime.version, text)
         return AgentError("unsupported", message)
     return AgentError("invoke", "the model cannot be prepared to run: %s" % text)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import platform
 import signal
 import sys
 import time
@@ -71,6 +72,7 @@ def _measure(request: Message, stage: Stage, report: Progress) -> Message:
     """Time the model, run data through it, or both; the timing comes first, before all cores get warm."""
     runtime = _runtime(request["runtime"], stage)
     from .arrays import Samples, open_all
+    from .delegate import edge_tpu_facts, parse
     from .evaluate import evaluate
     from .session import Session
 
@@ -81,7 +83,7 @@ def _measure(request: Message, stage: Stage, report: Progress) -> Message:
     delegate = request.get("delegate")
     if delegate:
         stage("delegate")
-        runtime.use_delegate(delegate)
+        runtime.use_delegate(delegate, request.get("minimum_runtime"))
         stage("load")
 
     def opener(shapes: Dict[int, Sequence[int]]) -> Session:
@@ -101,6 +103,9 @@ def _measure(request: Message, stage: Stage, report: Progress) -> Message:
             session = opener(native)
     stage("invoke")
     result: Message = {"kernel_profile": _kernel_profile(runtime, session, kernels), "model": _interface(session)}
+    result["machine"] = platform.machine()
+    if delegate and parse(delegate).is_edge_tpu:
+        result["edge_tpu"] = edge_tpu_facts(delegate)
     if request.get("bench") is not None:
         from .benchmark import bench
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import stat
 import sys
@@ -13,26 +12,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-CHECKOUT = Path(__file__).resolve().parents[3]
+from ...flatbuffer.conftest import FileBuilder
+
 LOGS = Path(__file__).with_name("logs")
-
-
-def file_builder() -> type[Any]:
-    """The builder of tests/flatbuffer, which pytest's importlib mode does not let us import by name."""
-    path = CHECKOUT / "tests" / "flatbuffer" / "conftest.py"
-    spec = importlib.util.spec_from_file_location("edgeopt_tests_file_builder", path)
-    if spec is None or spec.loader is None:
-        raise ImportError(path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.FileBuilder
 
 
 class Graph:
     """A chain of operators on int8 tensors, in few words."""
 
     def __init__(self) -> None:
-        self.file = file_builder()()
+        self.file = FileBuilder()
         self.inputs: list[int] = []
 
     def tensor(self, shape: Sequence[int], dtype: str = "int8", **fields: Any) -> int:

@@ -160,10 +160,11 @@ def _sample(
             reason = "max_runs"
         elif seconds >= plan.max_seconds:
             reason = "max_seconds"
-        elif now >= due and runs >= plan.min_runs and seconds >= plan.min_seconds:
-            reason = "stable" if is_stable(np.array(samples)) else ""
-            due = time.perf_counter_ns() + CHECK_EVERY_NS
+        elif now >= due:
             report("bench", int(seconds), int(plan.max_seconds))
+            enough = runs >= plan.min_runs and seconds >= plan.min_seconds
+            reason = "stable" if enough and is_stable(np.array(samples)) else ""
+            due = time.perf_counter_ns() + CHECK_EVERY_NS
         if seconds >= next_look:
             observe(seconds, runs)
             next_look = seconds + plan.observe_seconds

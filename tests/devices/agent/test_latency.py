@@ -35,6 +35,12 @@ def test_seconds_bound_it_too() -> None:
     assert found["stopped_by"] == "max_seconds" and found["seconds"] < 1
 
 
+def test_signs_of_life_come_before_the_minima_are_reached() -> None:
+    told: list[tuple[str, int, int]] = []
+    measure(lambda: 1, FAST._replace(min_runs=10**6, max_seconds=0.3), lambda *words: told.append(words))
+    assert ("bench", 0, 0) in told
+
+
 def test_samples_keep_their_order() -> None:
     numbers = itertools.count()
     found = measure(lambda: next(numbers), FAST._replace(warmup_runs=0, max_runs=30), silent)

@@ -20,7 +20,7 @@ from edgeopt.devices.agent.protocol import PROTOCOL_VERSION
 
 from ..conftest import Talk, float_model, reply_of
 
-FOREVER = {"warmup_runs": 10**9, "warmup_seconds": 600, "min_seconds": 600, "max_seconds": 600}
+FOREVER = {"warmup_runs": 1, "warmup_seconds": 0, "min_seconds": 600, "max_seconds": 600, "max_runs": 10**9}
 
 
 def request(tmp_path: Path, **fields: Any) -> dict[str, Any]:
@@ -33,16 +33,15 @@ def request(tmp_path: Path, **fields: Any) -> dict[str, Any]:
 
 @contextmanager
 def started(agent: Path, message: dict[str, Any]) -> Iterator[subprocess.Popen[bytes]]:
-    """The agent, from the moment its worker runs the model."""
+    """The agent, from the moment its worker has told that the timing is under way."""
     pipe = subprocess.PIPE
     with subprocess.Popen([sys.executable, str(agent)], stdin=pipe, stdout=pipe, stderr=pipe) as process:
-        assert process.stdin and process.stdout
+        assert process.stdin and process.stderr
         process.stdin.write(json.dumps(message).encode() + b"\n")
         process.stdin.flush()
         try:
-            wait_until(
-                lambda: any(threads_of(pid) > 0 and has_mapped(pid, b"interpreter") for pid in children(process.pid))
-            )
+            while b'"progress":"bench"' not in (line := process.stderr.readline()):
+                assert line, "the agent ended before the timing began"
             yield process
         finally:
             process.kill()
@@ -53,20 +52,6 @@ def children(pid: int) -> list[int]:
         return [int(text) for text in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
     except OSError:
         return []
-
-
-def threads_of(pid: int) -> int:
-    try:
-        return len(os.listdir(f"/proc/{pid}/task"))
-    except OSError:
-        return 0
-
-
-def has_mapped(pid: int, text: bytes) -> bool:
-    try:
-        return text in Path(f"/proc/{pid}/maps").read_bytes()
-    except OSError:
-        return False
 
 
 def is_running(pid: int) -> bool:
@@ -186,8 +171,6 @@ def test_detached_it_outlives_the_end_of_stdin(agent: Path, tmp_path: Path) -> N
 def test_a_worker_that_dies_is_told_with_its_signal(agent: Path, tmp_path: Path, number: signal.Signals) -> None:
     with started(agent, request(tmp_path)) as process:
         (worker,) = children(process.pid)
-        wait_until(lambda: any((tmp_path / "work" / "runs").iterdir()))
-        time.sleep(0.3)  # past the load, into the warm-up
         os.kill(worker, number)
         assert process.stdout
         error = json.loads((process.stdout.readline() + process.stdout.readline()).strip())["error"]

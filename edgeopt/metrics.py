@@ -19,6 +19,7 @@ from .devices.agent.arith import hits
 from .errors import DataError, UsageError, nearest
 
 Array = npt.NDArray[Any]
+_ONE_CLASS = "The labels hold one class only; the metric auc expects samples of at least two."
 Outputs = Array | Mapping[str, Array]
 
 
@@ -175,6 +176,8 @@ def _auc(labels: Array, outputs: Outputs) -> float:
     if scores.ndim == 1 or scores.shape[1] <= 2:
         return _binary_auc(classes == 1, scores if scores.ndim == 1 else scores[:, -1])
     present = [number for number in range(scores.shape[1]) if 0 < (classes == number).sum() < len(classes)]
+    if not present:
+        raise DataError(_ONE_CLASS)
     return float(np.mean([_binary_auc(classes == number, scores[:, number]) for number in present]))
 
 
@@ -183,7 +186,7 @@ def _binary_auc(positive: Array, scores: Array) -> float:
     count = int(positive.sum())
     rest = len(positive) - count
     if not count or not rest:
-        raise DataError("The labels hold one class only; the metric auc expects samples of at least two.")
+        raise DataError(_ONE_CLASS)
     _, place, sizes = np.unique(scores, return_inverse=True, return_counts=True)
     ranks = (np.cumsum(sizes) - (sizes - 1) / 2)[place.reshape(-1)]
     return float((ranks[positive].sum() - count * (count + 1) / 2) / (count * rest))

@@ -151,7 +151,7 @@ def _over_resamples(count: int, seed: int, compute: Callable[[Array], float], va
     rng = np.random.default_rng(seed)
     found = []
     for _ in range(RESAMPLES_OF_WHOLE):
-        with suppress(DataError):
+        with suppress(DataError, UsageError):
             found.append(compute(rng.integers(0, count, count)))
     return _percentiles(np.array(found)) if found else (value, value)
 

@@ -1,0 +1,126 @@
+"""The report: its fields, the clean samples, the verdict."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+
+from edgeopt.budget import Budget
+from edgeopt.errors import BudgetError, DataError
+from edgeopt.metrics import load_metric
+from edgeopt.validation import Answers, ValidationReport, build_report
+
+MEASURED = {
+    "device": "this machine",
+    "kernel_profile": {"runtime": "ai_edge_litert"},
+    "latency_ms": {"p50": 1.0, "p95": 2.0},
+    "conditions": {},
+    "samples_ms": [1.0, 2.0],
+}
+LABELS = np.arange(10) % 2
+RIGHT = np.eye(2)[LABELS]
+HALF = np.eye(2)[np.where(np.arange(10) < 5, LABELS, 1 - LABELS)]  # the first five are right
+
+
+def report(candidate: Any = HALF, baseline: Any = None, metric: str = "accuracy", **changes: Any) -> ValidationReport:
+    fields: dict[str, Any] = {"budget": Budget(), **changes}
+    answers = Answers(LABELS if metric == "accuracy" else RIGHT, candidate, baseline)
+    return build_report(load_metric(metric), answers, MEASURED, {"size_bytes": 1000}, **fields)
+
+
+def test_the_json_has_the_documented_fields() -> None:
+    found = report(baseline=RIGHT).to_dict()
+    assert found["verdict"] == "ok" and found["schema_version"] == 1
+    assert (found["accuracy"], found["baseline_accuracy"], found["accuracy_drop"]) == (0.5, 1.0, 0.5)
+    assert found["accuracy_drop_ci95"][0] < 0.5 < found["accuracy_drop_ci95"][1]
+    assert (found["agreement"], found["samples"], found["calibration_overlap"]) == (0.5, 10, None)
+    assert found["metric"]["name"] == "accuracy" and found["metric"]["higher_is_better"] is True
+    assert found["latency_ms"]["p95"] == 2.0 and found["kernel_profile"]["runtime"] == "ai_edge_litert"
+    assert {"conditions", "budget", "size_bytes", "warnings"} <= set(found)
+    assert "samples_ms" not in found, "raw samples stay in the measurement"
+    json.dumps(found, allow_nan=False)
+
+
+def test_accuracy_keys_are_there_only_when_the_metric_is_accuracy() -> None:
+    found = report(baseline=RIGHT, metric="mae").to_dict()
+    assert not [key for key in found if key.startswith("accuracy") or key == "baseline_accuracy"]
+    assert (found["metric"]["value"], found["baseline_metric"], found["drop"]) == (0.5, 0.0, 0.5)
+    assert found["metric"]["higher_is_better"] is False and found["agreement"] is None
+
+
+def test_without_a_baseline_there_is_no_drop() -> None:
+    found = report().to_dict()
+    assert "accuracy_drop" not in found and "baseline_accuracy" not in found and found["agreement"] is None
+
+
+def test_samples_that_calibrated_the_file_are_counted_and_kept_out_of_the_verdict() -> None:
+    seen = [True] * 5 + [False] * 5  # the five that it gets right
+    found = report(seen=seen, budget=Budget(min_metric=0.5))
+    overlap = found.to_dict()["calibration_overlap"]
+    assert found.to_dict()["accuracy"] == 0.5
+    assert (overlap["count"], overlap["clean"]["samples"], overlap["clean"]["accuracy"]) == (5, 5, 0.0)
+    assert found.verdict == "missed", "0.5 on all samples, but 0.0 on the clean ones"
+    assert found.warnings == (
+        "5 of the 10 samples calibrated this file, which flatters it; the budget is judged on the other 5.",
+    )
+
+
+def test_the_drop_on_clean_samples_is_paired_too() -> None:
+    overlap = report(baseline=RIGHT, seen=[True] * 5 + [False] * 5).to_dict()["calibration_overlap"]
+    assert (overlap["clean"]["accuracy_drop"], overlap["clean"]["agreement"]) == (1.0, 0.0)
+
+
+def test_no_overlap_is_said_and_needs_no_second_score() -> None:
+    found = report(seen=[False] * 10)
+    assert found.to_dict()["calibration_overlap"] == {"count": 0, "clean": None} and found.warnings == ()
+
+
+def test_nothing_but_calibration_samples_is_warned_of() -> None:
+    found = report(seen=[True] * 10)
+    assert found.to_dict()["calibration_overlap"] == {"count": 10, "clean": None}
+    assert "score it on samples that it has not seen" in found.warnings[0]
+
+
+def test_a_budget_that_is_kept_raises_nothing() -> None:
+    kept = report(budget=Budget(min_metric=0.5, max_p95_ms=2, max_size_bytes=1000))
+    kept.raise_for_budget()
+    assert kept.verdict == "ok" and len(kept.to_dict()["budget"]) == 3
+
+
+def test_every_missed_line_is_named() -> None:
+    missed = report(baseline=RIGHT, budget=Budget(max_drop=0.4, max_p95_ms=1, max_size_bytes=2000))
+    assert missed.to_dict()["verdict"] == "missed"
+    with pytest.raises(
+        BudgetError, match=r"max_drop is 0.4, measured 0.5; max_p95_ms is 1, measured 2; relax"
+    ) as caught:
+        missed.raise_for_budget()
+    assert "max_size_bytes" not in str(caught.value) and caught.value.exit_code == 4
+
+
+def test_labels_of_another_length_are_refused() -> None:
+    with pytest.raises(DataError, match=r"labels have the shape \(10,\) for outputs of the shape \(9, 2\)"):
+        report(candidate=HALF[:9])
+
+
+def test_outputs_by_name_for_a_metric_of_several() -> None:
+    def spread(y_true: object, y_pred: dict[str, np.ndarray]) -> float:
+        return float(y_pred["a"].sum() - y_pred["b"].sum())
+
+    answers = Answers(None, {"a": RIGHT, "b": HALF[:, :1]}, {"a": RIGHT, "b": RIGHT[:, :1]})
+    found = build_report(
+        load_metric(spread), answers, MEASURED, {"size_bytes": 1}, budget=Budget(), seen=[True] + [False] * 9
+    )
+    assert found.scores.samples == 10 and found.overlap is not None and found.overlap.clean is not None
+    assert found.overlap.clean.samples == 9
+
+
+def test_a_budget_on_the_latency_without_a_timing_is_an_error() -> None:
+    answers = Answers(LABELS, HALF)
+    with pytest.raises(ValueError, match="p95_ms was not measured"):
+        build_report(ACC, answers, {"device": "x"}, {"size_bytes": 1}, budget=Budget(max_p95_ms=1))
+
+
+ACC = load_metric("accuracy")

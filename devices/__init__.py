@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from .fake import DeviceGone, FakeTransport
     from .measurement import Evaluation, KernelProfile, Latency, Measurement, Output
     from .pack import pack_agent
+    from .parity import Limits, ParityReport
     from .plans import BenchPlan, RunOptions
     from .profile import Profile, load_profile, profile_names
     from .runner import Progress, Timeouts
@@ -30,9 +31,11 @@ _PUBLIC = {
     "FakeTransport": "fake",
     "KernelProfile": "measurement",
     "Latency": "measurement",
+    "Limits": "parity",
     "LocalTransport": "transport",
     "Measurement": "measurement",
     "Output": "measurement",
+    "ParityReport": "parity",
     "Profile": "profile",
     "Progress": "runner",
     "RunOptions": "plans",
@@ -55,9 +58,11 @@ __all__ = [
     "FakeTransport",
     "KernelProfile",
     "Latency",
+    "Limits",
     "LocalTransport",
     "Measurement",
     "Output",
+    "ParityReport",
     "Profile",
     "Progress",
     "RunOptions",

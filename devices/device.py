@@ -32,6 +32,7 @@ from .transport import LocalTransport, Transport
 
 if TYPE_CHECKING:
     from .bench import BenchReport
+    from .parity import Limits, ParityReport
 
 
 class Device(AbstractContextManager["Device"]):
@@ -151,7 +152,8 @@ class Device(AbstractContextManager["Device"]):
                 evaluation = self._fetch(result["evaluation"], folder) if fields["evaluate"] else None
         latency = Latency.from_reply(result["latency"], seed) if chosen.bench is not None else None
         profile = KernelProfile(**result["kernel_profile"])
-        return Measurement(self.label, profile, latency, evaluation, tuple(result["runtimes_skipped"]))
+        skipped, machine = tuple(result["runtimes_skipped"]), result.get("machine", "")
+        return Measurement(self.label, profile, latency, evaluation, skipped, machine)
 
     def bench(
         self,
@@ -189,6 +191,37 @@ class Device(AbstractContextManager["Device"]):
             against=against,
             seed=seed,
             on_progress=on_progress,
+        )
+
+    def parity(
+        self,
+        other: Device,
+        model: bytes,
+        inputs: Mapping[str, npt.NDArray[Any]],
+        *,
+        limits: Limits | None = None,
+        options: RunOptions | None = None,
+        trace: bool = True,
+        on_progress: Callable[[Progress], None] | None = None,
+    ) -> ParityReport:
+        """Run samples here and on another device, and compare the outputs as the file stores them.
+
+        Args:
+            other: The other device; it runs the runtime that was found here.
+            model: The bytes of a .tflite file.
+            inputs: As in `measure`.
+            limits: What is asserted; default: L1, equal bits under the reference kernels.
+            options: Default: those of `RunOptions`; its `bench` is not looked at.
+            trace: Whether to look for the first operator that differs.
+            on_progress: Called with every sign of life.
+
+        Raises:
+            EdgeoptError: As in `measure`; a difference does not raise, see `ParityReport.raise_for_parity`.
+        """
+        from .parity import run_parity
+
+        return run_parity(
+            self, other, model, inputs, limits=limits, options=options, trace=trace, on_progress=on_progress
         )
 
     def validate(

@@ -197,6 +197,7 @@ class Measurement:
         latency: None when it was not asked for.
         evaluation: None when it was not asked for.
         runtimes_skipped: What was tried before: "runtime" and "reason" of each.
+        machine: The kind of CPU, as `uname -m` prints it; "" when it is not known.
     """
 
     device: str
@@ -204,6 +205,7 @@ class Measurement:
     latency: Latency | None
     evaluation: Evaluation | None
     runtimes_skipped: tuple[dict[str, str], ...]
+    machine: str = ""
 
     @property
     def warnings(self) -> tuple[str, ...]:

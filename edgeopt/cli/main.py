@@ -24,6 +24,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "check": ("edgeopt.cli.check", "Say what an accelerator would take of a model, and why not the rest."),
     "edgetpu": ("edgeopt.cli.edgetpu", "Compile for the Coral Edge TPU; list pipeline segments; compare files."),
     "bench": ("edgeopt.cli.bench", "Time a .tflite file on a device; say whether it is faster than another."),
+    "parity": ("edgeopt.cli.parity", "Compare a file on two devices, down to the first operator that differs."),
     "devices": ("edgeopt.cli.devices", "Name boards, check them, and make them ready."),
     "agent": ("edgeopt.cli.agent", "Write the on-device benchmark script, one .pyz file."),
     "demo": ("edgeopt.cli.demo", "Train a small model, convert it four ways, and compare the files on this machine."),

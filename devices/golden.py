@@ -1,0 +1,124 @@
+"""Golden vectors: samples and the outputs that one device gave, to be held against another later."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..artifact_io import write_atomically
+from ..errors import FileFormatError, UsageError
+from .measurement import Evaluation, KernelProfile, Measurement, Output
+from .parity import Array, Limits, ParityReport, Samples, compare_measurements
+from .plans import RunOptions
+
+if TYPE_CHECKING:
+    from .device import Device
+
+FORMAT = 1
+_INPUT, _OUTPUT, _META = "input/", "output/", "meta"
+
+
+@dataclass(frozen=True, eq=False)
+class Golden:
+    """What was recorded.
+
+    Attributes:
+        sha256: Of the model's bytes.
+        inputs: Input name -> real values ``(n, ...)``.
+        measurement: The outputs, as the file stores them, with the kernel profile and the device.
+    """
+
+    sha256: str
+    inputs: Samples
+    measurement: Measurement
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write it as an .npz file without pickles.
+
+        Raises:
+            OutputError: It cannot be written.
+        """
+        evaluation = _evaluation(self.measurement)
+        scales = [{"name": o.name, "scale": o.scale, "zero_point": o.zero_point} for o in evaluation.outputs]
+        meta = {
+            "format": FORMAT,
+            "sha256": self.sha256,
+            "device": self.measurement.device,
+            "machine": self.measurement.machine,
+            "kernel_profile": self.measurement.kernel_profile.to_dict(),
+            "outputs": scales,
+        }
+        arrays = {f"{_INPUT}{name}": array for name, array in self.inputs.items()}
+        arrays.update({f"{_OUTPUT}{place}": o.stored for place, o in enumerate(evaluation.outputs)})
+        buffer = io.BytesIO()
+        np.savez_compressed(buffer, **{_META: np.frombuffer(json.dumps(meta).encode(), np.uint8)}, **arrays)
+        write_atomically(path, buffer.getvalue())
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Golden:
+        """Read it.
+
+        Raises:
+            UsageError: The path cannot be read; `FileFormatError` when it is no golden file.
+        """
+        try:
+            with np.load(path, allow_pickle=False) as archive:
+                arrays = {name: archive[name] for name in archive.files}
+            meta = json.loads(arrays[_META].tobytes())
+            if meta["format"] != FORMAT:
+                raise ValueError(f"its format is {meta['format']}, expected {FORMAT}")
+            return cls._from_arrays(arrays, meta)
+        except OSError as error:
+            raise UsageError(f"Cannot read {Path(path)}: {error.strerror or error}; check the path.") from error
+        except (ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+            raise FileFormatError(f"{Path(path)} is no golden file ({error}); record it again.") from error
+
+    @classmethod
+    def _from_arrays(cls, arrays: dict[str, Array], meta: dict[str, Any]) -> Golden:
+        inputs = {name[len(_INPUT) :]: array for name, array in arrays.items() if name.startswith(_INPUT)}
+        outputs = tuple(
+            Output(item["name"], arrays[f"{_OUTPUT}{place}"], item["scale"], item["zero_point"])
+            for place, item in enumerate(meta["outputs"])
+        )
+        samples = len(outputs[0].stored)
+        evaluation = Evaluation(outputs, samples, 1, 1, (), 0.0, ())
+        profile = KernelProfile(**meta["kernel_profile"])
+        return cls(meta["sha256"], inputs, Measurement(meta["device"], profile, None, evaluation, (), meta["machine"]))
+
+
+def record(device: Device, model: bytes, inputs: Samples, options: RunOptions) -> Golden:
+    """Run samples on a device and return what is to be recorded.
+
+    Raises:
+        EdgeoptError: As in `Device.measure`.
+    """
+    return Golden(hashlib.sha256(model).hexdigest(), inputs, device.measure(model, inputs, options))
+
+
+def hold_against(device: Device, model: bytes, golden: Golden, limits: Limits, options: RunOptions) -> ParityReport:
+    """Run the recorded samples on a device, with the recorded runtime and kernels, and compare.
+
+    Raises:
+        UsageError: It was recorded with another model.
+        EdgeoptError: As in `Device.measure`.
+    """
+    found = hashlib.sha256(model).hexdigest()
+    if found != golden.sha256:
+        raise UsageError(
+            f"The golden file belongs to the model {golden.sha256[:12]}, but this one is {found[:12]}; record it again."
+        )
+    return compare_measurements(limits, golden.measurement, device.measure(model, golden.inputs, options))
+
+
+def _evaluation(measured: Measurement) -> Evaluation:
+    if measured.evaluation is None:
+        raise RuntimeError("a golden file was recorded without outputs")
+    return measured.evaluation

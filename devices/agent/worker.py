@@ -28,6 +28,7 @@ def main() -> int:
     """Do one job; the process ends with it."""
     channel = claim_stdout()
     _die_with_parent()
+    _die_first()
     request = decode(read_line(STDIN))
     if request is None:
         return 1
@@ -193,6 +194,15 @@ def _die_with_parent() -> None:
             ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
         except (ImportError, OSError, AttributeError):  # a Python without ctypes: the watchdog remains
             pass
+
+
+def _die_first() -> None:
+    """Offer this process to the system's OOM killer, before the agent, which tells of it, and before the user's own."""
+    try:
+        with open("/proc/self/oom_score_adj", "w") as stream:
+            stream.write("1000")
+    except OSError:  # not Linux, or not allowed
+        pass
 
 
 _JOBS: Dict[str, Callable[[Message, Stage, Progress], Message]] = {"probe": _probe, "measure": _measure}

@@ -1,8 +1,9 @@
 """How many units each group keeps, so that the cost comes down to a target at the least loss of importance.
 
-Global allocation maximises the sum over groups of ``log(importance kept / importance)``: what counts is which part of a
+Global allocation minimises the sum over groups of ``importance / importance kept``: what counts is which part of a
 group's importance goes, whatever the scale of its scores, and a group that is thin already is dear to thin further.
-Steps are taken greedily, by the loss for each unit of cost saved; a step takes a group to the next lower multiple of
+Where the cost is a product of widths, thinning two layers a little is better than one of them a lot.
+Moves are made greedily, by the loss for each unit of cost saved; a move takes one group to a lower multiple of
 channels. Without normalisation the importance that is lost itself is summed, as by Molchanov et al. (2019), whose
 Taylor scores are comparable between layers.
 """
@@ -62,24 +63,23 @@ class Ladder:
             if normalise:
                 # Groups without any importance (all zeros) are judged by their width alone.
                 sums = sums / sums[-1] if sums[-1] > 0 else np.arange(len(sums)) / max(len(sums) - 1, 1)
-                sums = np.log(sums + _TINY)
+                sums = -1.0 / (sums + _TINY)
             self.values.append(sums[rungs])
 
     def counts(self, places: Sequence[int]) -> Counts:
         """Return the units kept at these places on the ladder, one a group."""
         return np.asarray([rungs[place] for rungs, place in zip(self.rungs, places, strict=True)], dtype=np.int64)
 
-    def moves(self, places: Sequence[int], groups: Sequence[int], by: int) -> tuple[list[int], Counts]:
-        """Return which of `groups` can go one rung down (+1) or up (-1), and the counts after each of these moves."""
-        able = [group for group in groups if 0 <= places[group] + by < len(self.rungs[group])]
-        counts = np.repeat(self.counts(places)[np.newaxis], len(able), axis=0)
-        for row, group in enumerate(able):
-            counts[row, group] = self.rungs[group][places[group] + by]
-        return able, counts
+    def after(self, places: Sequence[int], moves: Sequence[tuple[int, int]]) -> Counts:
+        """Return the units kept after each move (group, place), shape (moves, groups)."""
+        counts = np.repeat(self.counts(places)[np.newaxis], len(moves), axis=0)
+        for row, (group, place) in enumerate(moves):
+            counts[row, group] = self.rungs[group][place]
+        return counts
 
-    def loss(self, group: int, place: int) -> float:
-        """Return the importance that is lost by the step down to `place`; never negative."""
-        return max(float(self.values[group][place - 1] - self.values[group][place]), 0.0)
+    def loss(self, group: int, place: int, lower: int) -> float:
+        """Return the importance that is lost by going from `place` to `lower`; never negative."""
+        return max(float(self.values[group][place] - self.values[group][lower]), 0.0)
 
 
 def allocate_globally(ladder: Ladder, cost: Cost, limit: float, fixed: dict[int, int] | None = None) -> Counts:
@@ -109,40 +109,42 @@ def _cost_of(ladder: Ladder, cost: Cost, places: Sequence[int]) -> float:
 
 
 def _descend(ladder: Ladder, cost: Cost, limit: float, places: list[int], free: Sequence[int]) -> list[int]:
-    """Go down greedily, and return the best of the places where the next single step reaches the limit.
+    """Go down greedily, and return the best of the places where the next move of one group reaches the limit.
 
-    A big step that reaches it at once may cost more than several small ones, so steps that reach the limit are noted,
-    and the way goes on over those that do not.
+    A move may be over several rungs, since a device need not get faster with each of them. One that reaches the limit
+    at once may lose more than several small ones, so it is noted, and the way goes on over those that do not reach it.
     """
     best, least, lost = places, math.inf, 0.0
     while True:
-        able, counts = ladder.moves(places, free, 1)
-        after = cost(counts) if able else np.zeros(0)
-        losses = np.asarray([ladder.loss(group, places[group] + 1) for group in able])
-        for group, reached, loss in zip(able, after <= limit, losses, strict=True):
-            if reached and lost + loss < least:
-                best, least = _down(places, group), lost + loss
+        moves = [(group, place) for group in free for place in range(places[group] + 1, len(ladder.rungs[group]))]
+        after = cost(ladder.after(places, moves)) if moves else np.zeros(0)
+        losses = np.asarray([ladder.loss(group, places[group], place) for group, place in moves])
+        for index in np.flatnonzero(after <= limit):
+            if lost + losses[index] < least:
+                best, least = _moved(places, moves[index]), lost + float(losses[index])
         saved = _cost_of(ladder, cost, places) - after
         ratios = np.where((saved > 0) & (after > limit), losses / np.maximum(saved, _TINY), np.inf)
         if not np.isfinite(ratios).any() or lost >= least:
             return best if least < math.inf else places
         step = int(np.argmin(ratios))
-        places, lost = _down(places, able[step]), lost + float(losses[step])
+        places, lost = _moved(places, moves[step]), lost + float(losses[step])
 
 
-def _down(places: list[int], group: int) -> list[int]:
-    return [*places[:group], places[group] + 1, *places[group + 1 :]]
+def _moved(places: list[int], move: tuple[int, int]) -> list[int]:
+    group, place = move
+    return [*places[:group], place, *places[group + 1 :]]
 
 
 def _give_back(ladder: Ladder, cost: Cost, limit: float, places: list[int], free: Sequence[int]) -> None:
-    """Undo steps, the dearest first, for as long as the limit holds: the last step down may have overshot."""
+    """Undo single steps, the dearest first, for as long as the limit holds: the last move may have overshot."""
     while True:
-        able, counts = ladder.moves(places, free, -1)
-        costs = cost(counts) if able else []
-        fitting = [group for group, after in zip(able, costs, strict=True) if after <= limit]
+        moves = [(group, places[group] - 1) for group in free if places[group] > 0]
+        costs = cost(ladder.after(places, moves)) if moves else np.zeros(0)
+        fitting = [move for move, after in zip(moves, costs, strict=True) if after <= limit]
         if not fitting:
             return
-        places[max(fitting, key=lambda group: ladder.loss(group, places[group]))] -= 1
+        group, place = max(fitting, key=lambda move: ladder.loss(move[0], move[1], places[move[0]]))
+        places[group] = place
 
 
 def allocate_uniformly(ladder: Ladder, cost: Cost, limit: float, fixed: dict[int, int] | None = None) -> Counts:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import importlib
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -84,11 +84,14 @@ def single_output(outputs: Outputs) -> Array:
         UsageError: There are several.
     """
     if isinstance(outputs, Mapping):
-        raise UsageError(
-            f"The model has the outputs {', '.join(outputs)}, and a built-in metric scores one; "
-            "name it with --output (output=)."
-        )
+        raise several_outputs(outputs)
     return outputs
+
+
+def several_outputs(names: Iterable[str]) -> UsageError:
+    """Return the error for a built-in metric on a model with several outputs."""
+    listed = ", ".join(names)
+    return UsageError(f"The model has the outputs {listed}, and a built-in metric scores one; name it with --output.")
 
 
 def predicted_classes(output: Array) -> Array:

@@ -6,6 +6,7 @@ import os
 import shutil
 import threading
 import time
+import traceback
 from typing import Optional
 
 from .conditions import board, state
@@ -70,6 +71,9 @@ def serve(detached: bool) -> int:
             _measure(request, channel, host, detached)
     except AgentError as error:
         write_all(channel, failure(nonce, error))
+    except Exception as error:
+        message = "%s: %s" % (type(error).__name__, error)
+        write_all(channel, failure(nonce, AgentError("internal", message, traceback=traceback.format_exc())))
     return 0
 
 

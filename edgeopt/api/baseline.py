@@ -41,6 +41,18 @@ class BaselineOutputs:
     facts: Mapping[str, Any]
 
 
+def check_baseline(baseline: Baseline) -> None:
+    """Raise, before anything slow runs, when the baseline is a path that leads to no model.
+
+    Raises:
+        UsageError: It does not exist; `FileFormatError` when it is no model.
+    """
+    if isinstance(baseline.model, (str, os.PathLike)) and tflite_bytes(baseline.model) is None:
+        from ..models.detect import detect
+
+        detect(os.fspath(baseline.model))
+
+
 def run_baseline(
     baseline: Baseline, inputs: Mapping[str, Array], device: Device, options: RunOptions, names: Sequence[str]
 ) -> BaselineOutputs:

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from ..budget import Budget
 from ..errors import UsageError, nearest
-from ..metrics import Array, Metric, Outputs, load_metric
+from ..metrics import BUILT_IN, Array, Metric, Outputs, load_metric, several_outputs
 from ..scoring import require_labels
 from ..validation import Answers, ValidationReport, build_report
-from .baseline import Baseline, BaselineOutputs, run_baseline
+from .baseline import Baseline, BaselineOutputs, check_baseline, run_baseline
 from .devices import open_device
 
 if TYPE_CHECKING:
@@ -76,15 +76,15 @@ def validate(
     limits.require_measurable(
         has_baseline=baseline is not None, higher_is_better=scoring.higher_is_better, metric=scoring.name
     )
+    given = baseline if baseline is None or isinstance(baseline, Baseline) else Baseline(baseline)
+    if given is not None:
+        check_baseline(given)
     found, path = _loaded(artifact)
     inputs, labels = _bound(found, data, scoring, output, (image_size, image_scaling))
     with open_device(device, devices) as target:
         measured = target.measure(found.model, inputs, options, seed=seed, on_progress=on_progress)
         outputs = _outputs(measured)
-        reference = None
-        if baseline is not None:
-            given = baseline if isinstance(baseline, Baseline) else Baseline(baseline)
-            reference = run_baseline(given, inputs, target, options, list(outputs))
+        reference = None if given is None else run_baseline(given, inputs, target, options, list(outputs))
     answers = Answers(
         labels, _scored(outputs, output), None if reference is None else _scored(reference.outputs, output)
     )
@@ -126,6 +126,8 @@ def _bound(
     names = [spec.name for spec in output_specs(model)]
     if output is not None and output not in names:
         raise UsageError(f"The file has no output {output!r}{nearest(output, names)}.")
+    if output is None and len(names) > 1 and metric.name in BUILT_IN:
+        raise several_outputs(names)
     specs = input_specs(model)
     dataset = load_dataset(data, image_size=images[0], image_scaling=images[1])
     inputs = dataset.bind([spec.name for spec in specs], [spec.shape for spec in specs])

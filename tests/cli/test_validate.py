@@ -1,0 +1,153 @@
+"""``edgeopt validate`` and its exit codes."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edgeopt.cli.main import main
+
+from ..devices.conftest import RUNTIMES, classifier_model, custom_operator_model, lookup_model
+
+LABELS = np.arange(12) % 3
+X = np.eye(3, dtype=np.float32)[LABELS]
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with a classifier that is always right, its data, and the current directory in it."""
+    monkeypatch.chdir(tmp_path)
+    Path("m.tflite").write_bytes(classifier_model())
+    np.savez("test.npz", x=X, y=LABELS)
+    return tmp_path
+
+
+def run(*words: str) -> int:
+    return main(["validate", *words, "--seconds", "0.2"])
+
+
+def test_the_result_is_a_table(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("m.tflite", "--data", "test.npz", "--baseline", "m.tflite", "--max-accuracy-drop", "0") == 0
+    out = capsys.readouterr().out
+    assert "1.0000 (95 % interval" in out and "drop 0 <= 0: met" in out
+    assert "this machine: ai_edge_litert" in out and "p95" in out
+
+
+def test_json_goes_to_stdout_alone(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("m.tflite", "--data", "test.npz", "--json", "-") == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["accuracy"] == 1.0 and found["verdict"] == "ok" and found["tool"]["name"] == "edgeopt"
+
+
+def test_a_missed_budget_is_exit_4_and_the_report_is_written_all_the_same(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["--max-p95-ms", "0.0000001", "--max-size-bytes", "1000000", "--json", "report.json"]
+    assert run("m.tflite", "--data", "test.npz", *words) == 4
+    printed = capsys.readouterr()
+    assert "MISSED" in printed.out and "The budget was missed: max_p95_ms" in printed.err
+    found = json.loads(Path("report.json").read_text())
+    assert found["verdict"] == "missed" and [line["met"] for line in found["budget"]] == [False, True]
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "message"),
+    [
+        (["missing.tflite", "--data", "test.npz"], 2, "Cannot read missing.tflite"),
+        (["test.npz", "--data", "test.npz"], 2, "expected a .tflite file"),
+        (["cut.tflite", "--data", "test.npz"], 2, "corrupt .tflite file"),
+        (["m.tflite", "--data", "missing.npz"], 2, "missing.npz does not exist"),
+        (["m.tflite", "--data", "long.npz"], 2, "5 label(s) for 12 samples"),
+        (["m.tflite", "--data", "wide.npz"], 2, "shape (12, 4) for input 'x'; expected (samples, 3)"),
+        (["m.tflite", "--data", "bare.npy"], 2, "no labels, which the metric accuracy needs"),
+        (["m.tflite", "--data", "nan.npz"], 2, "sample 4 of input 'x' holds NaN"),
+        (["m.tflite", "--data", "pickled.npz"], 2, "pickled objects"),
+        (["m.tflite", "--data", "test.npz", "--metric", "f1"], 2, "Unknown metric 'f1'"),
+        (["m.tflite", "--data", "test.npz", "--runtime", "tflite"], 2, "did you mean 'tflite_runtime'"),
+        (["m.tflite", "--data", "test.npz", "--threads", "0"], 2, "threads is 0"),
+        (["m.tflite", "--data", "test.npz", "--max-drop", "0.1"], 2, "give a model with --baseline"),
+        (["m.tflite", "--data", "test.npz", "--baseline", "no.keras"], 2, "Model no.keras does not exist"),
+        (["m.tflite", "--data", "test.npz", "--image-size", "big"], 2, "expected HEIGHTxWIDTH"),
+        (["m.tflite", "--data", "test.npz", "--json", "no/where.json"], 2, "the folder no does not exist"),
+        (["m.tflite"], 2, "Missing option '--data'"),
+        (["lookup.tflite", "--data", "tokens.npz"], 3, "fails when it is run"),
+        (["custom.tflite", "--data", "wide.npz"], 3, "unresolved custom op"),
+    ],
+)
+def test_bad_input_has_its_exit_code_and_one_sentence(
+    folder: Path, capsys: pytest.CaptureFixture[str], words: list[str], code: int, message: str
+) -> None:
+    Path("cut.tflite").write_bytes(classifier_model()[:150])
+    Path("lookup.tflite").write_bytes(lookup_model())
+    Path("custom.tflite").write_bytes(custom_operator_model())
+    np.savez("long.npz", x=X, y=LABELS[:5])
+    np.savez("wide.npz", x=np.ones((12, 4)), y=LABELS)
+    np.savez("tokens.npz", x=np.array([0, 9]), y=np.array([0, 1]))
+    np.savez("nan.npz", x=np.where(np.arange(12)[:, None] == 4, np.nan, X), y=LABELS)
+    np.savez("pickled.npz", x=np.array([{}, 1], dtype=object), y=LABELS)
+    np.save("bare.npy", X)
+    assert run(*words) == code
+    printed = capsys.readouterr()
+    assert message in " ".join(printed.err.split()) and printed.out == ""
+
+
+def test_the_model_of_the_shared_data_that_must_fail_does(
+    folder: Path, shared_data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    np.savez("any.npz", x=np.zeros((3, 1), np.float32), y=np.zeros(3, int))
+    code = run(str(shared_data / "coral" / "model_invoking_error.tflite"), "--data", "any.npz")
+    assert code in (2, 3), capsys.readouterr().err
+
+
+HIDING = """
+from importlib.machinery import PathFinder
+
+find = PathFinder.find_spec
+PathFinder.find_spec = lambda name, *rest: None if name.partition(".")[0] in NAMES else find(name, *rest)
+"""
+
+
+@pytest.mark.parametrize(
+    ("hidden", "runtime"),
+    [(["tflite_runtime"], "tflite_runtime"), (["tflite_runtime", "ai_edge_litert"], "auto"), (["numpy"], "auto")],
+)
+def test_a_runtime_that_is_not_there_names_the_extra(
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    hidden: list[str],
+    runtime: str,
+) -> None:
+    """Python loads sitecustomize when it starts: the agent's process then finds these packages no more."""
+    (folder / "sitecustomize.py").write_text(f"NAMES = {hidden}\n{HIDING}")
+    monkeypatch.setenv("PYTHONPATH", str(folder))
+    assert run("m.tflite", "--data", "test.npz", "--runtime", runtime) == 5
+    error = capsys.readouterr().err
+    assert "no TFLite runtime can be used here" in error
+    assert 'pip install "edgeopt[tflite-runtime]"' in error and "pip install ai-edge-litert" in error
+
+
+def test_auto_says_what_it_left_out(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if "tflite_runtime" not in RUNTIMES:
+        pytest.skip("tflite_runtime is not installed")
+    (folder / "sitecustomize.py").write_text(f"NAMES = ['ai_edge_litert']\n{HIDING}")
+    monkeypatch.setenv("PYTHONPATH", str(folder))
+    assert run("m.tflite", "--data", "test.npz") == 0
+    out = capsys.readouterr().out
+    assert "this machine: tflite_runtime" in out
+    assert "ai_edge_litert was left out: not installed" in out
+
+
+def test_help_is_instant_and_names_every_budget() -> None:
+    code = "import sys; from edgeopt.cli.main import main; main(['validate', '--help']); print('numpy' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip().endswith("False"), "help needs no NumPy"
+    for option in ("--max-drop", "--max-accuracy-drop", "--max-p95-ms", "--max-size-bytes", "--json"):
+        assert option in done.stdout

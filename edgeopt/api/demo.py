@@ -31,29 +31,25 @@ def demo(
         on_step: Told what is being done.
 
     Returns:
-        ``dataset``, ``train``, ``test`` (numbers of samples), and one row per mode: ``quantize``, ``file``, ``size_bytes``,
+        ``dataset``, ``train``, ``test`` (numbers of samples), and one row a mode: ``quantize``, ``file``, ``size_bytes``,
         ``gzip_bytes``, ``fully_int8``, ``accuracy``, ``accuracy_ci95``, ``latency_ms``, ``kernel_profile``.
 
     Raises:
         UsageError: An unknown data set, or one whose package is not installed.
         OutputError: The folder is not empty, or cannot be written.
     """
-    from .convert import convert
+    from ..artifact import Artifact
     from .validate import validate
 
     step = on_step or (lambda text: None)
     target = _prepare_folder(folder, dataset, force)
-    step(f"training on {dataset}")
-    facts = _train(target, dataset, seed, step)
+    facts = _make_files(target, dataset, seed, step)
     rows = []
     for mode in MODES:
-        step(f"converting to {mode}")
-        file = target / f"{dataset}_{mode}.tflite"
-        artifact = convert(str(target / "model.keras"), calibration=str(target / "train.npz"), quantize=mode, seed=seed)
-        artifact.save(file, force=force)
         step(f"validating {mode}")
-        report = validate(str(file), data=str(target / "test.npz"), device="local")
-        rows.append(_row(mode, file, artifact.sidecar, report.to_dict()))
+        file = target / f"{dataset}_{mode}.tflite"
+        report = validate(str(file), data=str(target / "test.npz"))
+        rows.append(_row(mode, file, Artifact.load(file).sidecar, report.to_dict()))
     return {"dataset": dataset, **facts, "folder": str(target), "rows": rows}
 
 
@@ -72,20 +68,17 @@ def _prepare_folder(folder: str | Path, dataset: str, force: bool) -> Path:
     return target
 
 
-def _train(target: Path, dataset: str, seed: int, step: Callable[[str], None]) -> dict[str, Any]:
-    def on_event(event: Mapping[str, Any]) -> None:
-        step(f"training on {dataset}, epoch {event['epoch']} of {event['epochs']}")
-
+def _make_files(target: Path, dataset: str, seed: int, step: Callable[[str], None]) -> dict[str, Any]:
+    request = {"dataset": dataset, "seed": seed, "folder": str(target), "modes": MODES}
     try:
         return dict(
             run_isolated(
-                "edgeopt.api.demo_training:train", {"dataset": dataset, "seed": seed, "folder": str(target)}, on_event
+                "edgeopt.api.demo_training:make_files", request, lambda event: step(str(event.get("step", "")))
             )
         )
     except ChildCrash as crash:
-        raise ConversionError(
-            f"The training process ended without a result ({crash.signal_name or crash.tail[-200:]})."
-        ) from crash
+        how = crash.signal_name or crash.tail[-200:]
+        raise ConversionError(f"The process that trains and converts ended without a result ({how}).") from crash
 
 
 def _row(mode: str, file: Path, sidecar: Mapping[str, Any], report: Mapping[str, Any]) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import UsageError
+from .convert import convert
 
 Array = npt.NDArray[Any]
 _WINDOW, _STEP = 128, 32
@@ -60,8 +61,8 @@ def watch() -> DemoData:
 DATASETS: dict[str, tuple[Callable[[], DemoData], int]] = {"digits": (digits, 20), "watch": (watch, 8)}
 
 
-def train(request: Mapping[str, Any], emit: Callable[[Mapping[str, Any]], None]) -> dict[str, Any]:
-    """Train on ``request["dataset"]`` and save ``model.keras``, ``train.npz`` and ``test.npz`` to ``request["folder"]``.
+def make_files(request: Mapping[str, Any], emit: Callable[[Mapping[str, Any]], None]) -> dict[str, Any]:
+    """Train on ``request["dataset"]``; save model, data and one artifact per mode to ``request["folder"]``.
 
     Raises:
         UsageError: The package that carries the data is not installed.
@@ -78,12 +79,19 @@ def train(request: Mapping[str, Any], emit: Callable[[Mapping[str, Any]], None])
     keras.utils.set_random_seed(int(request["seed"]))
     model = _network(keras, data)
     model.compile("adam", keras.losses.SparseCategoricalCrossentropy(), metrics=["accuracy"])
-    report = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, _: emit({"epoch": epoch + 1, "epochs": epochs}))
+    report = keras.callbacks.LambdaCallback(
+        on_epoch_end=lambda epoch, _: emit({"step": f"training, epoch {epoch + 1} of {epochs}"})
+    )
     model.fit(data.x_train, data.y_train, batch_size=64, epochs=epochs, verbose=0, callbacks=[report])
     folder = Path(request["folder"])
     model.save(folder / "model.keras")
     np.savez(folder / "train.npz", x=data.x_train, y=data.y_train)
     np.savez(folder / "test.npz", x=data.x_test, y=data.y_test)
+    for mode in request["modes"]:
+        emit({"step": f"converting to {mode}"})
+        # This is a child process already; one more for each mode would only load TensorFlow again.
+        artifact = convert(model, calibration=(data.x_train, data.y_train), quantize=mode, isolate=False)
+        artifact.save(folder / f"{request['dataset']}_{mode}.tflite", force=True)
     return {"train": len(data.y_train), "test": len(data.y_test), "parameters": int(model.count_params())}
 
 
@@ -103,5 +111,5 @@ def _network(keras: Any, data: DemoData) -> Any:
         x = convolution(width, kernel, padding="same", use_bias=False)(x)
         x = layers.ReLU()(layers.BatchNormalization()(x))
         x = pooling(2)(x) if pooled else x
-    x = layers.Dropout(0.3)(average(x))
+    x = layers.Dropout(0.3)(average()(x))
     return keras.Model(inputs, layers.Dense(data.classes, activation="softmax", name="scores")(x), name="demo")

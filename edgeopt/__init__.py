@@ -12,6 +12,7 @@ from ._version import __version__
 
 if TYPE_CHECKING:
     from . import bridge, errors
+    from .api.check import check_model
     from .api.convert import convert
     from .api.inspect import inspect
     from .api.validate import validate
@@ -25,6 +26,7 @@ _PUBLIC = {
     "Budget": "edgeopt.budget",
     "bridge": "edgeopt",
     "ValidationReport": "edgeopt.validation",
+    "check_model": "edgeopt.api.check",
     "convert": "edgeopt.api.convert",
     "errors": "edgeopt",
     "inspect": "edgeopt.api.inspect",
@@ -37,6 +39,7 @@ __all__ = [
     "ValidationReport",
     "__version__",
     "bridge",
+    "check_model",
     "convert",
     "errors",
     "inspect",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ...errors import UsageError
@@ -49,7 +49,7 @@ class EdgeTpuPredictor:
         if refusal is not None:
             return _refused(model, refusal)
         own = {operator.index: self._judge(model, operator) for operator in model.main.operators}
-        operators = _placed(model, own)
+        operators = _costed(model, _placed(model, own))
         mapped = {found.index for found in operators if found.verdict == MAPPED}
         if not mapped and not any(found.verdict == UNSURE for found in operators):
             return _refused(model, _nothing(operators), operators)
@@ -165,6 +165,21 @@ def _stranded(found: OpMapping, verdict: str, own: dict[int, OpMapping], cause: 
         remedy=f"make {what} fit for the Edge TPU, or move it to the end of the model",
         source=_STRANDED_SOURCE,
     )
+
+
+def _costed(model: Model, operators: tuple[OpMapping, ...]) -> tuple[OpMapping, ...]:
+    """Add to each remedy what it costs to leave the operator on the CPU."""
+    graph = model.main
+    macs = {operator.index: operator_macs(graph, operator) or 0 for operator in graph.operators}
+    whole = sum(macs.values())
+    found = []
+    for place, operator in zip(operators, graph.operators, strict=True):
+        if place.verdict != MAPPED and not place.remedy.startswith("accept"):
+            values = sum(graph.tensors[index].elements for index in operator.outputs)
+            cost = f"{100 * macs[place.index] / whole:.1f} % of the MACs" if macs[place.index] else f"{values:,} values"
+            place = replace(place, remedy=f"{place.remedy}, or accept it ({cost})")
+        found.append(place)
+    return tuple(found)
 
 
 def _refused(model: Model, refusal: Refusal, operators: Collection[OpMapping] = ()) -> Prediction:

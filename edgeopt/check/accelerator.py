@@ -6,13 +6,19 @@ on the ranges only in so far as equal ones save a QUANTIZE.
 
 from __future__ import annotations
 
+import os
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from ..converters.accelerator import CPU, MAPPED, Accelerator, OpMapping, Prediction, Predictor, Refusal, accelerator
-from ..errors import UsageError, nearest
+from ..errors import ModelError, UsageError, nearest
 from ..flatbuffer import Model, read_model
+from ..isolation import ChildCrash, run_isolated
+from ..models.spec import ModelSpec, fix_shapes
 from .items import OK, REFUSED, SKIPPED, UNSURE, CheckItem, CheckResult
 from .registry import Subject
 
@@ -101,38 +107,56 @@ def throwaway(subject: Subject, recipe: Mapping[str, Any]) -> bytes:
 
     Raises:
         UsageError: No Keras model, or one whose input shapes are open.
-        ModelError: It cannot be converted.
+        ModelError: It cannot be loaded or converted.
     """
     from ..api.convert import convert
 
     loading = dict(subject.loading)
     calibration = loading.pop("calibration", None)
-    if calibration is None:
-        calibration = _made_up(subject.keras, loading)
     options = {**recipe, "allow_float_ops": True, "calibration_samples": _SAMPLES, **loading}
-    return convert(subject.keras, calibration=calibration, **options).model
+    with tempfile.TemporaryDirectory(prefix="edgeopt-check-") as folder:
+        if calibration is None:
+            calibration = _made_up(subject.keras, loading, os.path.join(folder, "calibration.npz"))
+        return convert(subject.keras, calibration=calibration, **options).model
 
 
-def _made_up(model: Any, loading: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a few samples of noise in [0, 1) for each input, by name."""
-    import os
+def _made_up(model: Any, loading: Mapping[str, Any], target: str) -> str | dict[str, Any]:
+    """Return made-up samples; those for a model file are written to `target` by a child, which TensorFlow may kill."""
+    shapes = {name: list(shape) for name, shape in loading.get("input_shapes", {}).items()}
+    if not isinstance(model, (str, os.PathLike)):
+        from ..models.load import describe
 
-    import numpy as np
+        return _samples(describe(model, input_names=list(shapes)).spec, shapes)
+    keys = ("custom_objects", "unsafe_load")
+    request = {"model": os.fspath(model), "shapes": shapes, "target": target}
+    request["loading"] = {key: loading[key] for key in keys if key in loading}
+    try:
+        run_isolated("edgeopt.check.accelerator:write_made_up", request)
+    except ChildCrash as crash:
+        raise ModelError(f"Loading {request['model']} killed TensorFlow ({crash}); save the model again.") from crash
+    return target
 
-    from ..models.load import describe, load_model
-    from ..models.spec import fix_shapes
 
-    shapes = loading.get("input_shapes", {})
-    if isinstance(model, (str, os.PathLike)):
-        given = {key: loading[key] for key in ("custom_objects", "unsafe_load") if key in loading}
-        loaded = load_model(os.fspath(model), input_names=list(shapes), **given)
-    else:
-        loaded = describe(model, input_names=list(shapes))
+def write_made_up(request: Mapping[str, Any], emit: Any) -> str:
+    """Load a model file and write samples for its inputs (runs in a child process, see `_made_up`)."""
+    from ..models.load import load_model
+
+    loaded = load_model(request["model"], input_names=list(request["shapes"]), **request["loading"])
+    np.savez(request["target"], **_samples(loaded.spec, request["shapes"]))
+    return str(request["target"])
+
+
+def _samples(spec: ModelSpec, shapes: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a few samples of noise in [0, 1) for each input, by name; zeros and ones for integer inputs."""
     random = np.random.default_rng(0)
-    inputs = fix_shapes(loaded.spec, shapes, 1)
-    return {
-        item.name: random.random((_SAMPLES, *(size or 1 for size in item.shape[1:])), np.float32) for item in inputs
-    }
+    found: dict[str, Any] = {}
+    for item in fix_shapes(spec, shapes, 1):
+        shape = (_SAMPLES, *(size or 1 for size in item.shape[1:]))
+        integer = np.issubdtype(np.dtype(item.dtype), np.integer)
+        found[item.name] = (
+            random.integers(0, 2, shape).astype(item.dtype) if integer else random.random(shape, np.float32)
+        )
+    return found
 
 
 def _summary(prediction: Prediction) -> dict[str, Any]:

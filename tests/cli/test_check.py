@@ -87,3 +87,20 @@ def test_a_missing_compiler_is_exit_6(run, shared_data, monkeypatch):
     code, _, err = run(shared_data / "coral/split_concat.tflite", "--for", "ethos-u55-128")
     assert code == 6
     assert "pip install 'edgeopt[ethos-u]'" in err
+
+
+@pytest.mark.heavy
+def test_a_keras_file_is_converted_for_the_check(run, tmp_path):
+    import keras
+
+    x = keras.Input((8, 8, 3))
+    y = keras.layers.Conv2D(4, 3, activation="hard_swish")(x)
+    path = tmp_path / "model.keras"
+    keras.Model(x, keras.layers.GlobalAveragePooling2D()(y)).save(path)
+    code, out, err = run(path, "--for", "edgetpu")
+    assert (code, err) == (0, "")
+    assert "HARD_SWISH is not supported" in " ".join(out.split())
+    path.write_bytes(b"junk")
+    code, _, err = run(path, "--for", "edgetpu")
+    assert code == 2
+    assert "is not a Keras model" in err

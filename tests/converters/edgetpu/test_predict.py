@@ -77,6 +77,14 @@ def test_stranded_operators_name_their_cause(shared_data):
         assert op.status == "More than one subgraph is not supported"
 
 
+def test_remedies_say_what_it_costs_to_accept(shared_data):
+    model = load_model(shared_data / "coral" / "deeplabv3_mnv2_dm05_pascal_quant.tflite")
+    found = {op.index: op.remedy for op in EdgeTpuPredictor().predict(model).operators}
+    # A 1x1 convolution 512 -> 256 on 33x33 pixels, of 867.5 million multiply-accumulates in all.
+    assert found[67].endswith(f"or accept it ({100 * 33 * 33 * 512 * 256 / 867_496_704:.1f} % of the MACs)")
+    assert found[65].endswith(f"or accept it ({33 * 33 * 256:,} values)")
+
+
 def test_what_depends_on_a_doubtful_operator_is_doubtful_too(graph):
     x = graph.input((1, 8, 8, 4))
     first = graph.conv(x, (1, 8, 8, 4), (4, 1, 1, 4))

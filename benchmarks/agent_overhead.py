@@ -81,7 +81,7 @@ def repeatability(agent: Path, options: argparse.Namespace) -> None:
     held = sum(run["p50_ci95"][0] <= middle <= run["p50_ci95"][1] for run in runs)
     widths = [(run["p50_ci95"][1] - run["p50_ci95"][0]) / run["p50"] for run in runs]
     print(
-        "\n| runs | median of medians ms | spread (max - min) | median width of the intervals | intervals that hold it |"
+        "\n| runs | median of medians ms | spread (max - min) | width of the intervals | intervals that hold it |"
     )
     print("|---|---|---|---|---|")
     spread = (max(medians) - min(medians)) / middle

@@ -1,0 +1,149 @@
+"""Timing a file on a device: plans, thread counts, two files in turns, time series, and runs that do not count."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from edgeopt.devices import BenchPlan, Device, FakeTransport, RunOptions, bench_plan, load_profile
+from edgeopt.devices.measurement import Comparison
+from edgeopt.errors import InvalidRunError, UsageError
+
+QUICK = RunOptions(
+    bench=BenchPlan(warmup_runs=1, warmup_seconds=0, min_runs=5, max_runs=20, min_seconds=0, max_seconds=1)
+)
+
+
+@pytest.fixture
+def models(shared_data):
+    keywords = (shared_data / "kws" / "ref_int8.tflite").read_bytes()
+    return keywords, (shared_data / "cifar10" / "mlperf_resnet8_int8.tflite").read_bytes()
+
+
+def faked(change=lambda result: None, samples_ms=(1.0, 1.0, 2.0)):
+    """A device whose timing is invented, and may be changed further."""
+    transport = FakeTransport.measuring(samples_ms=samples_ms)
+    answer = transport._answer
+
+    def altered(request):
+        result = answer(request)
+        change(result["latency"])
+        return result
+
+    transport._answer = altered
+    return Device(transport, load_profile("local"))
+
+
+def test_a_number_of_runs_is_exact():
+    plan = bench_plan(runs=7, warmup=3)
+    assert (plan.min_runs, plan.max_runs, plan.warmup_runs) == (7, 7, 3)
+
+
+def test_a_long_time_is_kept_and_looked_at():
+    plan = bench_plan(seconds=300)
+    assert (plan.min_seconds, plan.max_seconds, plan.observe_seconds) == (300, 300, 5)
+    assert bench_plan(seconds=2).observe_seconds == 0
+
+
+@pytest.mark.parametrize("bounds", [{"runs": 0}, {"seconds": 0}, {"seconds": float("nan")}, {"warmup": -1}])
+def test_bounds_out_of_range_are_refused(bounds):
+    with pytest.raises(UsageError, match="expected"):
+        bench_plan(**bounds)
+
+
+def test_each_number_of_threads_is_timed(device, models):
+    report = device.bench(models[0], threads=[1, 2], options=QUICK)
+    assert [run.measurement.kernel_profile.threads for run in report.runs] == [1, 2]
+    assert report.facts["arena_bytes"] > 0
+    fields = report.to_dict()
+    assert fields["runs"][0]["latency_ms"]["p50"] > 0
+    assert fields["emulated"] is False
+    assert "latency_note" not in fields
+
+
+@pytest.mark.parametrize("threads", [[], [1, 1], [0]])
+def test_threads_that_are_none_are_refused(device, models, threads):
+    with pytest.raises(UsageError, match="threads is"):
+        device.bench(models[0], threads=threads, options=QUICK)
+
+
+def test_a_smaller_model_is_shown_to_be_faster(device, models):
+    compared = device.bench(models[0], options=QUICK, against=models[1]).runs[0].latency.comparison
+    assert compared is not None
+    assert compared.verdict == "faster"
+    assert compared.pairs >= 20
+    assert compared.ratio_ci95[0] <= compared.ratio <= compared.ratio_ci95[1] < 1
+
+
+def test_a_model_is_not_shown_to_be_faster_than_itself(device, models):
+    compared = device.bench(models[0], options=QUICK, against=models[0]).runs[0].latency.comparison
+    assert compared is not None
+    # On a busy machine the interval is wide; it must still lie about 1.
+    assert 0.8 < compared.ratio < 1.25
+
+
+def test_the_verdict_needs_the_whole_interval_on_one_side():
+    noisy = Comparison.from_reply({"first_ns": [9, 11, 9, 11] * 10, "second_ns": [10] * 40}, seed=0)
+    faster = Comparison.from_reply({"first_ns": [9] * 40, "second_ns": [10] * 40}, seed=0)
+    assert (noisy.verdict, faster.verdict) == ("no difference shown", "faster")
+    assert faster.ratio == pytest.approx(0.9)
+
+
+def test_a_throttled_run_is_invalid_and_strict_raises():
+    def throttle(latency):
+        latency["conditions"]["after"] = {**latency["conditions"]["after"], "throttling": {"flags": ["throttled now"]}}
+
+    with faked(throttle) as device:
+        report = device.bench(b_model(), options=QUICK)
+    assert report.to_dict()["verdict"] == "invalid"
+    with pytest.raises(InvalidRunError, match=r"does not count: throttled \(throttled now\)") as caught:
+        report.raise_for_invalid()
+    assert caught.value.exit_code == 5
+
+
+def test_a_good_run_does_not_raise():
+    with faked() as device:
+        report = device.bench(b_model(), options=QUICK)
+    report.raise_for_invalid()
+    assert report.to_dict()["verdict"] == "ok"
+
+
+def test_an_emulated_board_is_said_to_be_no_measurement():
+    def emulate(latency):
+        latency["conditions"]["board"] = {"model": "x", "emulated": True}
+
+    with faked(emulate) as device:
+        fields = device.bench(b_model(), options=QUICK).to_dict()
+    assert fields["emulated"] is True
+    assert fields["latency_note"].startswith("not a measurement")
+    assert fields["runs"][0]["latency_note"].startswith("not a measurement")
+
+
+def test_a_board_that_slows_down_shows_it_over_time():
+    def long(latency):
+        latency["seconds"] = 60.0
+
+    with faked(long, samples_ms=np.repeat([1.0, 2.0], 500)) as device:
+        fields = device.bench(b_model(), options=QUICK).to_dict()["runs"][0]
+    assert fields["slowdown"] == pytest.approx(2.0)
+    assert fields["over_time"][-1]["seconds"] == pytest.approx(60.0)
+    assert fields["over_time"][9]["seconds"] == pytest.approx(20.0)  # the fast half takes a third of the time
+
+
+def test_energy_is_reported_from_a_sensor_and_never_without():
+    def sensor(latency):
+        latency["observed"] = [{"power_w": 2.0, "seconds": 1.0, "runs": 1}, {"power_w": 4.0, "seconds": 2.0, "runs": 2}]
+        latency["seconds"] = 2.0
+
+    with faked(sensor) as device:
+        energy = device.bench(b_model(), options=QUICK).to_dict()["runs"][0]["energy"]
+    assert energy["mean_power_w"] == 3.0
+    assert energy["joules_per_run"] == pytest.approx(3.0 * 2.0 / 3)
+    with faked() as device:
+        assert device.bench(b_model(), options=QUICK).to_dict()["runs"][0]["energy"] is None
+
+
+def b_model():
+    from .conftest import halving_model
+
+    return halving_model()

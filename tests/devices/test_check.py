@@ -1,0 +1,97 @@
+"""Each fact of a board as ok, warn or fail, with what helps."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from edgeopt.devices import Device, load_profile
+from edgeopt.devices.check import _clock, _delegate_lines, _disk, _runtime_lines, _state_lines, check
+from edgeopt.devices.profile import Fact
+
+QUIET = {"governors": ["performance"], "temperature_c": 40.0, "throttling": {"flags": []}, "busy": []}
+
+
+def statuses(lines):
+    return {line.name: line.status for line in lines}
+
+
+def test_this_machine_is_ready(device):
+    lines = list(check(device))
+    found = statuses(lines)
+    for name in ("reached", "python", "machine", "work folder", "board", "disk", "clock"):
+        assert found[name] == "ok", lines
+    assert any(line.name == "runtime" and "ai_edge_litert" in line.found for line in lines)
+
+
+def test_a_board_that_is_not_what_its_profile_says_is_a_warning(device):
+    facts = {"cores": Fact(99, "made up"), "page_size_bytes": Fact(16384, "made up")}
+    device.profile = dataclasses.replace(load_profile("local"), facts=facts)
+    lines = {line.name: line for line in check(device)}
+    assert (lines["cores"].status, lines["page size"].status) == ("warn", "warn")
+    assert "profile local says 99" in lines["cores"].found
+
+
+def test_an_accelerator_that_is_promised_and_absent_fails(device):
+    device.profile = dataclasses.replace(load_profile("local"), facts={"delegate": Fact("edgetpu", "made up")})
+    lines = {line.name: line for line in check(device)}
+    assert lines["accelerator"].status == "fail"
+    assert lines["delegate"].status == "fail"
+    assert "libedgetpu" in lines["delegate"].found
+
+
+def test_an_accelerator_that_may_not_be_opened_or_is_slow_is_told():
+    class Loads(Device):
+        def info(self, delegate=None):
+            return {"runtimes": [{"name": "tflite_runtime", "problem": None}]}
+
+    board = Loads.__new__(Loads)
+    stick = {"path": "/dev/bus/usb/001/002", "permitted": False, "speed_mbps": 480.0}
+    lines = list(_delegate_lines(board, "edgetpu", {"usb": [stick], "pci": []}))
+    assert statuses(lines) == {"permission": "fail", "usb speed": "warn", "delegate": "ok"}
+
+
+def test_a_board_that_is_not_reached_ends_the_check_with_the_remedy():
+    from edgeopt.devices import SshAddress, SshTransport
+
+    transport = SshTransport(SshAddress("127.0.0.1", port=1))
+    (line,) = check(Device(transport, load_profile("rpi4")))
+    assert (line.name, line.status) == ("reached", "fail")
+    assert "switch its SSH server on" in line.remedy
+
+
+@pytest.mark.parametrize(
+    ("free", "status"), [(None, "warn"), (10 * 2**20, "fail"), (100 * 2**20, "warn"), (2**30, "ok")]
+)
+def test_free_space(free, status):
+    assert _disk(free).status == status
+
+
+@pytest.mark.parametrize(("board", "status"), [(1000.0, "ok"), (1003.0, "ok"), (5000.0, "warn"), (-5000.0, "warn")])
+def test_the_clock_may_lie_anywhere_between_question_and_answer(board, status):
+    assert _clock(board, 1000.0, 1005.0).status == status
+
+
+@pytest.mark.parametrize(
+    ("change", "name", "status"),
+    [
+        ({}, "governor", "ok"),
+        ({"governors": ["ondemand"]}, "governor", "warn"),
+        ({"governors": None}, "governor", "ok"),
+        ({"temperature_c": 82.0}, "temperature", "warn"),
+        ({"throttling": {"flags": ["throttled now"]}}, "throttling", "fail"),
+        ({"throttling": {"flags": ["throttled since boot"]}}, "throttling", "warn"),
+        ({"busy": [{"name": "x", "cores": 0.9}]}, "load", "warn"),
+    ],
+)
+def test_the_state_of_the_board(change, name, status):
+    assert statuses(_state_lines({**QUIET, **change}))[name] == status
+
+
+def test_one_runtime_of_two_is_enough():
+    good = {"name": "ai_edge_litert", "version": "2.3.0", "numpy": "1.26.4", "problem": None}
+    bad = {"name": "tflite_runtime", "version": None, "numpy": None, "problem": "not installed"}
+    assert [line.status for line in _runtime_lines([good, bad], "setup")] == ["ok", "warn"]
+    (line,) = _runtime_lines([bad], "edgeopt devices setup x")
+    assert (line.status, line.remedy) == ("fail", "run `edgeopt devices setup x`")

@@ -12,10 +12,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ...errors import CompilerError, ConversionError, FileFormatError, NotFullyIntegerError, UsageError
+from ...errors import CompilerError, ConversionError, EdgeoptError, FileFormatError, NotFullyIntegerError, UsageError
 from ...flatbuffer import Model, read_model
 from ..accelerator import CPU, CompiledFile, OpMapping, histogram
 from ..process import Finished, run
+from .file_checks import not_quantized
 from .log import MAPPED_STATUS, CompilerLog, ModelLog, parse_log
 from .package import CUSTOM_OP, packages
 from .predict import refuse_compiled
@@ -113,7 +114,7 @@ class EdgeTpuCompiler:
             As `Compiler.compile`.
         """
         for name, data in models.items():
-            refuse_compiled(read_model(data, name))
+            _check_source(read_model(data, name), name)
             if not name or "/" in name or name.startswith("-"):
                 raise UsageError(f"Received the model name {name!r}, expected a file name without folder and suffix.")
         if len(models) > 1 and self.segments > 1:
@@ -128,7 +129,14 @@ class EdgeTpuCompiler:
                 run([command[0], "kill", folder.name], folder, self.grace_s)
             log = parse_log(finished.output)
             _raise_for(finished, log, self.timeout_s)
-            return tuple(_collect(folder, stem, finished.output, log) for stem in _stems(list(models), self.segments))
+            names = [name for stem in models for name in self.output_names(stem)]
+            return tuple(_collect(folder, name, finished.output, log) for name in names)
+
+    def output_names(self, stem: str) -> list[str]:
+        """Return the names of the files that the compiler makes of ``STEM.tflite``."""
+        if self.segments == 1:
+            return [f"{stem}_edgetpu.tflite"]
+        return [f"{stem}_segment_{index}_of_{self.segments}_edgetpu.tflite" for index in range(self.segments)]
 
     def options(self, stems: Sequence[str]) -> list[str]:
         """Return the compiler's arguments for models of these names."""
@@ -145,10 +153,14 @@ class EdgeTpuCompiler:
         return [*found, *(f"{stem}.tflite" for stem in stems)]
 
 
-def _stems(stems: Sequence[str], segments: int) -> list[str]:
-    if segments == 1:
-        return list(stems)
-    return [f"{stem}_segment_{index}_of_{segments}" for stem in stems for index in range(segments)]
+def _check_source(model: Model, name: str) -> None:
+    """Raise for what the compiler is sure to refuse, and says badly."""
+    refuse_compiled(model)
+    if not_quantized(model, {}) is not None:
+        raise NotFullyIntegerError(
+            f"{name} holds no operator that computes on 8-bit integers, expected a full-integer model; convert it with "
+            "quantize='int8' and calibration data."
+        )
 
 
 def _raise_for(finished: Finished, log: CompilerLog, timeout_s: int) -> None:
@@ -168,39 +180,32 @@ def _raise_for(finished: Finished, log: CompilerLog, timeout_s: int) -> None:
     raise _refusal(finished, log)
 
 
-def _refusal(finished: Finished, log: CompilerLog) -> Exception:
-    """Return what a failed compilation is, in the order of how much the log tells."""
-    if log.mentions("Didn't find op for builtin opcode") or log.mentions("could not be parsed"):
-        line = next((line for line in log.errors if "builtin opcode" in line), log.errors[0])
-        return ConversionError(
-            f"{EXECUTABLE} cannot read the model ({line.removeprefix('ERROR: ')}); it is frozen at TensorFlow 2.5: see "
-            "edgeopt check --for edgetpu for the operator and its replacement."
-        )
-    if log.mentions("Model not quantized"):
-        return NotFullyIntegerError(
-            f"{EXECUTABLE} says that the model is not quantised; convert it to full int8 with a static batch of 1."
-        )
-    if log.mentions("dynamic-sized tensors"):
-        return NotFullyIntegerError(
-            f"{EXECUTABLE} says that the model has dynamic tensors; convert it with a static batch of 1, and without "
-            "layers whose output shape depends on data."
-        )
-    if log.mentions("Model failed in Tflite interpreter"):
-        line = next((line for line in log.errors if line.startswith("ERROR:")), log.errors[-1])
-        return ConversionError(
-            f"{EXECUTABLE} cannot run the model in its own TensorFlow Lite ({line.removeprefix('ERROR: ')}); convert "
-            "again with other calibration data, or without the operator that is named."
-        )
-    if log.mentions("large activation tensors"):
-        return ConversionError(
-            f"{EXECUTABLE} failed because of large activation tensors in the model; use a smaller input, or "
-            "--search-delegate to leave the last operators on the CPU."
-        )
-    if log.mentions("Internal compiler error"):
-        return CompilerError(
-            f"{EXECUTABLE} died of an internal error; try again, for it does not always, then look for scales that are "
-            "not finite with edgeopt check --for edgetpu, and try a smaller input."
-        )
+# What a failed compilation is: words in its log -> words of the line to quote as {line}, error, sentence; the most
+# telling first.
+_FAILURES: tuple[tuple[str, str, type[EdgeoptError], str], ...] = (
+    ("could not be parsed", "builtin opcode", ConversionError, "cannot read the model ({line}); it is frozen at "
+     "TensorFlow 2.5: see edgeopt check --for edgetpu for the operator and its replacement."),
+    ("Didn't find op for builtin opcode", "builtin opcode", ConversionError, "cannot read the model ({line}); it is "
+     "frozen at TensorFlow 2.5: see edgeopt check --for edgetpu for the operator and its replacement."),
+    ("Model not quantized", "", NotFullyIntegerError, "says that the model is not quantised; convert it to full int8 "
+     "with a static batch of 1."),
+    ("dynamic-sized tensors", "", NotFullyIntegerError, "says that the model has dynamic tensors; convert it with a "
+     "static batch of 1, and without layers whose output shape depends on data."),
+    ("Model failed in Tflite interpreter", "ERROR:", ConversionError, "cannot run the model in its own TensorFlow Lite "
+     "({line}); convert again with other calibration data, or without the operator that is named."),
+    ("large activation tensors", "", ConversionError, "failed because of large activation tensors in the model; use a "
+     "smaller input, or --search-delegate to leave the last operators on the CPU."),
+    ("Internal compiler error", "", CompilerError, "died of an internal error; try again, for it does not always, then "
+     "look for scales that are not finite with edgeopt check --for edgetpu, and try a smaller input."),
+)  # fmt: skip
+
+
+def _refusal(finished: Finished, log: CompilerLog) -> EdgeoptError:
+    """Return what a failed compilation is."""
+    for words, telling, error, sentence in _FAILURES:
+        if log.mentions(words):
+            line = next((line for line in log.errors if telling in line), log.errors[-1])
+            return error(f"{EXECUTABLE} {sentence.format(line=line.removeprefix('ERROR: '))}")
     if not log.version:
         return CompilerError(
             f"{EXECUTABLE} ended with status {finished.returncode} and printed {finished.last_line!r}, expected a "
@@ -210,9 +215,8 @@ def _refusal(finished: Finished, log: CompilerLog) -> Exception:
     return CompilerError(f"{EXECUTABLE} {log.version} failed: {said!r}; see edgeopt check --for edgetpu.")
 
 
-def _collect(folder: Path, stem: str, output: str, log: CompilerLog) -> CompiledFile:
+def _collect(folder: Path, name: str, output: str, log: CompilerLog) -> CompiledFile:
     """Read one result, and make sure that it is what the compiler claims."""
-    name = f"{stem}_edgetpu.tflite"
     path = folder / name
     if not path.is_file():
         raise CompilerError(f"{EXECUTABLE} reported success, but wrote no {name}; run it by hand and look at its log.")

@@ -23,7 +23,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
-from ...flatbuffer import Model
+from ...flatbuffer import Model, Subgraph
 from .context import EIGHT_BITS, OpContext
 from .rules import Memory
 
@@ -97,11 +97,12 @@ def fit(model: Model, mapped: Collection[int], memory: Memory) -> Fit:
     """
     found: list[LayerBytes] = []
     room = memory.capacity_bytes
+    pieces = split_pieces(model.main)
     for operator in model.main.operators:
         if operator.index not in mapped:
             continue
         context = OpContext(model.main, operator)
-        size = stored_bytes(context)
+        size = stored_bytes(context, pieces)
         if size:
             output = context.output()
             cached = size <= room
@@ -112,8 +113,38 @@ def fit(model: Model, mapped: Collection[int], memory: Memory) -> Fit:
     return Fit(tuple(found), memory.capacity_bytes, doubtful)
 
 
-def stored_bytes(context: OpContext) -> int:
-    """Return the bytes that the chip stores for one operator, in blocks of 64."""
+@dataclass(frozen=True)
+class SplitPieces:
+    """Outputs of splits along the channels that do not start on a multiple of 4.
+
+    Attributes:
+        alone: Tensors that some other operator than a concatenation reads, or none at all.
+        joined: Tensors that go into concatenations only.
+    """
+
+    alone: frozenset[int] = frozenset()
+    joined: frozenset[int] = frozenset()
+
+
+def split_pieces(graph: Subgraph) -> SplitPieces:
+    """Return the pieces that the chip must pick out of a split tensor with a matrix."""
+    splits = [OpContext(graph, operator) for operator in graph.operators if operator.name == "SPLIT"]
+    pieces = {piece for split in splits for piece in _unaligned(split)}
+    if not pieces:
+        return SplitPieces()
+    others = {i for operator in graph.operators if operator.name != "CONCATENATION" for i in operator.inputs}
+    joined = {i for operator in graph.operators if operator.name == "CONCATENATION" for i in operator.inputs}
+    together = frozenset(pieces & joined - others)
+    return SplitPieces(frozenset(pieces) - together, together)
+
+
+def stored_bytes(context: OpContext, pieces: SplitPieces | None = None) -> int:
+    """Return the bytes that the chip stores for one operator, in blocks of 64.
+
+    Args:
+        context: The operator.
+        pieces: As `split_pieces` returns them for its graph; None counts no matrices for splits.
+    """
     name = context.operator.name
     if name in ("CONV_2D", "TRANSPOSE_CONV"):
         size = _convolution(context)
@@ -125,7 +156,7 @@ def stored_bytes(context: OpContext) -> int:
     elif name == "UNIDIRECTIONAL_SEQUENCE_LSTM":
         size = _lstm(context)
     elif name in ("SPLIT", "CONCATENATION"):
-        size = _constants(context) + ALIGNMENT * _selections(context)
+        size = _constants(context) + ALIGNMENT * _selections(context, pieces or SplitPieces())
     elif name == "SOFTMAX":
         size = _SOFTMAX_BYTES_PER_CLASS * _up(context.shape()[-1], _DEPTH) if context.shape() else 0
     else:
@@ -176,18 +207,11 @@ def _lstm(context: OpContext) -> int:
     return gates + max(steps) * units * _up(inputs[1], _DEPTH)
 
 
-def _selections(context: OpContext) -> int:
-    """Return how many matrices pick channels that do not start on a multiple of 4 out of a split tensor.
-
-    A piece that goes into a concatenation is picked there, together with its neighbours.
-    """
-    graph, operator = context.graph, context.operator
-    if operator.name == "SPLIT":
-        loose = [piece for piece in _unaligned(context) if set(_readers(context, piece)) != {"CONCATENATION"}]
-        return len(loose)
-    splits = [OpContext(graph, found) for found in graph.operators if found.name == "SPLIT"]
-    pieces = {piece for split in splits for piece in _unaligned(split)}
-    return 1 if pieces.intersection(operator.inputs) else 0
+def _selections(context: OpContext, pieces: SplitPieces) -> int:
+    """Return how many matrices pick channels: one a piece, or one for all the pieces that a concatenation joins."""
+    if context.operator.name == "SPLIT":
+        return len(pieces.alone.intersection(context.operator.outputs))
+    return 1 if pieces.joined.intersection(context.operator.inputs) else 0
 
 
 def _unaligned(split: OpContext) -> list[int]:
@@ -201,10 +225,6 @@ def _unaligned(split: OpContext) -> list[int]:
             found.append(index)
         start += split.graph.tensors[index].shape[-1] if split.graph.tensors[index].shape else 0
     return found
-
-
-def _readers(context: OpContext, tensor: int) -> list[str]:
-    return [operator.name for operator in context.graph.operators if tensor in operator.inputs]
 
 
 def _constants(context: OpContext) -> int:

@@ -8,6 +8,7 @@ delegate and keeps the first of its subsets only: "More than one subgraph is not
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Collection
 
 from ...flatbuffer import Subgraph
@@ -18,33 +19,43 @@ def node_subsets(graph: Subgraph, supported: Collection[int]) -> list[tuple[bool
 
     Args:
         graph: The graph.
-        supported: Indices of the operators that the delegate could run.
+        supported: Indices of the operators that the delegate could run (a set or a dict, for speed).
     """
-    waiting = list(graph.operators)
-    missing = {index for operator in graph.operators for index in operator.outputs}
+    readers, blockers = _wiring(graph)
+    ready: dict[bool, list[int]] = {True: [], False: []}
+    for operator in graph.operators:
+        if not blockers[operator.index]:
+            ready[operator.index in supported].append(operator.index)
     subsets: list[tuple[bool, list[int]]] = []
-    while waiting:
-        kind: bool | None = None
+    while ready[True] or ready[False]:
+        first = [heap[0] for heap in ready.values() if heap]
+        kind = bool(ready[True]) and ready[True][0] == min(first)
         taken: list[int] = []
-        while True:
-            left = []
-            for operator in waiting:
-                ready = not any(index in missing for index in operator.inputs)
-                mine = operator.index in supported
-                if ready and kind in (None, mine):
-                    kind = mine
-                    taken.append(operator.index)
-                    missing.difference_update(operator.outputs)
-                else:
-                    left.append(operator)
-            progressed, waiting = len(left) < len(waiting), left
-            if not progressed:
-                break
-        if kind is None:  # a cycle, which no valid file has
-            subsets.append((False, [operator.index for operator in waiting]))
-            break
-        subsets.append((kind, taken))
-    return subsets
+        while ready[kind]:
+            index = heapq.heappop(ready[kind])
+            taken.append(index)
+            for reader in readers[index]:
+                blockers[reader] -= 1
+                if not blockers[reader]:
+                    heapq.heappush(ready[reader in supported], reader)
+        subsets.append((kind, sorted(taken)))
+    left = [index for index, count in blockers.items() if count]
+    return [*subsets, (False, left)] if left else subsets  # a cycle, which no valid file has
+
+
+def _wiring(graph: Subgraph) -> tuple[dict[int, list[int]], dict[int, int]]:
+    """Return who reads each operator's results, and of how many operators each one waits."""
+    writers: dict[int, int] = {}
+    for operator in graph.operators:
+        writers.update(dict.fromkeys(operator.outputs, operator.index))
+    readers: dict[int, list[int]] = {operator.index: [] for operator in graph.operators}
+    blockers: dict[int, int] = {}
+    for operator in graph.operators:
+        before = {writers[index] for index in operator.inputs if index in writers}
+        blockers[operator.index] = len(before)
+        for index in before:
+            readers[index].append(operator.index)
+    return readers, blockers
 
 
 def delegated(graph: Subgraph, supported: Collection[int]) -> set[int]:

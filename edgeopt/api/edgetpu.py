@@ -85,28 +85,28 @@ def compile_files(
     compiler = EdgeTpuCompiler(**options)
     sources = _sources(models)
     folders = {stem: Path(out_dir) if out_dir is not None else path.parent for stem, path in sources.items()}
+    for stem, folder in folders.items():
+        for name in compiler.output_names(stem):
+            _check_free(folder / name, force)
     data = {stem: read_file(path) for stem, path in sources.items()}
-    if compiler.segments == 1:
-        for stem, folder in folders.items():
-            _check_free(folder / f"{stem}_edgetpu.tflite", force)
-    else:
-        for stem, folder in folders.items():
-            for index in range(compiler.segments):
-                _check_free(folder / f"{stem}_segment_{index}_of_{compiler.segments}_edgetpu.tflite", force)
     made = compiler.compile_together(data)
-    ends = compiler.intermediate_tensors
-    predictor = EdgeTpuPredictor(minimum_runtime=compiler.minimum_runtime, intermediate_tensors=ends)
-    results = []
-    for position, file in enumerate(made):
-        stem = list(sources)[position if compiler.segments == 1 else 0]
-        path = folders[stem] / file.name
-        whole = compiler.segments == 1 and not compiler.search_delegate
-        predicted = predictor.predict(read_model(data[stem]), data[stem]) if whole else None
-        results.append(Compilation(path, path.with_suffix(LOG_SUFFIX), file, predicted))
+    stems = [stem for stem in sources for _ in compiler.output_names(stem)]
+    results = [_compilation(compiler, folders[stem], file, data[stem]) for stem, file in zip(stems, made, strict=True)]
     for result in results:  # the log first: a compiled file is never there without it
         write_atomically(result.log_path, result.file.log.encode())
         write_atomically(result.path, result.file.model)
     return tuple(results)
+
+
+def _compilation(compiler: EdgeTpuCompiler, folder: Path, file: CompiledFile, source: bytes) -> Compilation:
+    """Return one result with what was predicted of it, where the whole file was compiled."""
+    path = folder / file.name
+    predicted = None
+    if compiler.segments == 1 and not compiler.search_delegate:
+        ends = compiler.intermediate_tensors
+        predictor = EdgeTpuPredictor(minimum_runtime=compiler.minimum_runtime, intermediate_tensors=ends)
+        predicted = predictor.predict(read_model(source), source)
+    return Compilation(path, path.with_suffix(LOG_SUFFIX), file, predicted)
 
 
 def _sources(models: Sequence[str | os.PathLike[str]]) -> dict[str, Path]:

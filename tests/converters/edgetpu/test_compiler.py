@@ -240,6 +240,15 @@ def test_compiled_and_corrupt_sources_never_reach_the_compiler(stub, shared_data
     assert not note.exists()
 
 
+def test_float_models_never_reach_the_compiler(stub, graph):
+    note = stub(log=SPLIT_LOG)
+    x = graph.input((1, 4), "float32")
+    with pytest.raises(NotFullyIntegerError, match="m holds no operator that computes on 8-bit integers") as caught:
+        EdgeTpuCompiler().compile(graph.build(graph.op("RELU", [x], (1, 4), "float32")), "m")
+    assert caught.value.exit_code == 3
+    assert not note.exists()
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from edgeopt.converters.edgetpu.context import OpContext
-from edgeopt.converters.edgetpu.parameters import fit, stored_bytes
+from edgeopt.converters.edgetpu.parameters import fit, split_pieces, stored_bytes
 from edgeopt.converters.edgetpu.rules import Memory, default_rules
 from edgeopt.flatbuffer import read_model
 
@@ -51,6 +51,18 @@ def test_dense_layers_with_a_scale_an_output_take_8_bytes_each(graph):
     weights = graph.constant(np.ones((256, 256)), "int8", scales=[0.1] * 256)
     y = graph.op("FULLY_CONNECTED", [x, weights, -1], (1, 256), options="FullyConnectedOptions")
     assert stored(graph.build(y)) == 66 * 1024
+
+
+def test_a_split_picks_pieces_that_do_not_start_on_a_multiple_of_4(graph):
+    x = graph.input((1, 8, 8, 12))
+    outputs = [graph.tensor((1, 8, 8, 2)) for _ in range(6)]
+    graph.file.operator("SPLIT", [graph.constant(3), x], outputs, options="SplitOptions", numSplits=6)
+    joined = graph.op("CONCATENATION", [outputs[3], outputs[5]], (1, 8, 8, 4), options="ConcatenationOptions", axis=3)
+    main = read_model(graph.build(*outputs[:3], joined)).main
+    # Pieces start at 0, 2, 4, ...: those at 2, 6 and 10 are loose; the last two are joined by the concatenation.
+    pieces = split_pieces(main)
+    assert (sorted(pieces.alone), sorted(pieces.joined)) == ([outputs[1]], [outputs[3], outputs[5]])
+    assert [stored_bytes(OpContext(main, operator), pieces) for operator in main.operators] == [64, 64]
 
 
 def test_operators_without_parameters_store_nothing(graph):

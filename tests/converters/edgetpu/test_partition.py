@@ -58,3 +58,11 @@ def test_who_waits_for_whom_is_the_first_cause():
     assert waits_for(CHAIN, {1, 2}) == {2: 1, 3: 1}
     assert waits_for(DIAMOND, {2}) == {3: 2}
     assert waits_for(DIAMOND, set()) == {}
+
+
+def test_large_graphs_take_no_longer_than_their_size():
+    # Every second one is refused: 20,000 subsets, which must not be looked for 20,000 times over.
+    graph = graph_of(*(((index,), (index + 1,)) for index in range(20_000)))
+    subsets = node_subsets(graph, set(range(0, 20_000, 2)))
+    assert len(subsets) == 20_000
+    assert delegated(graph, set(range(0, 20_000, 2))) == {0}

@@ -30,11 +30,15 @@ REASONS = {
     "few_samples": "there are too few samples for batches to pay",
     "slow_model": "one inference takes so long that batches would save nothing",
     "stateful": "the model keeps state between invocations",
+    "accelerator": "there is one accelerator, and it runs one batch of the file's own size at a time",
     "fixed_batch": "the runtime cannot resize the model's batch",
     "outputs_not_batched": "an output has no batch dimension",
     "outputs_differ": "the outputs of a batch differ from those of the same samples one by one",
     "little_memory": "there is too little free memory for one interpreter a core",
 }
+
+# What does not change that the model runs on the CPU.
+CPU_DELEGATES = ("none", "xnnpack")
 
 Opener = Callable[[Dict[int, Sequence[int]]], Session]
 
@@ -86,19 +90,21 @@ def choose(first: Session, opener: Opener, samples: Samples) -> Start:
         samples: All samples.
     """
     native = first.inputs[0].shape[0]
-    if first.stateful:
-        return Start(Way(native, 1, ("stateful",)), [first], _forgetful_rows(first, samples))
-    head = [run_rows(first, samples, 0, native)]
+    alone = "stateful" if first.stateful else "" if first.delegate in CPU_DELEGATES else "accelerator"
+    if alone:
+        first.forget()
+        return Start(Way(native, 1, (alone,)), [first], run_rows(first, samples, 0, native))
+    head, run_ns = _timed_rows(first, samples, native)
     if samples.count <= native:
         return Start(Way(native, 1, ("few_samples",)), [first], head[0])
-    start = time.perf_counter_ns()
-    head.append(run_rows(first, samples, native, native))  # the first run was slowed by cold caches
-    batch, reason = batch_size(native, time.perf_counter_ns() - start, samples.count)
+    batch, reason = batch_size(native, run_ns, samples.count)
     before = resident_bytes() or 0
     sessions = [first]
     if not reason:
-        head += [run_rows(first, samples, number, native) for number in range(2 * native, batch, native)]
-        batched, reason = _try_batch(opener, samples, batch, first, joined(head))
+        done = len(head) * native
+        head += [run_rows(first, samples, number, native) for number in range(done, batch, native)]
+        expected = [rows[:batch] for rows in joined(head)]
+        batched, reason = _try_batch(opener, samples, batch, first, expected)
         sessions = [batched] if batched else sessions
     if reason:
         batch = native
@@ -106,6 +112,19 @@ def choose(first: Session, opener: Opener, samples: Samples) -> Start:
         run_rows(sessions[-1], samples, 0, native)
     workers, short = _workers(first.threads, -(-samples.count // batch), (resident_bytes() or 0) - before)
     return Start(Way(batch, workers, tuple(filter(None, (reason, short)))), sessions, joined(head))
+
+
+def _timed_rows(session: Session, samples: Samples, native: int) -> Tuple[List[List[Array]], int]:
+    """Return the outputs of the first (at most three) runs, and the nanoseconds of the quickest.
+
+    The first run is slowed by cold caches, and any of them by other work on the board.
+    """
+    head, taken = [], []
+    for number in range(0, min(samples.count, 3 * native), native):
+        start = time.perf_counter_ns()
+        head.append(run_rows(session, samples, number, native))
+        taken.append(time.perf_counter_ns() - start)
+    return head, min(taken)
 
 
 def batch_size(native: int, run_ns: int, count: int) -> Tuple[int, str]:
@@ -126,11 +145,6 @@ def batch_size(native: int, run_ns: int, count: int) -> Tuple[int, str]:
 def joined(parts: List[List[Array]]) -> List[Array]:
     """Return the outputs of successive samples as one array an output."""
     return [np.concatenate(outputs) for outputs in zip(*parts)]
-
-
-def _forgetful_rows(session: Session, samples: Samples) -> List[Array]:
-    session.forget()
-    return run_rows(session, samples, 0, session.inputs[0].shape[0])
 
 
 def _try_batch(

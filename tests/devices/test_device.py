@@ -214,3 +214,12 @@ def test_real_models_reach_their_known_accuracy_under_every_runtime(device: Devi
         assert found is not None
         accuracy = (found.outputs[0].stored.argmax(axis=1) == archive["y"]).mean()
         assert accuracy == pytest.approx(0.902, abs=0.002)
+
+
+def test_every_count_of_samples_comes_back_whole(device: Device, untimed: RunOptions) -> None:
+    for count in (1, 2, 3, 5, 8, 9, 13, 51, 203):
+        found = device.measure(halving_model(batch=2), {"x": X[:count]}, untimed).evaluation
+        assert found is not None and found.outputs[0].stored.shape == (count, 4)
+        whole = quantize(0.5 * (quantize(X[:count], 0.5, -3, np.int8).astype(np.float32) + 3), 1.0, 0, np.int8)
+        # The two kernels round the very halves differently: by at most one step.
+        assert np.abs(found.outputs[0].stored.astype(int) - whole).max() <= 1

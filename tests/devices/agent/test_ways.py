@@ -33,6 +33,7 @@ def test_every_reason_has_a_meaning() -> None:
         "few_samples",
         "slow_model",
         "stateful",
+        "accelerator",
         "fixed_batch",
         "outputs_not_batched",
         "outputs_differ",

@@ -272,6 +272,7 @@ class Device(AbstractContextManager["Device"]):
             "threads": options.threads,
             "kernels": options.kernels,
             "delegate": options.delegate,
+            "keep": options.keep,
             "bench": None if options.bench is None else asdict(options.bench),
             "evaluate": bound is not None,
         }

@@ -41,6 +41,7 @@ class RunOptions:
         threads: Of one inference.
         kernels: "default", "builtin" (without XNNPACK) or "reference" (slow, the same integers everywhere).
         bench: When the timing ends, or None for no timing.
+        keep: Leave the run's folder, with the outputs, on the device until its next run.
         delegate: "edgetpu", or the path of a shared library on the device; None for none but the runtime's own.
     """
 
@@ -49,6 +50,7 @@ class RunOptions:
     kernels: str = "default"
     bench: BenchPlan | None = BenchPlan()
     delegate: str | None = None
+    keep: bool = False
 
     def __post_init__(self) -> None:
         for name, value, known in (("runtime", self.runtime, (AUTO, *RUNTIMES)), ("kernels", self.kernels, KERNELS)):

@@ -114,5 +114,5 @@ def _measure(request: Message, channel: int, host: _Host, detached: bool) -> Non
         if not detached:
             host.wait()
     finally:
-        if not detached:
+        if not detached and not request.get("keep"):
             folder.close_run(run)

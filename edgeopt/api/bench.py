@@ -27,6 +27,7 @@ def bench(
     against: PathLike | bytes | Artifact | None = None,
     data: Any = None,
     plan: BenchPlan | None = None,
+    keep: bool = False,
     seed: int = 0,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> BenchReport:
@@ -43,6 +44,7 @@ def bench(
         against: Another file, to be timed in turns with this one: the way to say "faster".
         data: Samples as `edgeopt.data.load_dataset` takes them, the first of which is run; None: noise.
         plan: When a timing ends; see `edgeopt.devices.bench_plan`.
+        keep: Leave the run's folder on the device until its next run.
         seed: Of the bootstrap intervals.
         on_progress: Called with every sign of life of the device.
 
@@ -56,7 +58,7 @@ def bench(
     """
     from ..devices import BenchPlan, RunOptions
 
-    options = RunOptions(runtime=runtime, kernels=kernels, delegate=delegate, bench=plan or BenchPlan())
+    options = RunOptions(runtime=runtime, kernels=kernels, delegate=delegate, keep=keep, bench=plan or BenchPlan())
     model, other = model_bytes(artifact), None if against is None else model_bytes(against)
     inputs = None if data is None else bound_inputs(model, data)
     with open_device(device, devices) as target:

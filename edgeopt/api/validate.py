@@ -33,6 +33,7 @@ def validate(
     metric: str | Callable[[Any, Any], float] = "accuracy",
     output: str | None = None,
     budget: Budget | None = None,
+    keep: bool = False,
     seed: int = 0,
     bench: BenchPlan | None = None,
     image_size: tuple[int, int] | None = None,
@@ -54,6 +55,7 @@ def validate(
         metric: "accuracy", "top5", "auc", "mae", "mse", ``module:callable``, or a callable ``(y_true, y_pred)``.
         output: Name of the output to be scored, for a file with several.
         budget: Limits to be judged; missing one does not raise here, see `ValidationReport.raise_for_budget`.
+        keep: Leave the run's folder, with the outputs, on the device until its next run.
         seed: Of the bootstrap intervals.
         bench: When the timing ends.
         image_size: (height, width), when the data are a folder of images.
@@ -72,7 +74,7 @@ def validate(
     from ..devices import BenchPlan, RunOptions
 
     limits, scoring = budget or Budget(), load_metric(metric)
-    options = RunOptions(runtime=runtime, threads=threads, bench=bench or BenchPlan())
+    options = RunOptions(runtime=runtime, threads=threads, keep=keep, bench=bench or BenchPlan())
     limits.require_measurable(
         has_baseline=baseline is not None, higher_is_better=scoring.higher_is_better, metric=scoring.name
     )

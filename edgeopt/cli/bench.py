@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 @click.option("--against", metavar="OTHER.tflite", help="Time the two in turns, and give the ratio with its interval.")
 @click.option("--data", metavar="DATA", help="Run the first of these samples, in place of noise.")
 @click.option("--seed", default=0, show_default=True, metavar="N", help="Of the bootstrap intervals.")
+@click.option("--keep", is_flag=True, help="Leave the run's folder on the device until its next run.")
 @click.option("--strict", is_flag=True, help="Exit 5 when the board throttled or was busy.")
 @json_option
 def command(

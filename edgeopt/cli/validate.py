@@ -54,6 +54,7 @@ if TYPE_CHECKING:
 @click.option("--max-p95-ms", type=float, metavar="X", help="Budget: 95th percentile of the latency, in milliseconds.")
 @click.option("--max-size-bytes", type=int, metavar="N", help="Budget: size of the file.")
 @click.option("--seconds", type=float, default=10.0, show_default=True, metavar="S", help="Time at most this long.")
+@click.option("--keep", is_flag=True, help="Leave the outputs on the device until its next run.")
 @click.option("--seed", default=0, show_default=True, metavar="N", help="Of the bootstrap intervals.")
 @click.option("--image-size", metavar="HxW", help="Size for a folder of images, such as 96x96.")
 @click.option(

@@ -147,3 +147,14 @@ def b_model():
     from .conftest import halving_model
 
     return halving_model()
+
+
+def test_a_run_that_is_to_be_kept_leaves_its_folder_until_the_next(device, models):
+    from dataclasses import replace
+    from pathlib import Path
+
+    runs = Path(device.transport.workdir) / "runs"
+    device.bench(models[0], options=replace(QUICK, keep=True))
+    assert len(list(runs.iterdir())) == 1
+    device.bench(models[0], options=QUICK)
+    assert list(runs.iterdir()) == []

@@ -15,6 +15,7 @@ from edgeopt.flatbuffer import read_model
 from edgeopt.flatbuffer.specs import input_specs
 
 from ..emulated_pi.cache import cache_folder
+from .conftest import halving_model
 
 pytestmark = [pytest.mark.board, pytest.mark.heavy]
 
@@ -200,17 +201,17 @@ def test_the_agent_alone_is_the_boards_benchmark_script(remote, pi_board, shared
     assert found["conditions"]["board"]["emulated"] is True
 
 
-def test_the_virtual_machine_is_a_pi_4_with_little_memory_and_evaluates_ten_thousand_images(pi_vm, resnet):
+def test_the_virtual_machine_is_a_pi_4_with_little_memory_and_evaluates_ten_thousand_images(pi_vm):
     """10,000 float images are 123 MB of data for a board with 512 MB; they go through in pieces."""
     board = Board("vm", "rpi4", pi_vm.alias, ssh_config=str(pi_vm.config))
     with Device(board.transport(), Device.local().profile) as device:
         info = device.info()
         assert info["board"]["model"] == "Raspberry Pi 4 Model B Rev 1.4"
         assert info["board"]["emulated"] is True
-        model, samples = resnet
-        images = np.repeat(samples.astype(np.uint8), 1250, axis=0)
+        pixels = 32 * 32 * 3
+        images = np.random.default_rng(0).uniform(-40, 40, (10_000, pixels)).astype(np.float32)
         options = RunOptions(runtime="tflite_runtime", bench=None)
-        found = device.measure(model, named(model, images), options).evaluation
-        alone = device.measure(model, named(model, samples), options).evaluation
+        found = device.measure(halving_model(width=pixels), {"x": images}, options).evaluation
         assert found.samples == 10_000
-        np.testing.assert_array_equal(found.outputs[0].stored[::1250], alone.outputs[0].stored)
+        # y = x stored more coarsely: half a step of y, and of x before it.
+        np.testing.assert_allclose(found.outputs[0].real(), images, atol=0.5 + 0.25 + 1e-4)

@@ -22,6 +22,7 @@ _PACKAGES = [
     *("tar", "findutils", "procps", "hostname", "kmod", "iproute2", "mount", "util-linux"),
     *("openssh-server", "openssh-sftp-server"),
 ]
+OTHER_NUMPY = "numpy==2.2.6"
 _PLATFORMS = ("manylinux2014_aarch64", "manylinux_2_27_aarch64", "manylinux_2_28_aarch64", "manylinux_2_34_aarch64")
 
 
@@ -56,6 +57,11 @@ def _install_wheels(wheels: Path, packages: Path) -> None:
     version = ".".join(map(str, BOARD_PYTHON))
     what = ["--python-version", version, "--only-binary=:all:", "-r", str(HERE / "wheels.txt")]
     run([sys.executable, "-m", "pip", "download", "-q", "--no-deps", "-d", str(wheels), *platforms, *what])
+    # For the test of a runtime that was built for another NumPy; the board itself does not have it.
+    other = wheels.with_name("wheels-numpy2")
+    shutil.rmtree(other, ignore_errors=True)
+    newer = ["--python-version", version, "--only-binary=:all:", OTHER_NUMPY]
+    run([sys.executable, "-m", "pip", "download", "-q", "--no-deps", "-d", str(other), *platforms, *newer])
     for wheel in wheels.glob("*.whl"):
         with zipfile.ZipFile(wheel) as archive:
             # The GPU part of one runtime is 17 MB that no board of ours loads.

@@ -6,7 +6,7 @@ buffers keep their order and bytes, and buffers their 16-byte alignment.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import flatbuffers
@@ -69,17 +69,18 @@ def _empty_orphans(tree: Any) -> None:
             buffer.data = None
 
 
-def _rename(graph: Any, entries: dict[str, Any], key: Any, names: Sequence[str]) -> list[int]:
+def _rename(graph: Any, entries: dict[str, Any], key: Callable[[int], str], names: Sequence[str]) -> list[int]:
     if set(entries) != {key(i) for i in range(len(names))}:
         raise ConversionError(
             f"The converter dropped or merged inputs or outputs: it kept {len(entries)} of {len(names)} "
             f"({', '.join(names)}); remove inputs that the model does not use."
         )
-    indices = []
+    indices: list[int] = []
     for i, name in enumerate(names):
         entry = entries[key(i)]
         entry.name = name
-        graph.tensors[entry.tensorIndex].name = name
+        if entry.tensorIndex not in indices:  # a tensor that is returned twice keeps its first name
+            graph.tensors[entry.tensorIndex].name = name
         indices.append(int(entry.tensorIndex))
     return indices
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -46,7 +46,7 @@ class TFLiteBackend:
         except EdgeoptError:
             raise
         except Exception as error:
-            raise explain(error) from error
+            raise explain(error, lean) from error
         finished = time.monotonic()
         flags["calibrator"] = calibration.engine if samples is not None else None
         seconds = {"convert": finished - started - clock.seconds, "calibrate": clock.seconds}
@@ -86,7 +86,7 @@ def _configure(converter: Any, recipe: ConvertRecipe) -> dict[str, Any]:
     if recipe.per_tensor_dense:
         if not hasattr(converter, _PER_TENSOR_DENSE):
             raise ConversionError(
-                f"TensorFlow {tf.__version__} cannot quantise Dense layers per tensor; install TensorFlow 2.17 or later."
+                f"TensorFlow {tf.__version__} cannot quantise Dense per tensor; install TensorFlow 2.17 or later."
             )
         setattr(converter, _PER_TENSOR_DENSE, True)
         flags["disable_per_channel_quantization_for_dense_layers"] = True
@@ -113,38 +113,46 @@ def _representative_dataset(
     return generate
 
 
-def explain(error: Exception) -> ConversionError:
+def explain(error: Exception, lean: LeanModel) -> ConversionError:
     """Say in one sentence which operator of which layer the converter refused.
 
     TensorFlow reports through MLIR: ``'tf.Foo' op is neither a custom op nor a flex op`` behind a location that holds
-    the names of the layers.
+    the names of the layers; the kernels' own complaints name tensors.
     """
     text = str(error)
-    refused = sorted(set(re.findall(r"'(tf\.\w+)' op is neither a custom op nor a flex op", text)))
-    refused += [
-        f"tf.{name}" for name in sorted(set(re.findall(r"^\s*tf\.(\w+)\(", text, re.M))) if f"tf.{name}" not in refused
-    ]
-    layers = sorted(set(_layer_names(text)))
-    where = f" in layer(s) {', '.join(layers[:5])}" if layers else ""
+    for i, item in enumerate(lean.inputs):
+        text = text.replace(f"serving_default_{input_key(i)}:0", f"input {item.name!r}")
+    where = _where(text, lean.layer_names)
+    refused = {f"tf.{name}" for name in re.findall(r"'tf\.(\w+)' op is neither a custom op nor a flex op", text)}
+    refused |= {f"tf.{name}" for name in re.findall(r"^\s*tf\.(\w+)\(", text, re.M)}
     if refused:
         return ConversionError(
-            f"TFLite has no operator for {', '.join(refused)}{where}; replace it with layers that TFLite knows "
+            f"TFLite has no operator for {', '.join(sorted(refused))}{where}; replace it with layers that TFLite knows "
             "(running it needs the Flex delegate, which boards lack)."
         )
-    unquantized = re.search(
-        r"Quantization to 16x8-bit not yet supported for op: '(\w+)'|Quantization not yet supported for op: '?(\w+)",
-        text,
-    )
-    if unquantized:
-        op = unquantized.group(1) or unquantized.group(2)
+    found = re.search(r"[Qq]uantization (?:to 16x8-bit )?not yet supported for op: '?(\w+)", text)
+    if found:
         return ConversionError(
-            f"The converter cannot quantise the operator {op}{where}; pass --allow-float-ops to leave it float, or replace it."
+            f"The converter cannot quantise the operator {found.group(1)}{where}; "
+            "pass --allow-float-ops to leave it float, or replace it."
+        )
+    found = re.search(r"Empty min/max for tensor (.+)", text)
+    if found:
+        return ConversionError(
+            f"The converter wants a range for {' '.join(found.group(1).split())[:200]}, although the model computes with "
+            "integers there; convert with --quantize int8 or dynamic, or replace what computes with it."
         )
     return ConversionError(f"The converter failed{where}: {' '.join(text.split())[:400]}")
 
 
-def _layer_names(text: str) -> Iterator[str]:
-    """Layers in MLIR locations such as ``loc(fused["Det:", "model/det/MatrixDeterminant@__inference_infer_9"])``."""
-    for path in re.findall(r'"([\w./ ;:-]+)@__inference', text):
-        parts = path.split("/")
-        yield parts[-2] if len(parts) > 1 else parts[0]
+def _where(text: str, layer_names: Sequence[str]) -> str:
+    """The layers in MLIR locations such as ``loc(fused["Det:", "model/det/MatrixDeterminant@__inference_infer_9"])``.
+
+    Keras 3 appends ``_1`` to the names of layers when they are traced.
+    """
+    paths = [path.split("/") for path in re.findall(r'"([\w./ ;:-]+)@__inference', text)]
+    parts = {part for path in paths for part in path}
+    known = [name for name in dict.fromkeys(layer_names) if name in parts or f"{name}_1" in parts]
+    scopes = {path[-2] for path in paths if len(path) > 1} - {"PartitionedCall", "StatefulPartitionedCall"}
+    found = known or sorted(scopes)
+    return f" in layer(s) {', '.join(map(repr, found[:5]))}" if found else ""

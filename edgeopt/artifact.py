@@ -92,16 +92,20 @@ class Artifact:
             raise FileFormatError(
                 f"The sidecar {side} is not readable JSON ({error}); remove it or convert again."
             ) from error
-        if not isinstance(sidecar, dict):
-            raise FileFormatError(
-                f"The sidecar {side} holds a {type(sidecar).__name__}; expected an object; remove it or convert again."
-            )
+        if not _is_ours(sidecar):
+            return cls(model)
         stated = sidecar.get("sha256")
         if stated is not None and stated != hashlib.sha256(model).hexdigest():
             raise FileFormatError(
                 f"The sidecar {side} belongs to another file than {target}; remove it or convert again."
             )
         return cls(model, sidecar)
+
+
+def _is_ours(found: Any) -> bool:
+    """Whether JSON that lies beside a file is a sidecar, and not something of the user's."""
+    tool = found.get("tool") if isinstance(found, dict) else None
+    return isinstance(tool, dict) and tool.get("name") == "edgeopt"
 
 
 def sidecar_path(path: str | os.PathLike[str]) -> Path:

@@ -2,64 +2,123 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from .data import Array, Dataset
+from .data import Array, Dataset, load_dataset
 from .errors import DataError
 
+_CHUNK = 1 << 24  # elements looked at together
 
-def choose_samples(dataset: Dataset, count: int, seed: int) -> npt.NDArray[np.int64]:
-    """Return the indices of at most `count` samples, ascending: seeded, and balanced over classes if there are labels.
 
-    With labels, classes take turns until `count` is reached, so that each has as many samples as the rarest allows.
+def calibration_set(
+    source: Any, count: int, seed: int, *, image_size: tuple[int, int] | None = None, image_scaling: str = "0..255"
+) -> tuple[Dataset, list[str]]:
+    """Return the samples that calibrate a model, with warnings about what is odd but usable.
+
+    Args:
+        source: Anything that `load_dataset` takes.
+        count: How many samples to use.
+        seed: Picks them.
+        image_size: For a folder of images, as in `load_dataset`.
+        image_scaling: As above.
+
+    Raises:
+        DataError: Data that cannot be read, or that `check_values` or `check_variety` refuses.
     """
-    rng = np.random.default_rng(seed)
-    order = rng.permutation(dataset.count)
-    labels = _class_labels(dataset.labels)
-    if labels is not None:
-        turn = np.zeros(dataset.count, dtype=np.int64)  # how many of its class come before each sample
-        for label in np.unique(labels):
-            members = np.flatnonzero(labels[order] == label)
+
+    def choose(total: int, labels: Array | None) -> npt.NDArray[np.int64]:
+        return choose_samples(total, labels, count, seed)
+
+    dataset = load_dataset(source, image_size=image_size, image_scaling=image_scaling, limit=count, choose=choose)
+    check_values(dataset)
+    chosen = dataset.take(choose(dataset.count, dataset.labels))
+    warnings = check_variety(chosen)
+    if chosen.count < count:
+        warnings.append(
+            f"few-samples: only {chosen.count} calibration samples are there, {count} were asked for; "
+            "ranges may be too narrow"
+        )
+    return chosen, warnings
+
+
+def choose_samples(total: int, labels: Array | None, count: int, seed: int) -> npt.NDArray[np.int64]:
+    """Return the indices of at most `count` of `total` samples, ascending: seeded, and balanced over classes.
+
+    With labels (integers, strings or one-hot rows), classes take turns until `count` is reached, so that each has as
+    many samples as the rarest allows.
+    """
+    order = np.random.default_rng(seed).permutation(total)
+    classes = _classes(labels)
+    if classes is not None:
+        turn = np.zeros(total, dtype=np.int64)  # how many of its class come before each sample
+        for label in np.unique(classes):
+            members = np.flatnonzero(classes[order] == label)
             turn[members] = np.arange(len(members))
         order = order[np.argsort(turn, kind="stable")]
     return np.sort(order[:count]).astype(np.int64)
 
 
-def check_samples(samples: Mapping[str, Array], asked: int, source: str) -> list[str]:
-    """Check the chosen samples; return warnings about what is odd but usable.
-
-    Args:
-        samples: Input name -> array of shape (samples, ...).
-        asked: How many samples were asked for.
-        source: Where they came from, for messages.
+def check_values(dataset: Dataset) -> None:
+    """Look for values that no range can be measured on, in all samples, whether or not they are chosen.
 
     Raises:
-        DataError: NaN or infinite values (the first sample's index is named), or an input that never changes.
+        DataError: NaN or infinite values; the first sample's index is named.
     """
-    warnings = []
-    for name, array in samples.items():
-        if np.issubdtype(array.dtype, np.floating):
-            flat = np.asarray(array).reshape(len(array), -1)
-            bad = np.flatnonzero(~np.isfinite(flat).all(axis=1))
-            if bad.size:
-                kind = "NaN" if np.isnan(flat[bad[0]]).any() else "infinite values"
-                raise DataError(
-                    f"{source} has {kind} in calibration sample {bad[0]} of input {name!r} "
-                    f"({bad.size} of {len(flat)} samples); remove those samples."
-                )
-        if array.size > 1 and np.all(array == array.reshape(-1)[0]):
-            value = array.reshape(-1)[0]
+    for position, array in enumerate(dataset.arrays):
+        if not np.issubdtype(array.dtype, np.inexact):
+            continue
+        bad = [start + int(index) for start, rows in _chunks(array) for index in _not_finite(rows)]
+        if bad:
+            kind = "NaN" if np.isnan(array[bad[0]]).any() else "infinite values"
             raise DataError(
-                f"{source} is constant ({value}) for input {name!r}; expected real samples, whose range calibrates the file."
+                f"{dataset.source} has {kind} in sample {bad[0]}{_of_input(dataset, position)} "
+                f"({len(bad)} of {len(array)} samples are not finite); correct or remove them."
             )
-    count = len(next(iter(samples.values())))
-    if count < asked:
-        warnings.append(f"only {count} calibration samples are there, {asked} were asked for; ranges may be too narrow")
-    return warnings
+
+
+def check_variety(dataset: Dataset) -> list[str]:
+    """Look for inputs that never change; return warnings when only some of several inputs do not.
+
+    Raises:
+        DataError: All inputs are constant.
+    """
+    constant = [
+        (position, array.flat[0]) for position, array in enumerate(dataset.arrays) if np.all(array == array.flat[:1])
+    ]
+    if len(constant) == len(dataset.arrays) and any(array.size > 1 for array in dataset.arrays):
+        raise DataError(
+            f"{dataset.source} is constant ({constant[0][1]}) over all calibration samples; "
+            "expected real samples, because their range calibrates the file."
+        )
+    if len(dataset.arrays) == 1:
+        return []
+    return [
+        f"constant: the calibration values{_of_input(dataset, position)} are all {value}; the file will be exact "
+        "around that value only"
+        for position, value in constant
+    ]
+
+
+def check_fit(samples: Mapping[str, Array], dtypes: Mapping[str, str], source: str) -> None:
+    """Hold the bound samples to the types of the inputs.
+
+    Raises:
+        DataError: Fractions for an integer input, or values that its type cannot hold.
+    """
+    for name, array in samples.items():
+        wanted = dtypes[name]
+        if not wanted.startswith(("int", "uint", "bool")) or array.dtype == wanted:
+            continue
+        low, high = (0, 1) if wanted == "bool" else (np.iinfo(wanted).min, np.iinfo(wanted).max)
+        if not np.all(array == np.floor(array)) or np.min(array) < low or np.max(array) > high:
+            raise DataError(
+                f"{source} gives {array.dtype} values in [{np.min(array)}, {np.max(array)}] for input {name!r} of type "
+                f"{wanted}; expected whole numbers that it holds."
+            )
 
 
 def range_warnings(samples: Mapping[str, Array], expectations: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -67,7 +126,7 @@ def range_warnings(samples: Mapping[str, Array], expectations: Sequence[Mapping[
 
     Args:
         samples: Input name -> array.
-        expectations: Items {``input``, ``low``, ``high``, ``layer``}: the span that the layer of that name was made for.
+        expectations: Items {``input``, ``low``, ``high``, ``layer``}: the span that the layer was made for.
     """
     warnings = []
     for item in expectations:
@@ -79,13 +138,31 @@ def range_warnings(samples: Mapping[str, Array], expectations: Sequence[Mapping[
         outside = high < item["low"] or low > item["high"]
         if outside or span > 4 * expected or span < expected / 20:
             warnings.append(
-                f"calibration values of input {item['input']!r} lie in [{low:.4g}, {high:.4g}], but layer {item['layer']!r} "
-                f"was made for about [{item['low']:.4g}, {item['high']:.4g}]; check the scaling"
+                f"range: calibration values of input {item['input']!r} lie in [{low:.4g}, {high:.4g}], but layer "
+                f"{item['layer']!r} was made for about [{item['low']:.4g}, {item['high']:.4g}]; check the scaling"
             )
     return warnings
 
 
-def _class_labels(labels: Array | None) -> Array | None:
+def _of_input(dataset: Dataset, position: int) -> str:
+    """Name the input, where there are several."""
+    if len(dataset.arrays) == 1:
+        return ""
+    return f" of input {dataset.names[position]!r}" if dataset.names else f" of array {position}"
+
+
+def _chunks(array: Array) -> Iterator[tuple[int, Array]]:
+    """Split a large array, which may lie on disk, into rows that fit into memory."""
+    rows = max(1, _CHUNK // max(1, array[0].size))
+    for start in range(0, len(array), rows):
+        yield start, np.asarray(array[start : start + rows])
+
+
+def _not_finite(rows: Array) -> npt.NDArray[np.int64]:
+    return np.flatnonzero(~np.isfinite(rows).reshape(len(rows), -1).all(axis=1))
+
+
+def _classes(labels: Array | None) -> Array | None:
     """Integer classes of the labels, one-hot included; None for regression targets."""
     if labels is None:
         return None
@@ -93,8 +170,6 @@ def _class_labels(labels: Array | None) -> Array | None:
         labels = labels[:, 0]
     if labels.ndim == 2 and np.isin(labels, (0, 1)).all() and (labels.sum(axis=1) == 1).all():
         return np.asarray(labels.argmax(axis=1))
-    if labels.ndim == 1 and (
-        np.issubdtype(labels.dtype, np.integer) or labels.dtype == np.bool_ or labels.dtype.kind in "US"
-    ):
+    if labels.ndim == 1 and labels.dtype.kind in "biuUS":
         return labels
     return None

@@ -2,18 +2,19 @@
 
 Accepted: ``.npz`` (``x`` and optionally ``y``, or one array per input name), ``.npy``, a folder of images with a
 sub-folder per class, ``module:callable`` (a TFLite ``representative_dataset``, or a function returning arrays); in
-Python also an ndarray, a tuple ``(x, y)``, a dict by input name, a ``tf.data.Dataset`` and any generator or callable that
-yields what ``representative_dataset`` yields. The first axis counts samples.
+Python also an ndarray, a tuple ``(x, y)``, a list with one array per input, a dict by input name, a
+``tf.data.Dataset`` and any generator or callable that yields what ``representative_dataset`` yields. The first axis
+counts samples.
 """
 
 from __future__ import annotations
 
 import hashlib
 import importlib
-import itertools
+import os
 import zipfile
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +22,13 @@ import numpy as np
 import numpy.typing as npt
 
 from .errors import DataError, nearest
-from .images import load_image_folder
+from .images import Choose, fit_channels, load_image_folder
+from .streams import read_stream
 
 Array = npt.NDArray[Any]
 
 _LABEL_KEYS = ("y", "labels", "label")
+_KINDS = "expected .npz, .npy, a folder of images, or module:callable"
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,7 @@ class Dataset:
         labels: Shape (samples, ...), or None.
         source: Where it came from, for messages.
         note: How inputs were prepared (image size and scaling), if edgeopt did it.
+        label_name: What the source calls the labels; a model may have an input of that name.
     """
 
     arrays: tuple[Array, ...]
@@ -45,22 +49,22 @@ class Dataset:
     labels: Array | None = None
     source: str = "data"
     note: str = ""
+    label_name: str = ""
 
     def __post_init__(self) -> None:
         if not self.arrays:
             raise DataError(f"{self.source} holds no input array; expected 'x', or one array per model input.")
-        lengths = {len(array) if array.ndim else -1 for array in self.arrays}
-        if -1 in lengths:
+        if any(array.ndim == 0 for array in self.arrays):
             raise DataError(f"{self.source} holds a scalar; expected arrays whose first axis counts samples.")
+        lengths = sorted({len(array) for array in self.arrays})
         if len(lengths) > 1:
-            raise DataError(
-                f"{self.source} holds inputs of different lengths {sorted(lengths)}; each needs one row a sample."
-            )
+            raise DataError(f"{self.source} holds inputs of different lengths {lengths}; each needs one row a sample.")
         if self.count == 0:
             raise DataError(f"{self.source} holds zero samples; expected at least one.")
-        if self.labels is not None and len(self.labels) != self.count:
+        if self.labels is not None and (self.labels.ndim == 0 or len(self.labels) != self.count):
+            number = len(np.atleast_1d(self.labels))
             raise DataError(
-                f"{self.source} has {len(self.labels)} labels for {self.count} samples; expected one label a sample."
+                f"{self.source} has {number} label(s) for {self.count} samples; expected one label a sample."
             )
 
     @property
@@ -76,40 +80,69 @@ class Dataset:
             shapes: Each input's full shape; the batch dimension and open ones (None or -1) match anything.
 
         Raises:
-            DataError: Names that do not match, or a shape that does not fit its input.
+            DataError: Names that do not match, or a shape or type that does not fit its input.
         """
-        bound = dict(zip(names, self._in_order(names), strict=True))
-        for name, shape in zip(names, shapes, strict=True):
-            bound[name] = _fit(bound[name], tuple(shape), name, self.source)
-        return bound
+        arrays = self._in_order(names)
+        return {
+            name: self._fit(array, tuple(shape), name) for name, array, shape in zip(names, arrays, shapes, strict=True)
+        }
+
+    def take(self, indices: npt.NDArray[np.int64]) -> Dataset:
+        """Return the samples at `indices`, in that order."""
+        labels = None if self.labels is None else self.labels[indices]
+        return replace(self, arrays=tuple(array[indices] for array in self.arrays), labels=labels)
 
     def _in_order(self, names: Sequence[str]) -> list[Array]:
-        if len(self.arrays) != len(names):
+        known = dict(zip(self.names, self.arrays, strict=True)) if self.names else {}
+        if self.labels is not None and self.label_name in names and self.label_name not in known and known:
+            known[self.label_name] = self.labels  # a model input that happens to be called 'y'
+        elif len(self.arrays) != len(names):
             raise DataError(
                 f"{self.source} holds {len(self.arrays)} input array(s) ({', '.join(self.names) or 'unnamed'}), "
-                f"but the model has {len(names)} input(s): {', '.join(names)}."
+                f"but the model has {len(names)} input(s): {', '.join(names)}; give one array for each."
             )
-        if len(names) == 1 or not self.names:
-            if len(names) > 1 and len({array.shape for array in self.arrays}) == 1:
+        elif len(names) == 1:
+            return list(self.arrays)
+        elif not known:
+            if len({array.shape for array in self.arrays}) < len(names):
                 raise DataError(
-                    f"{self.source} gives {len(names)} arrays of one shape without names, which would be bound by guess; "
-                    f"name them after the model's inputs: {', '.join(names)}."
+                    f"{self.source} gives {len(names)} arrays without names, of which some have one shape and would be "
+                    f"bound by guess; name them after the model's inputs: {', '.join(names)}."
                 )
             return list(self.arrays)
-        known = dict(zip(self.names, self.arrays, strict=True))
         for name in names:
             if name not in known:
                 raise DataError(f"{self.source} has no array for the model input {name!r}{nearest(name, known)}")
         return [known[name] for name in names]
 
-    def take(self, indices: npt.NDArray[np.int64]) -> Dataset:
-        """Return the samples at `indices`, in that order."""
-        labels = None if self.labels is None else self.labels[indices]
-        return Dataset(tuple(array[indices] for array in self.arrays), self.names, labels, self.source, self.note)
+    def _fit(self, array: Array, shape: tuple[int | None, ...], name: str) -> Array:
+        """Check one array against its input's shape; a missing channel axis of size 1 is put in."""
+        if not (np.issubdtype(array.dtype, np.number) or array.dtype == np.bool_) or array.dtype.kind == "c":
+            raise DataError(f"{self.source} gives dtype {array.dtype} for input {name!r}; expected real numbers.")
+        expected = tuple(None if size in (None, -1) else size for size in shape[1:])
+        if array.shape[1:] != expected and expected and expected[-1] == 1 and array.ndim == len(shape) - 1:
+            array = array[..., np.newaxis]
+        if self.note and expected and array.ndim == len(shape):
+            array = fit_channels(array, expected[-1])
+        if array.ndim == len(shape) and all(
+            size in (None, own) for size, own in zip(expected, array.shape[1:], strict=True)
+        ):
+            return array
+        wanted = "".join(f", {'?' if size is None else size}" for size in expected)
+        remedy = "state the size with --image-size" if self.note else "reshape or resize the data"
+        raise DataError(
+            f"{self.source} gives shape {tuple(array.shape)} for input {name!r}; "
+            f"expected (samples{wanted or ','}); {remedy}."
+        )
 
 
 def load_dataset(
-    source: Any, *, image_size: tuple[int, int] | None = None, image_scaling: str = "0..255", limit: int | None = None
+    source: Any,
+    *,
+    image_size: tuple[int, int] | None = None,
+    image_scaling: str = "0..255",
+    limit: int | None = None,
+    choose: Choose | None = None,
 ) -> Dataset:
     """Turn any accepted source into a `Dataset`.
 
@@ -118,28 +151,35 @@ def load_dataset(
         image_size: (height, width) for a folder of images; None takes the size of the first image.
         image_scaling: What pixel values become: ``0..255``, ``0..1`` or ``-1..1``.
         limit: Read at most so many samples from a stream (generator, ``tf.data``, callable).
+        choose: Which images of a folder to read, from their number and labels; None reads all.
 
     Raises:
         DataError: The source does not exist, is pickled, empty, or of a kind that is not accepted.
     """
     if isinstance(source, Dataset):
         return source
-    if isinstance(source, (str, Path)):
-        return _load_named(str(source), image_size, image_scaling, limit)
+    if isinstance(source, (str, os.PathLike)):
+        name = os.fspath(source)
+        if os.path.isdir(name):
+            images, labels, note = load_image_folder(Path(name), image_size, image_scaling, choose)
+            return Dataset((images,), labels=labels, source=name, note=note)
+        return _load_named(name, limit)
     if isinstance(source, np.ndarray):
         return Dataset((source,), source="the array")
     if isinstance(source, Mapping):
-        return _from_mapping(dict(source), "the dict")
+        return _from_mapping(source, "the dict")
     if isinstance(source, tuple) and len(source) == 2 and not isinstance(source[0], str):
-        return _with_labels(source[0], source[1])
+        base = load_dataset(source[0] if isinstance(source[0], (Mapping, list)) else np.asarray(source[0]))
+        return replace(base, labels=np.asarray(source[1]), source="the (x, y) pair")
     if isinstance(source, (list, tuple)):
         return Dataset(tuple(np.asarray(array) for array in source), source="the list of arrays")
     if callable(source):
-        return _from_stream(source(), limit, getattr(source, "__name__", "the callable"))
+        return _from_callable(source, limit, getattr(source, "__name__", "the callable"))
     if isinstance(source, Iterable):
-        return _from_stream(source, limit, type(source).__name__)
+        return _from_stream(source, limit, f"the {type(source).__name__}")
     raise DataError(
-        f"Received data of type {type(source).__name__}; expected a path, arrays, a dict, a tf.data.Dataset or a generator."
+        f"Received data of type {type(source).__name__}; "
+        "expected a path, arrays, a dict, a tf.data.Dataset or a generator."
     )
 
 
@@ -158,53 +198,49 @@ def sample_hashes(arrays: Sequence[Array]) -> list[str]:
     return digests
 
 
-def _load_named(name: str, image_size: tuple[int, int] | None, scaling: str, limit: int | None) -> Dataset:
+def _load_named(name: str, limit: int | None) -> Dataset:
     path = Path(name)
-    if path.is_dir():
-        arrays, labels, note = load_image_folder(path, image_size, scaling)
-        return Dataset((arrays,), labels=labels, source=name, note=note)
-    if path.suffix in (".npz", ".npy"):
+    if path.suffix in (".npz", ".npy") and path.is_file():
         return _load_numpy(path)
     module_name, colon, attribute = name.partition(":")
-    if colon and module_name.replace(".", "").replace("_", "").isalnum():
-        return load_dataset(_import_callable(module_name, attribute, name), limit=limit)
+    if colon and attribute and all(word.isidentifier() for word in module_name.split(".")):
+        return _from_callable(_import_callable(module_name, attribute, name), limit, name)
     if not path.exists():
-        raise DataError(f"Data {name} does not exist; expected .npz, .npy, a folder of images, or module:callable.")
-    raise DataError(f"Data {name} is of an unknown kind; expected .npz, .npy, a folder of images, or module:callable.")
+        raise DataError(f"Data {name} does not exist; {_KINDS}.")
+    raise DataError(f"Data {name} is of an unknown kind; {_KINDS}.")
 
 
 def _load_numpy(path: Path) -> Dataset:
-    if not path.is_file():
-        raise DataError(f"Data {path} does not exist; expected .npz, .npy, a folder of images, or module:callable.")
     try:
         if path.suffix == ".npy":
             return Dataset((np.load(path, mmap_mode="r", allow_pickle=False),), source=str(path))
-        with np.load(path, allow_pickle=False) as archive:
+        archive = np.load(path, allow_pickle=False)
+        if not isinstance(archive, np.lib.npyio.NpzFile):
+            raise DataError(f"{path} holds one .npy array, not an .npz archive; rename it to {path.stem}.npy.")
+        with archive:
             return _from_mapping({key: archive[key] for key in archive.files}, str(path))
+    except DataError:
+        raise
+    except PermissionError as error:
+        raise DataError(f"Cannot read {path}: {error.strerror}.") from error
     except (ValueError, OSError, zipfile.BadZipFile, EOFError) as error:
-        if isinstance(error, DataError):
-            raise
-        if "pickle" in str(error).lower() or "Object arrays" in str(error):
+        text = " ".join(str(error).split())
+        if any(word in text for word in ("pickle", "Object arrays", "Python objects")):
             raise DataError(
                 f"{path} holds pickled objects, which are never loaded; save plain numeric arrays instead."
             ) from error
         raise DataError(
-            f"{path} is not a readable NumPy file ({error}); save it again with numpy.save or numpy.savez."
+            f"{path} is not a readable NumPy file ({text[:200]}); save it again with numpy.save or numpy.savez."
         ) from error
 
 
-def _from_mapping(arrays: dict[str, Any], source: str) -> Dataset:
-    label_key = next((key for key in _LABEL_KEYS if key in arrays and len(arrays) > 1), None)
-    labels = None if label_key is None else np.asarray(arrays.pop(label_key))
+def _from_mapping(values: Mapping[Any, Any], source: str) -> Dataset:
+    arrays = {str(key): np.asarray(array) for key, array in values.items()}
+    label_name = next((key for key in _LABEL_KEYS if key in arrays and len(arrays) > 1), "")
+    labels = arrays.pop(label_name) if label_name else None
     if labels is not None and labels.dtype == object:
         raise DataError(f"{source} holds labels of mixed type; expected numbers.")
-    names = () if list(arrays) == ["x"] else tuple(arrays)
-    return Dataset(tuple(np.asarray(array) for array in arrays.values()), names, labels, source)
-
-
-def _with_labels(inputs: Any, labels: Any) -> Dataset:
-    base = load_dataset(inputs if isinstance(inputs, (np.ndarray, Mapping, list)) else np.asarray(inputs))
-    return Dataset(base.arrays, base.names, np.asarray(labels), "the (x, y) pair")
+    return Dataset(tuple(arrays.values()), tuple(arrays), labels, source, label_name=label_name)
 
 
 def _import_callable(module_name: str, attribute: str, reference: str) -> Callable[[], Any]:
@@ -219,87 +255,23 @@ def _import_callable(module_name: str, attribute: str, reference: str) -> Callab
     return found  # type: ignore[no-any-return]
 
 
+def _from_callable(function: Callable[[], Any], limit: int | None, source: str) -> Dataset:
+    try:
+        result = function()
+        if isinstance(result, (np.ndarray, Mapping, Dataset)) or (isinstance(result, tuple) and len(result) == 2):
+            return load_dataset(result)  # arrays at once
+        return _from_stream(result, limit, source)
+    except DataError:
+        raise
+    except Exception as error:  # the user's own code
+        raise DataError(f"{source} failed with {type(error).__name__}: {error}; correct it.") from error
+
+
 def _from_stream(stream: Any, limit: int | None, source: str) -> Dataset:
-    """Read batches (`representative_dataset` lists, dicts, (x, y) pairs of tf.data) until `limit` samples are there."""
-    if isinstance(stream, (np.ndarray, Mapping, Dataset)) or (isinstance(stream, tuple) and len(stream) == 2):
-        return load_dataset(stream)  # a callable that returns arrays at once
     if not isinstance(stream, Iterable):
         raise DataError(
-            f"{source} returned {type(stream).__name__}; expected it to yield lists of arrays, as representative_dataset does."
+            f"{source} returned {type(stream).__name__}; "
+            "expected it to yield lists of arrays, as representative_dataset does."
         )
-    unbatched = hasattr(stream, "element_spec") and not _is_batched(stream)
-    rows: list[list[Array]] = []
-    labels: list[Array] = []
-    names: tuple[str, ...] = ()
-    count = 0
-    for element in _bounded(stream):
-        names, arrays, label = _split_element(element, source)
-        if unbatched:
-            arrays = [array[np.newaxis] for array in arrays]
-        if any(array.ndim == 0 for array in arrays):
-            raise DataError(f"{source} yields scalars; expected arrays whose first axis counts samples.")
-        rows.append(arrays)
-        if label is not None:
-            labels.append(np.atleast_1d(label) if not unbatched else label[np.newaxis])
-        count += len(arrays[0])
-        if limit is not None and count >= limit:
-            break
-    if not rows:
-        raise DataError(f"{source} yields zero samples; expected at least one.")
-    if len({tuple(array.shape[1:] for array in row) for row in rows}) > 1:
-        shapes = sorted({str([array.shape for array in row]) for row in rows})[:2]
-        raise DataError(f"{source} yields samples of different shapes ({' and '.join(shapes)}); expected one shape.")
-    joined = tuple(np.concatenate(column)[:limit] for column in zip(*rows, strict=True))
-    labelled = len(labels) == len(rows)
-    return Dataset(joined, names, np.concatenate(labels)[:limit] if labelled else None, source)
-
-
-def _bounded(stream: Iterable[Any]) -> Iterator[Any]:
-    return itertools.islice(iter(stream), 1_000_000)
-
-
-def _is_batched(stream: Any) -> bool:
-    """A tf.data.Dataset is batched when the first axis of each component is open, or its last step was `batch`."""
-    import tensorflow as tf
-
-    if "Batch" in type(stream).__name__:
-        return True
-    specs = tf.nest.flatten(stream.element_spec)
-    return bool(specs) and all(spec.shape.rank and spec.shape[0] is None for spec in specs)
-
-
-def _split_element(element: Any, source: str) -> tuple[tuple[str, ...], list[Array], Array | None]:
-    """Split one yielded element into input names, arrays and labels."""
-    label = None
-    if isinstance(element, tuple) and len(element) in (2, 3):
-        if isinstance(element[0], str):  # (signature_key, {name: array}) of representative_dataset
-            element = element[1]
-        else:
-            element, label = element[0], np.asarray(element[1])
-    if isinstance(element, Mapping):
-        return tuple(element), [np.asarray(array) for array in element.values()], label
-    if isinstance(element, (list, tuple)):
-        return (), [np.asarray(array) for array in element], label
-    if hasattr(element, "__array__"):
-        return (), [np.asarray(element)], label
-    raise DataError(
-        f"{source} yields {type(element).__name__}; expected a list of arrays, as representative_dataset yields."
-    )
-
-
-def _fit(array: Array, shape: tuple[int | None, ...], name: str, source: str) -> Array:
-    """Check one array against its input's shape; a missing channel axis of size 1 is put in."""
-    expected = tuple(None if size in (None, -1) else size for size in shape[1:])
-    if array.shape[1:] != expected and expected and expected[-1] == 1 and array.ndim == len(shape) - 1:
-        array = array[..., np.newaxis]
-    matches = array.ndim == len(shape) and all(
-        e is None or e == a for e, a in zip(expected, array.shape[1:], strict=True)
-    )
-    if not matches:
-        wanted = ", ".join("?" if size is None else str(size) for size in expected)
-        raise DataError(
-            f"{source} gives shape {tuple(array.shape)} for input {name!r}; expected (samples, {wanted}); reshape or resize the data."
-        )
-    if not (np.issubdtype(array.dtype, np.number) or array.dtype == np.bool_):
-        raise DataError(f"{source} gives dtype {array.dtype} for input {name!r}; expected numbers.")
-    return array
+    arrays, names, labels = read_stream(stream, limit, source)
+    return Dataset(arrays, names, labels, source)

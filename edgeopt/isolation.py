@@ -23,15 +23,11 @@ from typing import IO, Any
 from . import errors
 
 Event = Mapping[str, Any]
-_QUIET = {
-    "TF_CPP_MIN_LOG_LEVEL": "3",
-    "GRPC_VERBOSITY": "NONE",
-    "TF_ENABLE_ONEDNN_OPTS": os.environ.get("TF_ENABLE_ONEDNN_OPTS", "1"),
-}
+_QUIET = {"TF_CPP_MIN_LOG_LEVEL": "3", "GRPC_VERBOSITY": "NONE"}
 
 
-class ChildCrash(Exception):  # noqa: N818 - caught by the callers in edgeopt, who know what to say
-    """The child ended without a reply.
+class ChildCrash(Exception):
+    """The child ended without a reply. No `EdgeoptError`: its callers know what to say of it.
 
     Attributes:
         signal_name: The signal that ended it, such as SIGSEGV, or "" if it exited.
@@ -44,6 +40,14 @@ class ChildCrash(Exception):  # noqa: N818 - caught by the callers in edgeopt, w
         self.signal_name = signal_name
         self.events = events
         self.tail = tail
+
+
+class ChildTraceback(Exception):
+    """Where in the child an error was raised; the cause of the error in the parent."""
+
+    def __str__(self) -> str:
+        """Return the child's traceback."""
+        return f"\n{self.args[0]}"
 
 
 def run_isolated(target: str, request: Mapping[str, Any], on_event: Callable[[Event], None] | None = None) -> Any:
@@ -59,7 +63,9 @@ def run_isolated(target: str, request: Mapping[str, Any], on_event: Callable[[Ev
         EdgeoptError: What the function raised, as it raised it.
     """
     verbose = os.environ.get("EDGEOPT_VERBOSE") == "1"
-    environment = {**os.environ} if verbose else {**os.environ, **_QUIET}
+    # The child finds the modules that this process finds (the user's own data and layers), and Keras its TensorFlow.
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "KERAS_BACKEND": "tensorflow"}
+    environment |= {} if verbose else _QUIET
     pipe = subprocess.PIPE
     child = subprocess.Popen(
         [sys.executable, "-m", "edgeopt.isolation", target], stdin=pipe, stdout=pipe, stderr=pipe, env=environment
@@ -88,7 +94,7 @@ def run_isolated(target: str, request: Mapping[str, Any], on_event: Callable[[Ev
         with contextlib.suppress(BrokenPipeError):
             child.stdin.close()
     if "error" in last:
-        raise _rebuild(last["error"])
+        raise _rebuild(last["error"]) from ChildTraceback(last["error"]["traceback"])
     return last["reply"]
 
 
@@ -114,11 +120,8 @@ def _drain(stream: IO[bytes], tail: deque[str], verbose: bool) -> None:
 def _rebuild(error: Mapping[str, str]) -> Exception:
     kind = getattr(errors, error["class"], None)
     if isinstance(kind, type) and issubclass(kind, errors.EdgeoptError):
-        raised: Exception = kind(error["message"])
-    else:
-        raised = errors.EdgeoptError(f"internal error in the child process: {error['class']}: {error['message']}")
-    raised.add_note(error["traceback"]) if hasattr(raised, "add_note") else None
-    return raised
+        return kind(error["message"])
+    return errors.EdgeoptError(f"internal error in the child process: {error['class']}: {error['message']}")
 
 
 def _child(target: str) -> int:

@@ -15,7 +15,7 @@ _BLOCK = 1 << 20
 
 
 def model_fingerprint(path: str | os.PathLike[str]) -> str | None:
-    """Return the SHA-256 of a model file; of names and contents of all files, in order, for a folder; None if absent."""
+    """Return the SHA-256 of a model file, or of the names and contents of a folder's files in order; None if absent."""
     root = Path(path)
     if root.is_file():
         return _file_digest(root).hexdigest()

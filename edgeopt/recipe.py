@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import operator
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ IO_TYPES: dict[str, tuple[str, ...]] = {
     "float32": ("float32",),
 }
 NEEDS_CALIBRATION = frozenset({"int8", "int16x8"})
+IMAGE_SCALINGS = ("0..255", "0..1", "-1..1")
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,7 @@ class ConvertRecipe:
     output_type: str | None = None
     batch_size: int = 1
     dynamic_batch: bool = False
-    input_shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    input_shapes: Mapping[str, tuple[int | None, ...]] = field(default_factory=dict)
     per_tensor_dense: bool = False
     allow_float_ops: bool = False
     preprocess: str = ""
@@ -62,6 +64,18 @@ class ConvertRecipe:
     image_scaling: str = "0..255"
 
     def __post_init__(self) -> None:
+        for name in ("dynamic_batch", "per_tensor_dense", "allow_float_ops"):
+            _require(name, getattr(self, name), bool, "true or false")
+        for name in ("quantize", "preprocess", "image_scaling"):
+            _require(name, getattr(self, name), str, "text")
+        for name, least in (("calibration_samples", 1), ("batch_size", 1), ("seed", 0)):
+            object.__setattr__(self, name, _whole(name, getattr(self, name), least))
+        object.__setattr__(self, "input_shapes", _shapes(self.input_shapes))
+        if self.image_size is not None:
+            object.__setattr__(self, "image_size", _height_width(self.image_size))
+        self._check_combination()
+
+    def _check_combination(self) -> None:
         if self.quantize not in QUANTIZE_MODES:
             raise RecipeError(f"Unknown quantize mode {self.quantize!r}{nearest(self.quantize, QUANTIZE_MODES)}")
         for option, value in (("input_type", self.input_type), ("output_type", self.output_type)):
@@ -70,17 +84,14 @@ class ConvertRecipe:
                 raise RecipeError(
                     f"{option} {value!r} does not go with quantize={self.quantize!r}; expected one of {choices}."
                 )
-        for option, number in (("calibration_samples", self.calibration_samples), ("batch_size", self.batch_size)):
-            if number < 1:
-                raise RecipeError(f"{option} is {number}; expected at least 1.")
         if self.dynamic_batch and self.batch_size != 1:
             raise RecipeError("batch_size and dynamic_batch exclude each other; give one of them.")
         if self.per_tensor_dense and self.quantize != "int8":
             raise RecipeError(f"per_tensor_dense goes with quantize='int8', not {self.quantize!r}; drop one of them.")
-        shapes = {name: tuple(int(size) for size in shape) for name, shape in dict(self.input_shapes).items()}
-        object.__setattr__(self, "input_shapes", shapes)
-        if self.image_size is not None:
-            object.__setattr__(self, "image_size", tuple(self.image_size))
+        if self.image_scaling not in IMAGE_SCALINGS:
+            raise RecipeError(
+                f"Unknown image_scaling {self.image_scaling!r}{nearest(self.image_scaling, IMAGE_SCALINGS)}"
+            )
 
     @property
     def file_input_type(self) -> str:
@@ -114,11 +125,40 @@ class ConvertRecipe:
         valid = [item.name for item in fields(cls)]
         for key in values:
             if key not in valid:
-                raise RecipeError(f"Unknown key {key!r} in [convert]{nearest(key, valid)}")
-        try:
-            return cls(**values)
-        except TypeError as error:
-            raise RecipeError(f"A value in [convert] has the wrong type: {error}.") from error
+                raise RecipeError(f"Unknown convert option {key!r}{nearest(key, valid)}")
+        return cls(**values)
+
+
+def _require(name: str, value: object, kind: type, words: str) -> None:
+    if not isinstance(value, kind):
+        raise RecipeError(f"{name} is {value!r}; expected {words}.")
+
+
+def _whole(name: str, value: Any, least: int) -> int:
+    try:
+        number = operator.index(value)
+    except TypeError:
+        number = least - 1
+    if isinstance(value, bool) or number < least:
+        raise RecipeError(f"{name} is {value!r}; expected a whole number of at least {least}.")
+    return number
+
+
+def _shapes(value: Any) -> dict[str, tuple[int | None, ...]]:
+    _require("input_shapes", value, Mapping, "a table of input name and shape")
+    shapes: dict[str, tuple[int | None, ...]] = {}
+    for name, shape in value.items():
+        _require(f"The shape of input {name!r}", shape, Sequence, "a list such as [1, 96, 96, 3]")
+        shapes[str(name)] = tuple(
+            None if size is None else _whole(f"A size in the shape of input {name!r}", size, 1) for size in shape
+        )
+    return shapes
+
+
+def _height_width(value: Any) -> tuple[int, int]:
+    if not isinstance(value, Sequence) or len(value) != 2:
+        raise RecipeError(f"image_size is {value!r}; expected height and width.")
+    return _whole("image_size's height", value[0], 1), _whole("image_size's width", value[1], 1)
 
 
 def load_tables(path: str | Path) -> dict[str, Any]:

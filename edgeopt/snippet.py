@@ -2,68 +2,99 @@
 
 from __future__ import annotations
 
+import keyword
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-_LIMITS = {"int8": (-128, 127), "uint8": (0, 255), "int16": (-32768, 32767)}
+_QUANTIZED = ("int8", "uint8", "int16")
+_TAKEN = ("np", "inputs", "outputs", "interpreter", "Interpreter", "quantize")
+_HEAD = """\
+import numpy as np
+
+try:
+    from ai_edge_litert.interpreter import Interpreter
+except ImportError:
+    from tflite_runtime.interpreter import Interpreter
+"""
+# The arithmetic of `edgeopt.devices.agent.arith`, which is that of TFLite's reference kernels.
+_QUANTIZE = """
+
+def quantize(real, scale, zero_point, dtype):
+    \"\"\"Real values -> stored integers: divided in float32, halves rounded away from zero, saturated.\"\"\"
+    real = np.asarray(real, np.float32) / np.float32(scale)
+    steps = np.trunc(real)
+    steps += np.trunc(2 * (real - steps))
+    return np.clip(steps + zero_point, np.iinfo(dtype).min, np.iinfo(dtype).max).astype(dtype)
+
+"""
 
 
 def inference_snippet(file_name: str, sidecar: Mapping[str, Any]) -> str:
-    """Return Python code that feeds real values to the file and gets real values back.
+    """Return a Python script that feeds real values to the file and prints the real values that come back.
 
     Args:
         file_name: What the file is called on the board.
-        sidecar: An artifact's sidecar (``inputs``, ``outputs``, ``preprocess``).
+        sidecar: An artifact's sidecar (``inputs``, ``outputs``, ``preprocess``, ``stateful``).
     """
     inputs, outputs = list(sidecar["inputs"]), list(sidecar["outputs"])
-    names = _identifiers([str(item["name"]) for item in [*inputs, *outputs]])
-    variables_in, variables_out = names[: len(inputs)], names[len(inputs) :]
+    names = _identifiers([str(item["name"]) for item in (*inputs, *outputs)])
+    feeds, results = names[: len(inputs)], names[len(inputs) :]
     lines = [
-        "import numpy as np",
-        "from ai_edge_litert.interpreter import Interpreter  # or: from tflite_runtime.interpreter import Interpreter",
-        "",
         f"interpreter = Interpreter({file_name!r})",
         "interpreter.allocate_tensors()",
         "inputs, outputs = interpreter.get_input_details(), interpreter.get_output_details()",
+        "",
     ]
+    if sidecar.get("preprocess"):
+        lines.append(f"# prepared so: {' '.join(str(sidecar['preprocess']).split())}")
+    lines += [_placeholder(item, variable) for item, variable in zip(inputs, feeds, strict=True)]
     if sidecar.get("stateful"):
         lines.append("interpreter.reset_all_variables()  # before each new sequence")
-    if sidecar.get("preprocess"):
-        lines.append(f"# preparation: {sidecar['preprocess']}")
-    for position, (item, variable) in enumerate(zip(inputs, variables_in, strict=True)):
-        lines.append(f"# {variable}: {item['name']!r}, float32 {tuple(item['shape'])}, real values as in training")
-        lines.append(f"interpreter.set_tensor(inputs[{position}]['index'], {_quantise(item, variable)})")
+    lines += [
+        f"interpreter.set_tensor(inputs[{index}]['index'], {_stored(item, variable)})"
+        for index, (item, variable) in enumerate(zip(inputs, feeds, strict=True))
+    ]
     lines.append("interpreter.invoke()")
-    for position, (item, variable) in enumerate(zip(outputs, variables_out, strict=True)):
-        raw = f"interpreter.get_tensor(outputs[{position}]['index'])"
-        lines.append(f"{variable} = {_dequantise(item, raw)}  # {item['name']!r} {tuple(item['shape'])}")
-    return "\n".join(lines) + "\n"
+    lines += [
+        f"{variable} = {_real(item, index)}  # {item['name']!r}"
+        for index, (item, variable) in enumerate(zip(outputs, results, strict=True))
+    ]
+    lines.append(f"print({', '.join(results)})")
+    helper = _QUANTIZE if any(_is_quantized(item) for item in inputs) else "\n"
+    return _HEAD + helper + "\n" + "\n".join(lines) + "\n"
 
 
-def _quantise(item: Mapping[str, Any], variable: str) -> str:
-    kind = str(item["dtype"])
-    if item.get("scale") is None or kind not in _LIMITS:
-        return f"{variable}.astype(np.{kind})"
-    low, high = _LIMITS[kind]
-    return f"np.clip(np.round({variable} / {item['scale']!r}) + {item['zero_point']}, {low}, {high}).astype(np.{kind})"
+def _placeholder(item: Mapping[str, Any], variable: str) -> str:
+    shape = tuple(max(1, int(size)) for size in item["shape"])  # a dynamic dimension is 1 until it is resized
+    kind = "float32" if _is_quantized(item) else item["dtype"]
+    return f"{variable} = np.zeros({shape}, np.{kind})  # put your values here: {item['name']!r}, as in training"
 
 
-def _dequantise(item: Mapping[str, Any], raw: str) -> str:
-    if item.get("scale") is None or item["dtype"] not in _LIMITS:
+def _is_quantized(item: Mapping[str, Any]) -> bool:
+    return item.get("scale") is not None and item["dtype"] in _QUANTIZED
+
+
+def _stored(item: Mapping[str, Any], variable: str) -> str:
+    if not _is_quantized(item):
+        return variable
+    return f"quantize({variable}, {item['scale']!r}, {item['zero_point']}, np.{item['dtype']})"
+
+
+def _real(item: Mapping[str, Any], index: int) -> str:
+    raw = f"interpreter.get_tensor(outputs[{index}]['index'])"
+    if not _is_quantized(item):
         return raw
-    return f"({raw}.astype(np.float32) - {item['zero_point']}) * {item['scale']!r}"
+    return f"np.float32({item['scale']!r}) * ({raw}.astype(np.float32) - {item['zero_point']})"
 
 
 def _identifiers(names: Sequence[str]) -> list[str]:
     """Return a Python variable for each name; an output that shares an input's name gets ``_out``."""
     result: list[str] = []
     for name in names:
-        word = (
-            "".join(char if char.isascii() and (char.isalnum() or char == "_") else "_" for char in name).strip("_")
-            or "value"
-        )
-        word = f"x_{word}" if word[0].isdigit() else word
-        while word in result or word in ("np", "inputs", "outputs", "interpreter", "Interpreter"):
+        letters = (char if char.isascii() and char.isalnum() else "_" for char in name)
+        word = "".join(letters).strip("_") or "value"
+        word = f"x_{word}" if word[0].isdigit() or keyword.iskeyword(word) else word
+        while word in result or word in _TAKEN:
             word += "_out"
         result.append(word)
     return result

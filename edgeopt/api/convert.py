@@ -5,19 +5,23 @@ from __future__ import annotations
 import os
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ..artifact import Artifact
-from ..errors import ConversionError, RecipeError
+from ..errors import ConversionError, OutputError, RecipeError
 from ..isolation import ChildCrash, Event, run_isolated
 from ..provenance import model_fingerprint, tool_versions
 from ..recipe import ConvertRecipe
 from .convert_verify import describe_file, verify
 
 _ALIASES = {"inference_input_type": "input_type", "inference_output_type": "output_type"}
+_TYPES = ("input_type", "output_type")
 _SUSPECTS = ("RNN", "LSTM", "GRU", "Bidirectional", "ConvLSTM")
+OnEvent = Callable[[Event], None]
 
 
 def convert(
@@ -28,7 +32,7 @@ def convert(
     custom_objects: Sequence[str] = (),
     unsafe_load: bool = False,
     isolate: bool = True,
-    on_event: Callable[[Event], None] | None = None,
+    on_event: OnEvent | None = None,
     **options: Any,
 ) -> Artifact:
     """Convert a Keras model to TFLite; by default full int8, static batch 1, int8 inputs and outputs.
@@ -43,7 +47,7 @@ def convert(
         isolate: Convert in a child process, so that a crash of the calibrator is an error here.
         on_event: Called with {``stage``: name} as the work goes on.
         **options: Fields of `edgeopt.recipe.ConvertRecipe`, such as ``quantize="int8"``, ``calibration_samples=200``,
-            ``seed=0``, ``input_type="uint8"`` (or ``inference_input_type``), ``per_tensor_dense=True``.
+            ``seed=0``, ``input_type="uint8"`` (or ``inference_input_type=tf.uint8``), ``per_tensor_dense=True``.
 
     Returns:
         The file and its sidecar; nothing is written until `Artifact.save`.
@@ -59,18 +63,17 @@ def convert(
     """
     started = time.monotonic()
     settings = _settings(recipe, options)
-    with tempfile.TemporaryDirectory(prefix="edgeopt-convert-") as name:
-        folder = Path(name)
+    notify = on_event or (lambda event: None)
+    with _temporary_folder() as folder:
         if isinstance(model, (str, os.PathLike)):
-            source: dict[str, Any] = {"path": str(model), "sha256": model_fingerprint(model)}
-            reply = _convert_path(
-                model, calibration, settings, folder, isolate, (tuple(custom_objects), unsafe_load), on_event
-            )
+            job = _FileJob(os.fspath(model), tuple(custom_objects), unsafe_load)
+            source, reply = _convert_file(job, calibration, settings, folder, isolate, notify)
         else:
-            source = {"path": None, "name": str(getattr(model, "name", type(model).__name__)), "sha256": None}
-            reply = _convert_object(model, calibration, settings, folder, isolate, on_event)
+            source, reply = _convert_object(model, calibration, settings, folder, isolate, notify)
         data = (folder / "model.tflite").read_bytes()
-    warnings = verify(data, settings) + list(reply["warnings"])
+    warnings = [*reply["warnings"], *verify(data, settings, reply["layers"])]
+    if calibration is not None and not settings.needs_calibration:
+        warnings.append(f"unused: the calibration data were not needed for quantize={settings.quantize!r}")
     sidecar = {
         **describe_file(data, settings),
         "calibration": reply["calibration"],
@@ -85,119 +88,109 @@ def convert(
     return Artifact(data, sidecar)
 
 
+@dataclass(frozen=True)
+class _FileJob:
+    """What is needed to load the model in another process."""
+
+    path: str
+    custom_objects: tuple[str, ...]
+    unsafe_load: bool
+
+
+class _Layers:
+    """Passes events on and keeps what they say of the model's layers."""
+
+    def __init__(self, on_event: OnEvent) -> None:
+        self.found: list[tuple[str, str]] = []
+        self.stage = "start"
+        self._on_event = on_event
+
+    def __call__(self, event: Event) -> None:
+        self.found = event.get("layers", self.found)
+        self.stage = event.get("stage", self.stage)
+        self._on_event(event)
+
+
+@contextmanager
+def _temporary_folder() -> Iterator[Path]:
+    try:
+        made = tempfile.TemporaryDirectory(prefix="edgeopt-convert-", ignore_cleanup_errors=True)
+    except OSError as error:
+        raise OutputError(f"Cannot make a temporary folder: {error}; set TMPDIR to a folder with space.") from error
+    with made as name:
+        yield Path(name)
+
+
 def _settings(recipe: ConvertRecipe | None, options: Mapping[str, Any]) -> ConvertRecipe:
     renamed = {_ALIASES.get(key, key): value for key, value in options.items()}
     if len(renamed) != len(options):
         raise RecipeError("input_type and inference_input_type (or output) were both given; give one of them.")
+    for key in renamed.keys() & set(_TYPES):  # tf.int8 and np.int8 as well as "int8"
+        renamed[key] = getattr(renamed[key], "name", getattr(renamed[key], "__name__", renamed[key]))
     base = {} if recipe is None else recipe.to_dict()
     return ConvertRecipe.from_dict({**base, **renamed})
 
 
-def _convert_path(
-    model: str | os.PathLike[str],
-    calibration: Any,
-    recipe: ConvertRecipe,
-    folder: Path,
-    isolate: bool,
-    loading: tuple[tuple[str, ...], bool],
-    on_event: Callable[[Event], None] | None,
-) -> dict[str, Any]:
-    custom_objects, unsafe_load = loading
-    crossing = calibration if isinstance(calibration, (str, type(None))) else _materialised(calibration, recipe, folder)
+def _convert_file(
+    job: _FileJob, calibration: Any, recipe: ConvertRecipe, folder: Path, isolate: bool, on_event: OnEvent
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Load and convert in the child; here, fail in milliseconds on what needs no TensorFlow to be seen."""
+    from ..models.detect import detect
+
+    detect(job.path)
+    in_memory = calibration is not None and not isinstance(calibration, (str, os.PathLike))
+    chosen = None
+    if recipe.needs_calibration and (in_memory or calibration is None):
+        from .convert_job import choose, write_chosen
+
+        if (found := choose(recipe, calibration)) is not None:
+            chosen = write_chosen(found, folder)
     request = {
-        "model": os.fspath(model),
-        "custom_objects": list(custom_objects),
-        "unsafe_load": unsafe_load,
+        "model": job.path,
+        "custom_objects": list(job.custom_objects),
+        "unsafe_load": job.unsafe_load,
         "recipe": recipe.to_dict(),
-        "calibration": crossing,
+        "calibration": None if calibration is None or in_memory else os.fspath(calibration),
+        "chosen": chosen,
         "folder": str(folder),
     }
-    _early_checks(model, recipe, calibration)
-    return _run("convert_file", request, isolate, on_event)
+    source = {"path": job.path, "sha256": model_fingerprint(job.path)}
+    return source, _run("convert_file", request, isolate, _Layers(on_event))
 
 
 def _convert_object(
-    model: Any,
-    calibration: Any,
-    recipe: ConvertRecipe,
-    folder: Path,
-    isolate: bool,
-    on_event: Callable[[Event], None] | None,
-) -> dict[str, Any]:
+    model: Any, calibration: Any, recipe: ConvertRecipe, folder: Path, isolate: bool, on_event: OnEvent
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Export here; convert the lean SavedModel in the child."""
     from ..models.load import describe
-    from .convert_job import lean_request, prepare
+    from .convert_job import choose, lean_request, prepare
 
-    layers: list[Event] = []
-
-    def emit(event: Event) -> None:
-        layers.append(event)
-        if on_event is not None:
-            on_event(event)
-
-    prepared = prepare(
-        lambda: describe(model, input_names=list(recipe.input_shapes)), recipe, calibration, folder / "lean", emit
-    )
-    reply = _run("convert_lean", lean_request(prepared, recipe, folder), isolate, on_event, layers)
-    return {**prepared.report, **reply, "seconds": {**prepared.report["seconds"], **reply["seconds"]}}
+    layers = _Layers(on_event)
+    loaded = describe(model, input_names=list(recipe.input_shapes))
+    prepared = prepare(lambda: loaded, recipe, lambda: choose(recipe, calibration), folder / "lean", layers)
+    reply = _run("convert_lean", lean_request(prepared, recipe, folder), isolate, layers)
+    source = {"path": None, "name": loaded.source, "sha256": None}
+    return source, {**prepared.report, **reply, "seconds": {**prepared.report["seconds"], **reply["seconds"]}}
 
 
-def _early_checks(model: str | os.PathLike[str], recipe: ConvertRecipe, calibration: Any) -> None:
-    """Fail in milliseconds on what needs no TensorFlow to be seen."""
-    from ..models.detect import detect
-
-    detect(os.fspath(model))
-    if recipe.needs_calibration and calibration is None:
-        from .convert_job import _choose
-
-        _choose(recipe, None)
-
-
-def _materialised(calibration: Any, recipe: ConvertRecipe, folder: Path) -> str:
-    """Write in-memory calibration data to a file that can cross to the child."""
-    import numpy as np
-
-    from ..data import load_dataset
-
-    if isinstance(calibration, os.PathLike):
-        return os.fspath(calibration)
-    dataset = load_dataset(calibration, limit=recipe.calibration_samples)
-    arrays = dict(zip(dataset.names, dataset.arrays, strict=True)) if dataset.names else {"x": dataset.arrays[0]}
-    if not dataset.names and len(dataset.arrays) > 1:
-        arrays = {f"input_{i}": array for i, array in enumerate(dataset.arrays)}
-    if dataset.labels is not None:
-        arrays["y"] = dataset.labels
-    target = folder / "calibration.npz"
-    np.savez(target, **arrays)
-    return str(target)
-
-
-def _run(
-    function: str,
-    request: dict[str, Any],
-    isolate: bool,
-    on_event: Callable[[Event], None] | None,
-    earlier: Sequence[Event] = (),
-) -> dict[str, Any]:
-    if not isolate:
+def _run(function: str, request: dict[str, Any], isolate: bool, layers: _Layers) -> dict[str, Any]:
+    """Run a function of `convert_job`, and add the model's layers to its reply."""
+    if isolate:
+        try:
+            reply = run_isolated(f"edgeopt.api.convert_job:{function}", request, layers)
+        except ChildCrash as crash:
+            raise _crash_error(crash, layers) from crash
+    else:
         from . import convert_job
 
-        reply = getattr(convert_job, function)(request, on_event or (lambda event: None))
-    else:
-        try:
-            reply = run_isolated(f"edgeopt.api.convert_job:{function}", request, on_event)
-        except ChildCrash as crash:
-            raise _crash_error(crash, [*earlier, *crash.events]) from crash
-    if not isinstance(reply, dict):
-        raise TypeError(f"{function} replied {type(reply).__name__}, expected a dict")
-    return reply
+        reply = getattr(convert_job, function)(request, layers)
+    return {**reply, "layers": layers.found}
 
 
-def _crash_error(crash: ChildCrash, events: Sequence[Event]) -> ConversionError:
+def _crash_error(crash: ChildCrash, layers: _Layers) -> ConversionError:
     """Name the layers that a crash of the converter points to."""
-    stage = next((event["stage"] for event in reversed(events) if "stage" in event), "start")
-    layers = next((event["layers"] for event in reversed(events) if "layers" in event), [])
-    suspects = [f"{name!r} ({kind})" for name, kind in layers if any(word in kind for word in _SUSPECTS)]
-    custom = [f"{name!r} ({kind})" for name, kind in layers if kind in ("Lambda", "TFOpLambda")]
+    suspects = [f"{name!r} ({kind})" for name, kind in layers.found if any(word in kind for word in _SUSPECTS)]
+    custom = [f"{name!r} ({kind})" for name, kind in layers.found if kind in ("Lambda", "TFOpLambda")]
     named = suspects or custom
     how = f"was killed by {crash.signal_name}" if crash.signal_name else "ended without a result"
     hint = f"suspect layer(s): {', '.join(named[:5])}" if named else "no layer is known to crash it"
@@ -205,6 +198,6 @@ def _crash_error(crash: ChildCrash, events: Sequence[Event]) -> ConversionError:
     tail = crash.tail.strip().splitlines()[-1:] if not crash.signal_name else []
     detail = f"; it last said: {tail[0][:200]}" if tail else ""
     return ConversionError(
-        f"TensorFlow's converter {how}{memory} in the stage {stage!r}; {hint}{detail}; "
+        f"TensorFlow's converter {how}{memory} in the stage {layers.stage!r}; {hint}{detail}; "
         "replace the layer, or convert with --quantize dynamic or float16."
     )

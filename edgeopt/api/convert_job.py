@@ -3,24 +3,34 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ..calibration import check_samples, choose_samples, range_warnings
-from ..data import Array, Dataset, load_dataset, sample_hashes
+from ..calibration import calibration_set, check_fit, range_warnings
+from ..data import Array, Dataset, sample_hashes
 from ..errors import DataError
+from ..models.expectations import input_expectations
 from ..models.export import LeanModel, export_lean
-from ..models.load import LoadedModel
+from ..models.loaded import LoadedModel
 from ..models.spec import InputSpec, fix_shapes
 from ..recipe import ConvertRecipe
 
 Emit = Callable[[Mapping[str, Any]], None]
 MODEL_FILE = "model.tflite"
 SAMPLES_FILE = "samples.npz"
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """The samples that calibrate a model, and what is to be said of them."""
+
+    data: Dataset
+    warnings: Sequence[str]
 
 
 @dataclass(frozen=True)
@@ -32,60 +42,75 @@ class Prepared:
     report: dict[str, Any]
 
 
+def choose(recipe: ConvertRecipe, calibration: Any) -> Chosen | None:
+    """Read and check the calibration data; None where the recipe needs none.
+
+    Raises:
+        DataError: There are none although they are needed, or they cannot be used.
+    """
+    if not recipe.needs_calibration:
+        return None
+    if calibration is None:
+        raise DataError(
+            f"quantize={recipe.quantize!r} needs calibration data, which was not given; pass --calibration DATA "
+            "(a few hundred real samples), or --quantize dynamic, which needs none."
+        )
+    data, warnings = calibration_set(
+        calibration,
+        recipe.calibration_samples,
+        recipe.seed,
+        image_size=recipe.image_size,
+        image_scaling=recipe.image_scaling,
+    )
+    return Chosen(data, warnings)
+
+
 def prepare(
-    loaded: Callable[[], LoadedModel], recipe: ConvertRecipe, calibration: Any, folder: Path, emit: Emit
+    load: Callable[[], LoadedModel],
+    recipe: ConvertRecipe,
+    choose_data: Callable[[], Chosen | None],
+    folder: Path,
+    emit: Emit,
 ) -> Prepared:
     """Check the data, load the model, bind one to the other, and export the model to `folder`.
 
     Args:
-        loaded: Gives the model; called after the data have been found good, because it may take long.
+        load: Gives the model; called after the data have been found good, because it may take long.
         recipe: What is asked for.
-        calibration: Any source that `load_dataset` takes, or None.
+        choose_data: Gives the calibration samples.
         folder: For the lean SavedModel.
         emit: Told which stage begins, and the model's layers.
 
     Raises:
         EdgeoptError: The data, the model, or the two together do not do.
     """
-    clock = _Stages(emit)
-    warnings: list[str] = []
-    chosen = None
-    if recipe.needs_calibration:
-        with clock.stage("data"):
-            chosen = _choose(recipe, calibration)
-            arrays = dict(zip(chosen.names or map(str, range(len(chosen.arrays))), chosen.arrays, strict=True))
-            warnings += [
-                f"few-samples: {text}" for text in check_samples(arrays, recipe.calibration_samples, chosen.source)
-            ]
-    with clock.stage("load"):
-        model = loaded()
+    seconds: dict[str, float] = {}
+    with _stage("data", seconds, emit):
+        chosen = choose_data()
+    with _stage("load", seconds, emit):
+        model = load()
     emit({"layers": model.layers})
-    warnings += [f"signature: {text}" for text in model.warnings]
     inputs = fix_shapes(model.spec, recipe.input_shapes, None if recipe.dynamic_batch else recipe.batch_size)
-    samples = _bind(chosen, inputs) if chosen is not None else None
-    if samples is not None:
-        from ..models.expectations import input_expectations
-
-        warnings += [f"range: {text}" for text in range_warnings(samples, input_expectations(model))]
-    with clock.stage("export"):
+    warnings = [*model.warnings, *_batch_warnings(inputs, recipe)]
+    samples = None
+    if chosen is not None:
+        samples = chosen.data.bind([item.name for item in inputs], [item.shape for item in inputs])
+        check_fit(samples, {item.name: item.dtype for item in inputs}, chosen.data.source)
+        warnings += [*chosen.warnings, *range_warnings(samples, input_expectations(model))]
+    with _stage("export", seconds, emit):
         lean = export_lean(model, inputs, folder, unroll=recipe.needs_calibration)
-    if lean.unrolled_layers:
-        names = ", ".join(map(repr, lean.unrolled_layers))
-        warnings.append(
-            f"unrolled: the recurrent layer(s) {names} were unrolled, because their loop cannot be quantised"
-        )
     report = {
         "flavour": model.flavour.value,
-        "warnings": warnings,
-        "seconds": clock.seconds,
-        "calibration": _calibration_report(recipe, chosen, samples),
-        "preparation": chosen.note if chosen is not None else "",
+        "warnings": [*warnings, *lean.warnings],
+        "seconds": seconds,
+        "calibration": None if chosen is None or samples is None else _calibration_report(recipe, chosen, samples),
+        "preparation": "" if chosen is None else chosen.data.note,
     }
     return Prepared(lean, samples, report)
 
 
 def convert_file(request: Mapping[str, Any], emit: Emit) -> dict[str, Any]:
-    """Child's side of the command line: everything, from the model file to the .tflite file in ``request["folder"]``."""
+    """Child's side of a conversion from a file: everything, up to the .tflite file in ``request["folder"]``."""
 
     def load() -> LoadedModel:
         from ..models.load import load_model
@@ -97,40 +122,71 @@ def convert_file(request: Mapping[str, Any], emit: Emit) -> dict[str, Any]:
             input_names=list(recipe.input_shapes),
         )
 
+    def choose_data() -> Chosen | None:
+        if request["chosen"] is None:
+            return choose(recipe, request["calibration"])
+        return _read_chosen(request["chosen"])
+
     recipe = ConvertRecipe.from_dict(request["recipe"])
     folder = Path(request["folder"])
-    prepared = prepare(load, recipe, request["calibration"], folder / "lean", emit)
+    prepared = prepare(load, recipe, choose_data, folder / "lean", emit)
     return _convert(prepared.lean, recipe, prepared.samples, folder, emit, prepared.report)
 
 
 def convert_lean(request: Mapping[str, Any], emit: Emit) -> dict[str, Any]:
-    """Child's side of the Python API: the lean SavedModel and the samples have crossed as files."""
+    """Child's side of a conversion from an object: the lean SavedModel and the samples have crossed as files."""
     recipe = ConvertRecipe.from_dict(request["recipe"])
-    folder = Path(request["folder"])
     inputs = tuple(InputSpec(item["name"], tuple(item["shape"]), item["dtype"]) for item in request["inputs"])
-    lean = LeanModel(Path(request["lean"]), inputs, tuple(request["output_names"]), ())
+    lean = LeanModel(Path(request["lean"]), inputs, tuple(request["output_names"]), tuple(request["layer_names"]))
     samples = None
     if request["samples"] is not None:
-        with np.load(request["samples"], allow_pickle=False) as archive:
-            samples = {item.name: archive[f"{i:03d}"] for i, item in enumerate(inputs)}
-    return _convert(lean, recipe, samples, folder, emit, {"seconds": {}})
+        arrays = _read_arrays(request["samples"])
+        samples = {item.name: array for item, array in zip(inputs, arrays, strict=True)}
+    return _convert(lean, recipe, samples, Path(request["folder"]), emit, {"seconds": {}})
 
 
 def lean_request(prepared: Prepared, recipe: ConvertRecipe, folder: Path) -> dict[str, Any]:
     """Write the samples to `folder` and return the request for `convert_lean`."""
-    samples_file = None
-    if prepared.samples is not None:
-        samples_file = str(folder / SAMPLES_FILE)
-        arrays = {f"{i:03d}": prepared.samples[item.name] for i, item in enumerate(prepared.lean.inputs)}
-        np.savez(samples_file, **arrays)
+    samples = None if prepared.samples is None else _write_arrays(folder, list(prepared.samples.values()))
     return {
         "recipe": recipe.to_dict(),
         "folder": str(folder),
         "lean": str(prepared.lean.folder),
         "inputs": [{"name": item.name, "shape": item.shape, "dtype": item.dtype} for item in prepared.lean.inputs],
         "output_names": list(prepared.lean.output_names),
-        "samples": samples_file,
+        "layer_names": list(prepared.lean.layer_names),
+        "samples": samples,
     }
+
+
+def write_chosen(chosen: Chosen, folder: Path) -> dict[str, Any]:
+    """Write samples that lie in memory to `folder`, and return what `convert_file` reads them back by."""
+    data = chosen.data
+    return {
+        "arrays": _write_arrays(folder, list(data.arrays)),
+        "names": list(data.names),
+        "source": data.source,
+        "note": data.note,
+        "warnings": list(chosen.warnings),
+    }
+
+
+def _read_chosen(written: Mapping[str, Any]) -> Chosen:
+    data = Dataset(
+        tuple(_read_arrays(written["arrays"])), tuple(written["names"]), None, written["source"], written["note"]
+    )
+    return Chosen(data, written["warnings"])
+
+
+def _write_arrays(folder: Path, arrays: Sequence[Array]) -> str:
+    target = folder / SAMPLES_FILE
+    np.savez(target, *arrays)
+    return str(target)
+
+
+def _read_arrays(file: str) -> list[Array]:
+    with np.load(file, allow_pickle=False) as archive:
+        return [archive[f"arr_{index}"] for index in range(len(archive.files))]
 
 
 def _convert(
@@ -151,56 +207,29 @@ def _convert(
     return {**report, "seconds": seconds, "converter": {"name": backend.name, "flags": dict(converted.flags)}}
 
 
-def _choose(recipe: ConvertRecipe, calibration: Any) -> Dataset:
-    if calibration is None:
-        raise DataError(
-            f"quantize={recipe.quantize!r} needs calibration data, which was not given; pass --calibration DATA "
-            "(a few hundred real samples), or --quantize dynamic, which needs none."
-        )
-    dataset = load_dataset(
-        calibration,
-        image_size=recipe.image_size,
-        image_scaling=recipe.image_scaling,
-        limit=recipe.calibration_samples,
-    )
-    return dataset.take(choose_samples(dataset, recipe.calibration_samples, recipe.seed))
+def _batch_warnings(inputs: Sequence[InputSpec], recipe: ConvertRecipe) -> list[str]:
+    """Say where the file's batch dimension is not the one asked for."""
+    asked = None if recipe.dynamic_batch else recipe.batch_size
+    return [
+        f"batch: input {item.name!r} has the batch dimension {item.shape[0]}, as the model or --input-shape states"
+        for item in inputs
+        if item.shape and item.shape[0] != asked
+    ]
 
 
-def _bind(chosen: Dataset, inputs: tuple[InputSpec, ...]) -> dict[str, Array]:
-    return chosen.bind([item.name for item in inputs], [item.shape for item in inputs])
-
-
-def _calibration_report(
-    recipe: ConvertRecipe, chosen: Dataset | None, samples: dict[str, Array] | None
-) -> dict[str, Any] | None:
-    if chosen is None or samples is None:
-        return None
+def _calibration_report(recipe: ConvertRecipe, chosen: Chosen, samples: Mapping[str, Array]) -> dict[str, Any]:
     return {
-        "count": chosen.count,
+        "count": chosen.data.count,
         "seed": recipe.seed,
-        "source": chosen.source,
+        "source": chosen.data.source,
         "hashes": sample_hashes(list(samples.values())),
     }
 
 
-class _Stages:
-    """Tells which stage begins and keeps how long each took."""
-
-    def __init__(self, emit: Emit) -> None:
-        self.seconds: dict[str, float] = {}
-        self._emit = emit
-
-    def stage(self, name: str) -> _Stage:
-        self._emit({"stage": name})
-        return _Stage(self.seconds, name)
-
-
-class _Stage:
-    def __init__(self, seconds: dict[str, float], name: str) -> None:
-        self._seconds, self._name = seconds, name
-
-    def __enter__(self) -> None:
-        self._started = time.monotonic()
-
-    def __exit__(self, *_: object) -> None:
-        self._seconds[self._name] = time.monotonic() - self._started
+@contextmanager
+def _stage(name: str, seconds: dict[str, float], emit: Emit) -> Iterator[None]:
+    """Tell that a stage begins, and keep how long it took."""
+    emit({"stage": name})
+    started = time.monotonic()
+    yield
+    seconds[name] = time.monotonic() - started

@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
+from collections.abc import Sequence
 from typing import Any
 
 from ..errors import ConversionError, NotFullyIntegerError
 from ..flatbuffer import Model, read_model
-from ..flatbuffer.integer import FloatOperator, dynamic_dimensions, float_ops, fully_int8, granularity
+from ..flatbuffer.integer import (
+    FloatOperator,
+    dynamic_dimensions,
+    float_ops,
+    float_tensors,
+    fully_int8,
+    granularity,
+)
 from ..flatbuffer.macs import macs
 from ..flatbuffer.memory import memory_use
 from ..flatbuffer.specs import input_specs, output_specs
@@ -14,30 +24,32 @@ from ..flatbuffer.totals import gzip_bytes, op_histogram, parameters
 from ..recipe import ConvertRecipe
 
 _SHOWN = 5
+_NAME_LENGTH = 60
+_BRIDGES = ("QUANTIZE", "DEQUANTIZE")  # they stand around a float operator, and are not its cause
+
+_REPLACE = "replace the layers that it comes from"
+_HINTS = {
+    "CAST": "give the model float32 inputs (--input-type uint8 lets the file's be uint8)",
+    "NOT_EQUAL": f"{_REPLACE} (a Masking layer compares floats; the mask of an Embedding compares integers)",
+}
+
+Layers = Sequence[tuple[str, str]]
 
 
-def verify(data: bytes, recipe: ConvertRecipe) -> list[str]:
+def verify(data: bytes, recipe: ConvertRecipe, layers: Layers = ()) -> list[str]:
     """Return warnings; raise where the file breaks a promise of the recipe.
+
+    Args:
+        data: The converted file.
+        recipe: What was asked for.
+        layers: Name and class of the model's layers, to say where a float operator comes from.
 
     Raises:
         NotFullyIntegerError: Float operators without `allow_float_ops`, dynamic dimensions without `dynamic_batch`.
         ConversionError: Dense weights are not per-tensor although that was asked for.
     """
     model = read_model(data)
-    warnings = []
-    if recipe.needs_calibration:
-        stray = stray_float_ops(model, recipe)
-        if stray and not recipe.allow_float_ops:
-            raise NotFullyIntegerError(
-                f"The file is not fully integer: {_list(stray)} stayed float; replace the layers that they come from, "
-                "or accept them with --allow-float-ops."
-            )
-        warnings += [f"float-ops: {operator} stayed float" for operator in stray]
-    dynamic = dynamic_dimensions(model)
-    if dynamic and not recipe.dynamic_batch:
-        raise NotFullyIntegerError(
-            f"The file has dynamic dimensions in {_list(dynamic)}; state the shapes with --input-shape, or accept them with --dynamic-batch."
-        )
+    warnings = [*_check_floats(model, recipe, layers), *_check_dynamic(model, recipe)]
     if stateful(model):
         warnings.append(
             "state: the file keeps state between invocations (a fused LSTM); "
@@ -58,23 +70,14 @@ def stateful(model: Model) -> bool:
 
 def stray_float_ops(model: Model, recipe: ConvertRecipe) -> list[FloatOperator]:
     """Return the float operators that were not asked for: all but those at float32 inputs and outputs."""
-    graph = model.main
-    ends: set[str] = set()
-    if recipe.file_input_type == "float32":
-        ends |= {graph.tensors[index].name for index in graph.inputs}
-    if recipe.file_output_type == "float32":
-        ends |= {graph.tensors[index].name for index in graph.outputs}
+    ends = _float_ends(model, recipe)
     return [
-        operator
-        for operator in float_ops(model)
-        if not (operator.op in ("QUANTIZE", "DEQUANTIZE") and set(operator.tensors) <= ends)
+        operator for operator in float_ops(model) if not (operator.op in _BRIDGES and set(operator.tensors) <= ends)
     ]
 
 
 def describe_file(data: bytes, recipe: ConvertRecipe) -> dict[str, Any]:
     """Return the sidecar fields that are read from the file itself."""
-    import hashlib
-
     model = read_model(data)
     return {
         "sha256": hashlib.sha256(data).hexdigest(),
@@ -94,6 +97,81 @@ def describe_file(data: bytes, recipe: ConvertRecipe) -> dict[str, Any]:
     }
 
 
-def _list(items: list[Any]) -> str:
-    shown = "; ".join(str(item) for item in items[:_SHOWN])
+def _float_ends(model: Model, recipe: ConvertRecipe) -> set[str]:
+    """Names of the inputs and outputs that are to be float32."""
+    graph = model.main
+    indices = [
+        *(graph.inputs if recipe.file_input_type == "float32" else ()),
+        *(graph.outputs if recipe.file_output_type == "float32" else ()),
+    ]
+    return {graph.tensors[index].name for index in indices}
+
+
+def _check_floats(model: Model, recipe: ConvertRecipe, layers: Layers) -> list[str]:
+    """Return a warning for each float operator of an integer file; raise unless they are allowed."""
+    stray = stray_float_ops(model, recipe) if recipe.needs_calibration else []
+    if stray and not recipe.allow_float_ops:
+        causes = [operator for operator in stray if operator.op not in _BRIDGES] or stray
+        raise NotFullyIntegerError(
+            f"The file is not fully integer: {_list([_place(operator, layers) for operator in causes])} stayed float, "
+            f"because the converter has no {recipe.quantize} form of it there; {_hint(causes)}, "
+            "or accept it with --allow-float-ops."
+        )
+    loose = _loose_floats(model, recipe) if recipe.needs_calibration else []
+    if loose and not recipe.allow_float_ops:
+        raise NotFullyIntegerError(
+            f"The file is not fully integer: {_list([repr(name) for name in loose])} stayed float, because no operator "
+            "computes with it; remove inputs and outputs that do nothing, or accept them with --allow-float-ops."
+        )
+    places = [*(_place(operator, layers) for operator in stray), *(f"tensor {name!r}" for name in loose)]
+    return [f"float-ops: {place} stayed float" for place in places]
+
+
+def _loose_floats(model: Model, recipe: ConvertRecipe) -> list[str]:
+    """Float tensors that no operator touches: inputs that are not used, outputs that are constants or inputs."""
+    touched = {name for operator in float_ops(model) for name in operator.tensors}
+    return [name for name in float_tensors(model) if name not in touched | _float_ends(model, recipe)]
+
+
+def _check_dynamic(model: Model, recipe: ConvertRecipe) -> list[str]:
+    """Raise for dynamic dimensions; inside a float file they are only a warning, since interpreters resize there."""
+    if recipe.dynamic_batch:
+        return []
+    found = dynamic_dimensions(model)
+    graph = model.main
+    ends = {graph.tensors[index].name for index in (*graph.inputs, *graph.outputs)}
+    if found and (recipe.needs_calibration or any(tensor.name in ends for tensor in found)):
+        raise NotFullyIntegerError(
+            f"The file has dynamic dimensions in {_list([str(tensor) for tensor in found])}; state the shapes with "
+            "--input-shape, replace the layers that make them, or accept them with --dynamic-batch."
+        )
+    if not found:
+        return []
+    return [f"dynamic: {len(found)} tensor(s) inside the file have dynamic dimensions, first {_short(str(found[0]))}"]
+
+
+def _hint(causes: Sequence[FloatOperator]) -> str:
+    return next((_HINTS[operator.op] for operator in causes if operator.op in _HINTS), _REPLACE)
+
+
+def _place(operator: FloatOperator, layers: Layers) -> str:
+    """The operator, the layer it comes from if its tensors' names tell, and its float tensors."""
+    layer = next((name for tensor in reversed(operator.tensors) if (name := _layer_of(tensor, layers))), None)
+    origin = "" if layer is None else f" of layer {layer!r}"
+    names = ", ".join(repr(_short(name)) for name in operator.tensors[:3])
+    return f"{operator.op}{origin} (operator {operator.index}, tensors {names})"
+
+
+def _layer_of(tensor: str, layers: Layers) -> str | None:
+    """The innermost layer in a tensor name such as ``model/gru_1/split;model/gru_1/concat``; Keras 3 appends ``_1``."""
+    parts = set(re.split(r"[/;]", tensor))
+    return next((name for name, _ in reversed(layers) if name in parts or f"{name}_1" in parts), None)
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= _NAME_LENGTH else f"{name[: _NAME_LENGTH - 3]}..."
+
+
+def _list(items: Sequence[str]) -> str:
+    shown = "; ".join(items[:_SHOWN])
     return shown if len(items) <= _SHOWN else f"{shown}; and {len(items) - _SHOWN} more"

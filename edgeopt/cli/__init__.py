@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Sequence
+from types import FrameType
 
 from .main import main
 
 
 def run(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit with its code (the ``edgeopt`` console script)."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _leave)
     sys.exit(main(arguments))
+
+
+def _leave(number: int, _frame: FrameType | None) -> None:
+    """Leave by way of the clean-up that Ctrl-C takes: children ended, temporary files removed."""
+    sys.exit(128 + number)

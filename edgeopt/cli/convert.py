@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import click
 
-from ..errors import UsageError
-from .output import console, json_option, readable_bytes
+from ..errors import OutputError, UsageError
+from .output import add_row, console, json_option, readable_bytes
 from .words import parse_size
 
 _STAGES = {
@@ -97,20 +98,38 @@ def command(output: str, force: bool, json_path: str | None, **options: Any) -> 
 
     The file is read back and checked: int8 means that no float operator and no dynamic dimension is left.
     """
-    from ..artifact import check_output, sidecar_path
-
-    check_output(output, force)
-    artifact = _convert(options)
     from ..snippet import inference_snippet
 
+    sidecar = _check_outputs(options["model"], output, json_path, force)
+    artifact = _convert(options)
     artifact.save(output, force=force)
-    if json_path is not None:
+    if json_path is not None and not _same(json_path, sidecar):
         from ..report import write_json
 
         write_json({**artifact.to_dict(), "artifact": output}, json_path)
     if json_path != "-":
-        _print_summary(output, str(sidecar_path(output)), artifact.sidecar)
-        click.echo("\nOn the board:\n\n" + inference_snippet(output.rsplit("/", 1)[-1], artifact.sidecar))
+        _print_summary(output, sidecar, artifact.sidecar)
+        click.echo("\nOn the board:\n\n" + inference_snippet(os.path.basename(output), artifact.sidecar))
+
+
+def _check_outputs(model: str, output: str, json_path: str | None, force: bool) -> str:
+    """Refuse, before anything slow runs, what could not be written in the end; return the sidecar's path."""
+    from ..artifact import check_output, sidecar_path
+    from ..artifact_io import refuse_to_overwrite
+
+    check_output(output, force)
+    if _same(output, model):
+        raise OutputError(f"The output {output} is the model itself; choose another name with -o.")
+    sidecar = str(sidecar_path(output))
+    if json_path not in (None, "-") and not _same(json_path, sidecar):
+        if _same(json_path, output) or _same(json_path, model):
+            raise OutputError(f"--json {json_path} is the model or the output itself; choose another name.")
+        refuse_to_overwrite(json_path, force)
+    return sidecar
+
+
+def _same(one: str, other: str) -> bool:
+    return os.path.realpath(one) == os.path.realpath(other)
 
 
 def _convert(options: dict[str, Any]) -> Any:
@@ -124,7 +143,7 @@ def _convert(options: dict[str, Any]) -> Any:
     options["input_shapes"] = dict(_parse_shape(text) for text in options.pop("input_shape"))
     options["image_size"] = parse_size(options["image_size"])
     recipe = ConvertRecipe.from_dict(options)
-    with _progress() as on_event:
+    with _spinner() as on_event:
         return convert(model, calibration=calibration, recipe=recipe, on_event=on_event, **loading)
 
 
@@ -139,20 +158,16 @@ def _parse_shape(text: str) -> tuple[str, tuple[int, ...]]:
     return name, shape
 
 
-class _progress(AbstractContextManager[Callable[[Mapping[str, Any]], None]]):  # noqa: N801 - used as a function
-    """A spinner on stderr that names the stage; silent when stderr is no terminal."""
+@contextmanager
+def _spinner() -> Iterator[Callable[[Mapping[str, Any]], None]]:
+    """Name the stage on stderr while it lasts; silent when stderr is no terminal."""
+    with console(stderr=True).status("starting") as status:
 
-    def __enter__(self) -> Callable[[Mapping[str, Any]], None]:
-        self._status = console(stderr=True).status("starting")
-        self._status.start()
-        return self._on_event
+        def show(event: Mapping[str, Any]) -> None:
+            if "stage" in event:
+                status.update(_STAGES.get(str(event["stage"]), str(event["stage"])))
 
-    def _on_event(self, event: Mapping[str, Any]) -> None:
-        if "stage" in event:
-            self._status.update(_STAGES.get(str(event["stage"]), str(event["stage"])))
-
-    def __exit__(self, *_: object) -> None:
-        self._status.stop()
+        yield show
 
 
 def _print_summary(output: str, sidecar: str, fields: Mapping[str, Any]) -> None:
@@ -160,20 +175,20 @@ def _print_summary(output: str, sidecar: str, fields: Mapping[str, Any]) -> None
 
     out = console()
     table = Table(show_header=False, box=None, pad_edge=False)
-    table.add_row("file", f"{output}  (evidence in {sidecar})")
-    table.add_row("size", f"{readable_bytes(fields['size_bytes'])}, {readable_bytes(fields['gzip_bytes'])} gzipped")
-    table.add_row("quantize", f"{fields['quantize']}{', no float operator left' if fields['fully_int8'] else ''}")
+    add_row(table, "file", f"{output}  (evidence in {sidecar})")
+    add_row(table, "size", f"{readable_bytes(fields['size_bytes'])}, {readable_bytes(fields['gzip_bytes'])} gzipped")
+    add_row(table, "quantize", f"{fields['quantize']}{', no float operator left' if fields['fully_int8'] else ''}")
     for kind in ("inputs", "outputs"):
         for item in fields[kind]:
             scale = "" if item["scale"] is None else f"  scale {item['scale']:.6g}, zero point {item['zero_point']}"
-            table.add_row(kind[:-1], f"{item['name']}  {item['dtype']} {tuple(item['shape'])}{scale}")
-    table.add_row("work", f"{fields['macs'] / 1e6:.2f} MMACs, {fields['parameters']:,} parameters, "
+            add_row(table, kind[:-1], f"{item['name']}  {item['dtype']} {tuple(item['shape'])}{scale}")
+    add_row(table, "work", f"{fields['macs'] / 1e6:.2f} MMACs, {fields['parameters']:,} parameters, "
                           f"{readable_bytes(fields['peak_activation_bytes'])} peak activations")  # fmt: skip
     if fields["granularity"]:
-        table.add_row("weights", ", ".join(f"{op} {kind}" for op, kind in fields["granularity"].items()))
+        add_row(table, "weights", ", ".join(f"{op} {kind}" for op, kind in fields["granularity"].items()))
     if fields["calibration"]:
-        table.add_row("calibration", f"{fields['calibration']['count']} samples, seed {fields['calibration']['seed']}")
-    table.add_row("time", ", ".join(f"{stage} {value:.1f} s" for stage, value in fields["seconds"].items()))
+        add_row(table, "calibration", f"{fields['calibration']['count']} samples, seed {fields['calibration']['seed']}")
+    add_row(table, "time", ", ".join(f"{stage} {value:.1f} s" for stage, value in fields["seconds"].items()))
     out.print(table, markup=False)
     for warning in fields["warnings"]:
         out.print(f"warning: {warning}", style="yellow", markup=False)

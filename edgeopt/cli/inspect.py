@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .output import console, json_option, readable_bytes
+from .output import add_row, console, json_option, readable_bytes
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -81,7 +81,7 @@ def _summary(found: Inspection) -> Table:
     }
     for name, value in lines.items():
         if value:
-            _add(table, name, value)
+            add_row(table, name, value)
     return table
 
 
@@ -111,7 +111,7 @@ def _ends(found: Inspection) -> Table:
         for spec in specs:
             scale = "" if spec.scale is None else f"{spec.scale:.9g}"
             point = "" if spec.zero_point is None else str(spec.zero_point)
-            _add(table, kind, _shorten(spec.name), spec.dtype, _shape(spec.shape), scale, point)
+            add_row(table, kind, _shorten(spec.name), spec.dtype, _shape(spec.shape), scale, point)
     return table
 
 
@@ -119,21 +119,21 @@ def _edgetpu(found: Inspection) -> Table:
     """Return what a file compiled for the Edge TPU holds for the chip; no rows for other files."""
     table = _table("for the Edge TPU", "", "")
     for package in found.edgetpu:
-        _add(table, f"operator {package.operator}", f"chip {package.chip}, runtime {package.minimum_runtime} or newer")
+        add_row(table, f"operator {package.operator}", f"chip {package.chip}, runtime {package.minimum_runtime} or newer")
         compiler = package.compiler_version or "not stated"
         parameters = f"{readable_bytes(package.cached_bytes)} cached, {readable_bytes(package.streamed_bytes)} streamed"
-        _add(table, "parameters", parameters)
-        _add(table, "compiler", compiler)
+        add_row(table, "parameters", parameters)
+        add_row(table, "compiler", compiler)
         for part in package.executables:
             memory = (
                 f"{readable_bytes(part.narrow_memory_bytes)} activations a tile" if part.narrow_memory_bytes else ""
             )
             cycles = f"{part.estimated_cycles:,} cycles estimated" if part.estimated_cycles else ""
             facts = [f"token {part.caching_token:016x}" if part.caching_token else "", memory, cycles]
-            _add(table, part.kind, ", ".join([readable_bytes(part.size_bytes), *filter(None, facts)]))
+            add_row(table, part.kind, ", ".join([readable_bytes(part.size_bytes), *filter(None, facts)]))
     if found.edgetpu:
         left = {name: count for name, count in found.ops.items() if name != "edgetpu-custom-op"}
-        _add(table, "on the CPU", ", ".join(f"{count} {name}" for name, count in left.items()) or "nothing")
+        add_row(table, "on the CPU", ", ".join(f"{count} {name}" for name, count in left.items()) or "nothing")
     return table
 
 
@@ -144,7 +144,7 @@ def _operators(rows: list[dict[str, Any]]) -> Table:
         macs = "?" if row["macs"] is None else f"{row['macs']:,}" if row["macs"] else ""
         weights = readable_bytes(row["weight_bytes"]) if row["weight_bytes"] else ""
         ends = (_operands(row["inputs"]), _operands(row["outputs"]))
-        _add(table, index, _shorten(row["op"]), str(row["version"]), *ends, macs, weights)
+        add_row(table, index, _shorten(row["op"]), str(row["version"]), *ends, macs, weights)
     return table
 
 
@@ -161,7 +161,7 @@ def _tensors(rows: list[dict[str, Any]]) -> Table:
         index = str(row["index"]) if not row["subgraph"] else f"{row['subgraph']}:{row['index']}"
         kinds = [kind for kind in ("constant", "variable", "sparse") if row[kind]]
         head = (index, _shorten(row["name"]), row["dtype"], _shape(row["shape"]), f"{row['nbytes']:,}", " ".join(kinds))
-        _add(table, *head, *_quantization(row["quantization"]))
+        add_row(table, *head, *_quantization(row["quantization"]))
     return table
 
 
@@ -178,14 +178,14 @@ def _signatures(rows: list[dict[str, Any]]) -> Table:
     table = _table("signatures", "key", "subgraph", "inputs", "outputs")
     for row in _shown(rows, table):
         ends = [_some([f"{name} = tensor {i}" for name, i in row[end].items()]) for end in ("inputs", "outputs")]
-        _add(table, _shorten(row["key"]), str(row["subgraph"]), *ends)
+        add_row(table, _shorten(row["key"]), str(row["subgraph"]), *ends)
     return table
 
 
 def _metadata(rows: list[dict[str, Any]]) -> Table:
     table = _table("metadata", "name", "bytes", "text")
     for row in _shown(rows, table):
-        _add(table, _shorten(row["name"]), f"{row['size_bytes']:,}", _shorten(row["text"] or ""))
+        add_row(table, _shorten(row["name"]), f"{row['size_bytes']:,}", _shorten(row["text"] or ""))
     return table
 
 
@@ -221,13 +221,6 @@ def _shorten(name: str) -> str:
     """Return a name with its middle cut out when it is long (the names of fused operators run to hundreds)."""
     half = _LONGEST_NAME // 2
     return name if len(name) <= _LONGEST_NAME else f"{name[: half - 1]}…{name[-half:]}"
-
-
-def _add(table: Table, *cells: str) -> None:
-    """Add a row of plain text: names come from the file, and must neither steer the terminal nor count as markup."""
-    from rich.text import Text
-
-    table.add_row(*(Text("".join(c if c.isprintable() else "\ufffd" for c in cell)) for cell in cells))
 
 
 def _shown(rows: list[dict[str, Any]], table: Table) -> list[dict[str, Any]]:

@@ -65,10 +65,8 @@ def cli(debug: bool, verbose: bool) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code: 0, or the code of the error's branch (see `edgeopt.errors`)."""
-    given = list(sys.argv[1:] if arguments is None else arguments)
+    given = _flags_first(list(sys.argv[1:] if arguments is None else arguments))
     debug = "--debug" in given
-    # --debug and -v may stand anywhere on the line; click knows them as options of the group only.
-    given = [*(["--debug"] if debug else []), *(word for word in given if word != "--debug")]
     try:
         result = cli.main(given, prog_name="edgeopt", standalone_mode=False)
     except click.exceptions.NoArgsIsHelpError as error:
@@ -97,3 +95,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
         return 1
     return result if isinstance(result, int) else 0
+
+
+def _flags_first(words: list[str]) -> list[str]:
+    """Move --debug and -v to the front: they may stand anywhere, but click knows them as options of the group."""
+    end = words.index("--") if "--" in words else len(words)
+    flags = [word for word in words[:end] if word in ("--debug", "-v", "--verbose")]
+    return [*flags, *(word for word in words[:end] if word not in flags), *words[end:]]

@@ -9,6 +9,7 @@ import click
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.table import Table
 
 # Tables that go to a file or a pipe are not folded to a terminal's width.
 _PIPE_WIDTH = 160
@@ -33,6 +34,13 @@ def console(stderr: bool = False) -> Console:
     if not made.is_terminal and "COLUMNS" not in os.environ:
         made.width = _PIPE_WIDTH
     return made
+
+
+def add_row(table: Table, *cells: str) -> None:
+    """Add a row of plain text: names come from files, and must neither steer the terminal nor count as markup."""
+    from rich.text import Text
+
+    table.add_row(*(Text("".join(c if c.isprintable() else "\ufffd" for c in cell)) for cell in cells))
 
 
 def readable_bytes(count: int) -> str:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import zipfile
+import zlib
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
+from typing import Any
 
 from ..errors import FileFormatError, UsageError
 
 _HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
+_EXPECTED = "expected a .keras or .h5 file, or a SavedModel folder"
 
 
 class Flavour(str, Enum):
@@ -23,19 +26,27 @@ class Flavour(str, Enum):
 
 @dataclass(frozen=True)
 class ModelFile:
-    """A model file, the flavour that wrote it, and its architecture's JSON (empty for a SavedModel)."""
+    """A model file.
+
+    Attributes:
+        path: Where it lies.
+        flavour: Who wrote it.
+        config_text: Its architecture as JSON; empty for a SavedModel.
+        suffix: ``.h5`` or ``.keras``, by what it holds and whatever it is called; empty for a SavedModel.
+    """
 
     path: Path
     flavour: Flavour
     config_text: str = ""
+    suffix: str = ""
 
 
 def detect(path: str | Path) -> ModelFile:
     """Read the head of a model file and say which flavour loads it.
 
     Raises:
-        UsageError: The path does not exist.
-        FileFormatError: The file is no Keras model, or holds weights only.
+        UsageError: The path does not exist or cannot be read.
+        FileFormatError: The file is no Keras model, is damaged, or holds weights only.
 
     Example:
         >>> detect("model.keras").flavour
@@ -43,27 +54,26 @@ def detect(path: str | Path) -> ModelFile:
     """
     file = Path(path)
     if not file.exists():
-        raise UsageError(f"Model {file} does not exist; expected a .keras or .h5 file, or a SavedModel folder.")
+        raise UsageError(f"Model {file} does not exist; {_EXPECTED}.")
     if file.is_dir():
         return _detect_folder(file)
-    with file.open("rb") as stream:
-        head = stream.read(8)
+    try:
+        with file.open("rb") as stream:
+            head = stream.read(8)
+    except OSError as error:
+        raise UsageError(f"Cannot read the model {file}: {error.strerror}.") from error
     if head == _HDF5_MAGIC:
         return _detect_hdf5(file)
     if head[:4] == b"PK\x03\x04":
         return _detect_zip(file)
     if head[4:8] == b"TFL3":
-        raise FileFormatError(
-            f"{file} is a .tflite file already; expected a Keras model (use `edgeopt inspect` on it)."
-        )
-    raise FileFormatError(f"{file} is not a Keras model; expected a .keras or .h5 file, or a SavedModel folder.")
+        raise FileFormatError(f"{file} is a .tflite file already; expected a Keras model (`edgeopt inspect` reads it).")
+    raise FileFormatError(f"{file} is not a Keras model; {_EXPECTED}.")
 
 
 def _detect_folder(folder: Path) -> ModelFile:
     if not (folder / "saved_model.pb").is_file():
-        raise FileFormatError(
-            f"The folder {folder} holds no saved_model.pb; expected a SavedModel, or a .keras or .h5 file."
-        )
+        raise FileFormatError(f"The folder {folder} holds no saved_model.pb; {_EXPECTED}.")
     return ModelFile(folder, Flavour.SAVED_MODEL)
 
 
@@ -72,13 +82,13 @@ def _detect_zip(file: Path) -> ModelFile:
         with zipfile.ZipFile(file) as archive:
             names = set(archive.namelist())
             if "config.json" not in names:
-                raise FileFormatError(f"{file} is a zip file without config.json; expected a .keras model.")
+                raise FileFormatError(f"{file} is a zip file without config.json; {_EXPECTED}.")
             config = archive.read("config.json").decode()
             metadata = json.loads(archive.read("metadata.json")) if "metadata.json" in names else {}
-            json.loads(config)
-    except (zipfile.BadZipFile, UnicodeDecodeError, json.JSONDecodeError, EOFError) as error:
-        raise FileFormatError(f"{file} is a damaged .keras file ({error}); save the model again.") from error
-    return ModelFile(file, _flavour_of(str(metadata.get("keras_version", "")), config), config)
+    except (zipfile.BadZipFile, zlib.error, UnicodeDecodeError, json.JSONDecodeError, EOFError) as error:
+        raise _damaged(file, "zip", error) from error
+    version = metadata.get("keras_version", "") if isinstance(metadata, dict) else ""
+    return ModelFile(file, _flavour_of(str(version), config), _checked(config, file), ".keras")
 
 
 def _detect_hdf5(file: Path) -> ModelFile:
@@ -86,30 +96,44 @@ def _detect_hdf5(file: Path) -> ModelFile:
 
     try:
         with h5py.File(file, "r") as archive:
-            attributes = dict(archive.attrs)
-            has_weights = (
-                "layer_names" in attributes or "layers" in archive or "_layer_checkpoint_dependencies" in archive
+            config = _attribute(archive, "model_config")
+            version = _attribute(archive, "keras_version")
+            weights = (
+                "layer_names" in archive.attrs or "layers" in archive or "_layer_checkpoint_dependencies" in archive
             )
-    except OSError as error:
-        raise FileFormatError(f"{file} is a damaged HDF5 file ({error}); save the model again.") from error
-    config = attributes.get("model_config")
-    if config is None:
-        what = "the weights of a model only" if has_weights else "no Keras model"
+    except (OSError, RuntimeError, KeyError) as error:
+        raise _damaged(file, "HDF5", error) from error
+    if not config:
+        what = "the weights of a model only" if weights else "no Keras model"
         raise FileFormatError(
             f"{file} holds {what}; expected a whole model: save it with model.save(...), not save_weights(...)."
         )
-    text = config.decode() if isinstance(config, bytes) else str(config)
-    version = attributes.get("keras_version", "")
-    return ModelFile(file, _flavour_of(version.decode() if isinstance(version, bytes) else str(version), text), text)
+    return ModelFile(file, _flavour_of(version, config), _checked(config, file), ".h5")
+
+
+def _attribute(archive: Any, name: str) -> str:
+    """A text attribute, or ""."""
+    value = archive.attrs.get(name, "")
+    return value.decode() if isinstance(value, bytes) else str(value)
+
+
+def _checked(config: str, file: Path) -> str:
+    try:
+        json.loads(config)
+    except json.JSONDecodeError as error:
+        raise _damaged(file, "Keras", error) from error
+    return config
+
+
+def _damaged(file: Path, kind: str, error: Exception) -> FileFormatError:
+    return FileFormatError(f"{file} is a damaged {kind} file ({error}); save the model again.")
 
 
 def _flavour_of(keras_version: str, config: str) -> Flavour:
     """Keras 3 writes its version, and `batch_shape` or a registered dtype policy; Keras 2 `batch_input_shape`."""
     major = keras_version.split(".")[0]
-    if major == "3":
-        return Flavour.KERAS3
     if major.isdigit():
-        return Flavour.TF_KERAS
+        return Flavour.KERAS3 if int(major) >= 3 else Flavour.TF_KERAS
     if '"batch_input_shape"' in config:
         return Flavour.TF_KERAS
     return Flavour.KERAS3 if '"batch_shape"' in config else Flavour.TF_KERAS

@@ -7,20 +7,20 @@ from typing import Any
 import numpy as np
 
 from .detect import Flavour
-from .load import LoadedModel
+from .loaded import LoadedModel
 
 _STANDARD_DEVIATIONS = 3.0
 
 
 def input_expectations(loaded: LoadedModel) -> list[dict[str, Any]]:
-    """Return {``input``, ``low``, ``high``, ``layer``} for a model whose first layer is Rescaling, Normalization or BatchNorm.
+    """Return {``input``, ``low``, ``high``, ``layer``} for a model that begins with a layer that knows its input.
 
     Rescaling is made for the values that it maps to [0, 1], or to [-1, 1] when its offset is negative; the other two
     for the mean plus or minus three standard deviations of what they saw in training.
     """
     if loaded.flavour is Flavour.SAVED_MODEL or len(loaded.spec.inputs) != 1:
         return []
-    layers = [layer for layer in loaded.model._flatten_layers(include_self=False) if not _is_container(layer)]
+    layers = [layer for layer in loaded.layer_objects if not _is_container(layer)]
     if not layers:
         return []
     span = _span(layers[0])

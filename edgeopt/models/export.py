@@ -6,27 +6,38 @@ times faster than what ``TFLiteConverter.from_keras_model`` saves for itself, to
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..errors import ConversionError
+from ..errors import ConversionError, EdgeoptError
 from .detect import Flavour
-from .load import LoadedModel, input_structure, unique
-from .recurrent import unrolled
+from .keras_spec import tree_of, unique
+from .loaded import LoadedModel
+from .precision import full_precision
+from .recurrent import refuse_stateful, unrolled
 from .spec import InputSpec
 
 
 @dataclass(frozen=True)
 class LeanModel:
-    """A SavedModel folder whose signature keys are ``in000``... and ``out000``... in the Keras model's order."""
+    """A SavedModel folder whose signature keys are ``in000``... and ``out000``... in the Keras model's order.
+
+    Attributes:
+        folder: Where it lies.
+        inputs: The inputs, with the shapes of the file.
+        output_names: Names of the outputs.
+        layer_names: Names of the model's layers, for messages.
+        warnings: What was done another way than the model does it.
+    """
 
     folder: Path
     inputs: tuple[InputSpec, ...]
     output_names: tuple[str, ...]
-    unrolled_layers: tuple[str, ...]
+    layer_names: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
 
 def input_key(index: int) -> str:
@@ -54,76 +65,66 @@ def export_lean(loaded: LoadedModel, inputs: Sequence[InputSpec], folder: Path, 
     import tensorflow as tf
 
     names: list[str] = []
-    call = caller(loaded, inputs)
+    flatten = tf.autograph.experimental.do_not_convert(flat_outputs)
+    signature = [tf.TensorSpec(item.shape, item.dtype, name=input_key(i)) for i, item in enumerate(inputs)]
 
-    @tf.function(
-        input_signature=[tf.TensorSpec(item.shape, item.dtype, name=input_key(i)) for i, item in enumerate(inputs)]
-    )
     def infer(*tensors: Any) -> dict[str, Any]:
-        outputs = call(list(tensors))
-        found, flat = flat_outputs(outputs, loaded.spec.output_names)
+        found, flat = flatten(loaded.call(list(tensors)), loaded)
         names[:] = found
         # Identity keeps an output that is an input, or that is returned twice, a tensor of its own.
         return {output_key(i): tf.identity(tensor) for i, tensor in enumerate(flat)}
 
-    module = tf.Module()
-    module.kept = _variables(loaded)
+    refuse_stateful(loaded)
     steps = inputs[0].shape[1] if inputs and len(inputs[0].shape) > 1 else None
-    with unrolled(loaded.model if unroll else None, steps) as layer_names:
+    with unrolled(loaded if unroll else None, steps) as unrolled_names, full_precision(loaded) as raised_names:
         try:
-            module.infer = infer
-            tf.saved_model.save(
-                module,
-                str(folder),
-                signatures={"serving_default": infer.get_concrete_function()},
-                options=tf.saved_model.SaveOptions(save_debug_info=False),
-            )
-        except (ValueError, TypeError, RuntimeError, NotImplementedError, tf.errors.OpError) as error:
+            _save(tf.function(infer, input_signature=signature), loaded, folder)
+        except EdgeoptError:
+            raise
+        except Exception as error:  # the user's own layers may raise anything
             shapes = {item.name: item.shape for item in inputs}
-            raise ConversionError(
-                f"The model cannot be traced with inputs {shapes}: {' '.join(str(error).split())[:400]}"
-            ) from error
-    return LeanModel(folder, tuple(inputs), tuple(names), tuple(layer_names))
+            raise ConversionError(f"The model cannot be traced with inputs {shapes}: {_reason(error)}") from error
+    warnings = []
+    if unrolled_names:
+        layers = ", ".join(map(repr, unrolled_names))
+        warnings.append(f"unrolled: the recurrent layer(s) {layers} were unrolled: their loop cannot be quantised")
+    if raised_names:
+        warnings.append(f"precision: {len(raised_names)} layer(s) trained in mixed precision compute in float32 here")
+    layer_names = tuple(name for name, _ in loaded.layers)
+    return LeanModel(folder, tuple(inputs), tuple(names), layer_names, tuple(warnings))
 
 
-def _variables(loaded: LoadedModel) -> Any:
-    if loaded.flavour is Flavour.SAVED_MODEL:
-        return loaded.model._edgeopt_owner
-    if loaded.flavour is Flavour.KERAS3:
-        return [variable.value for variable in loaded.model.variables]
-    return list(loaded.model.variables)
-
-
-def caller(loaded: LoadedModel, inputs: Sequence[InputSpec]) -> Callable[[list[Any]], Any]:
-    """Return a function that feeds the tensors to the model in the structure that it expects."""
-    model = loaded.model
-    if loaded.flavour is Flavour.SAVED_MODEL:
-        return lambda tensors: model(**{item.name: tensor for item, tensor in zip(inputs, tensors, strict=True)})
-    structure = input_structure(model)
-    if isinstance(structure, Mapping):
-        keys = sorted(structure)
-        return lambda tensors: model(dict(zip(keys, tensors, strict=True)), training=False)
-    if len(inputs) == 1:
-        return lambda tensors: model(tensors[0], training=False)
-    if not hasattr(model, "outputs") and _parameters(model) >= len(inputs):
-        return lambda tensors: model(*tensors, training=False)
-    return lambda tensors: model(tensors, training=False)
-
-
-def _parameters(model: Any) -> int:
-    """How many tensors the `call` of a subclassed model takes."""
-    skipped = {"self", "training", "mask", "args", "kwargs"}
-    return len([name for name in inspect.signature(model.call).parameters if name not in skipped])
-
-
-def flat_outputs(outputs: Any, known: Sequence[str]) -> tuple[list[str], list[Any]]:
-    """Return the names and tensors of whatever structure a model returned, in the order of `known` where it applies."""
+def _save(function: Any, loaded: LoadedModel, folder: Path) -> None:
     import tensorflow as tf
 
-    if isinstance(outputs, Mapping):
-        order = list(known) if sorted(known) == sorted(outputs) else sorted(outputs)
-        return order, [outputs[name] for name in order]
-    flat = tf.nest.flatten(outputs)
+    concrete = function.get_concrete_function()
+    module = tf.Module()
+    module.infer = function
+    # A subclassed model has its variables only now that it was traced.
+    module.kept = loaded.model if loaded.flavour is Flavour.SAVED_MODEL else list(concrete.variables)
+    options = tf.saved_model.SaveOptions(save_debug_info=False)
+    tf.saved_model.save(module, str(folder), signatures={"serving_default": concrete}, options=options)
+
+
+def flat_outputs(outputs: Any, loaded: LoadedModel) -> tuple[list[str], list[Any]]:
+    """Return the names and tensors of whatever structure a model returned, in the model's order."""
+    known = loaded.spec.output_names
+    if loaded.flavour is Flavour.SAVED_MODEL:
+        return list(known), [outputs[name] for name in known]
+    flat = tree_of(loaded.flavour).flatten(outputs)
     if len(known) == len(flat):
-        return unique(known), flat
-    return (["output"] if len(flat) == 1 else [f"output_{i}" for i in range(len(flat))]), flat
+        return list(known), flat
+    if isinstance(outputs, Mapping) and len(outputs) == len(flat):
+        return sorted(map(str, outputs)), [outputs[name] for name in sorted(outputs)]
+    return (["output"] if len(flat) == 1 else unique([f"output_{i}" for i in range(len(flat))])), flat
+
+
+def _reason(error: Exception) -> str:
+    """The message itself, out of the source lines and argument lists that AutoGraph and Keras put around it."""
+    text = " ".join(re.sub(r"\x1b\[\d+m", "", str(error)).split())
+    layer = re.search(r"when calling (?:layer )?('?[\w.]+'?(?: \(type \w+\))?)", text)
+    text = re.split(r"(?:Call arguments|Arguments) received by", text, maxsplit=1)[0].strip()
+    if "in user code:" in text:
+        text = re.split(r"(?=\b\w*(?:Error|Exception): )", text)[-1]
+    where = f" (in {layer.group(1)})" if layer and layer.group(1) not in text else ""
+    return f"{text[:400]}{where}"

@@ -85,16 +85,13 @@ def _serve(request: Mapping[str, Any], _emit: Callable[[Mapping[str, Any]], None
 def _predict(loaded: Any, inputs: Mapping[str, npt.NDArray[Any]]) -> list[npt.NDArray[np.float32]]:
     import tensorflow as tf
 
-    from .export import caller, flat_outputs
+    from .export import flat_outputs
 
     specs = loaded.spec.inputs
     names = [item.name for item in specs]
     arrays = _in_order(names, inputs)
-    call = caller(loaded, specs)
     batch = specs[0].shape[0] or _BATCH if specs[0].shape else _BATCH
-    run = tf.function(
-        lambda *tensors: flat_outputs(call(list(tensors)), loaded.spec.output_names)[1], reduce_retracing=True
-    )
+    run = tf.function(lambda *tensors: flat_outputs(loaded.call(list(tensors)), loaded)[1], reduce_retracing=True)
     columns: list[list[Any]] = []
     count = len(arrays[0])
     try:
@@ -120,6 +117,7 @@ def _in_order(names: list[str], inputs: Mapping[str, npt.NDArray[Any]]) -> list[
         return list(inputs.values())
     if set(names) != set(inputs):
         raise DataError(
-            f"The baseline has the inputs {', '.join(names)}, but the data were bound to {', '.join(inputs)}; rename them."
+            f"The baseline has the inputs {', '.join(names)}, but the data were bound to {', '.join(inputs)}; "
+            "rename them."
         )
     return [inputs[name] for name in names]

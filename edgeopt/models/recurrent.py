@@ -12,13 +12,29 @@ from contextlib import contextmanager
 from typing import Any
 
 from ..errors import ConversionError
+from .loaded import LoadedModel
+from .patching import replace_attribute
 
 MAX_UNROLLED_STEPS = 256
 
 
-def recurrent_layers(model: Any) -> list[Any]:
-    """Return the layers of `model`, nested ones and those inside Bidirectional included, that loop over time."""
-    return [layer for layer in _all_layers(model) if hasattr(layer, "unroll") and hasattr(layer, "cell")]
+def recurrent_layers(loaded: LoadedModel) -> list[Any]:
+    """Return the layers, nested ones and those inside Bidirectional included, that loop over time."""
+    return [layer for layer in loaded.layer_objects if hasattr(layer, "unroll") and hasattr(layer, "cell")]
+
+
+def refuse_stateful(loaded: LoadedModel) -> None:
+    """Refuse layers that keep state from one call to the next.
+
+    Raises:
+        ConversionError: There are some; they are named.
+    """
+    names = [repr(layer.name) for layer in recurrent_layers(loaded) if getattr(layer, "stateful", False)]
+    if names:
+        raise ConversionError(
+            f"The recurrent layer(s) {', '.join(names)} keep state between calls (stateful=True), which a .tflite file "
+            "of one function cannot; rebuild them with stateful=False and copy the weights."
+        )
 
 
 def needs_unrolling(layer: Any) -> bool:
@@ -29,38 +45,33 @@ def needs_unrolling(layer: Any) -> bool:
 
 
 @contextmanager
-def unrolled(model: Any, default_steps: int | None) -> Iterator[list[str]]:
+def unrolled(loaded: LoadedModel | None, default_steps: int | None) -> Iterator[list[str]]:
     """Unroll the recurrent layers that need it for as long as the context lasts; yields their names.
 
     Args:
-        model: A Keras model of either flavour, or any object without layers.
+        loaded: The model; None unrolls nothing.
         default_steps: Length of the model input's time axis, for layers that do not know their own.
 
     Raises:
         ConversionError: A layer runs over more than `MAX_UNROLLED_STEPS` steps, or over an unknown number.
     """
-    layers = [layer for layer in recurrent_layers(model) if needs_unrolling(layer)]
+    layers = [] if loaded is None else [layer for layer in recurrent_layers(loaded) if needs_unrolling(layer)]
     for layer in layers:
         _check_length(layer, default_steps)
     undo: list[Callable[[], None]] = []
     try:
         for layer in layers:
-            undo.append(_set(layer, "unroll", True))
+            undo.append(replace_attribute(layer, "unroll", True))
             if hasattr(layer, "_could_use_gpu_kernel"):
-                undo.append(_set(layer, "_could_use_gpu_kernel", False))
-            per_gate = _PER_GATE.get(type(layer.cell).__name__)
-            if per_gate is not None and type(layer.cell).__module__.startswith(("keras.", "tf_keras.")):
-                undo.append(_set(layer.cell, "call", _bind(per_gate, layer.cell)))
+                undo.append(replace_attribute(layer, "_could_use_gpu_kernel", False))
+            for cell in getattr(layer.cell, "cells", [layer.cell]):  # StackedRNNCells has several
+                per_gate = _PER_GATE.get(type(cell).__name__)
+                if per_gate is not None and type(cell).__module__.startswith(("keras.", "tf_keras.")):
+                    undo.append(replace_attribute(cell, "call", _bind(per_gate, cell)))
         yield [layer.name for layer in layers]
     finally:
         for restore in reversed(undo):
             restore()
-
-
-def _all_layers(model: Any) -> Iterator[Any]:
-    flatten = getattr(model, "_flatten_layers", None)
-    if flatten is not None:
-        yield from flatten(include_self=False, recursive=True)
 
 
 def _check_length(layer: Any, default_steps: int | None) -> None:
@@ -68,8 +79,9 @@ def _check_length(layer: Any, default_steps: int | None) -> None:
     if steps is None or steps > MAX_UNROLLED_STEPS:
         length = "an unknown number of" if steps is None else str(steps)
         raise ConversionError(
-            f"{type(layer).__name__} layer {layer.name!r} runs over {length} time steps, and an integer file needs it unrolled, "
-            f"which is done up to {MAX_UNROLLED_STEPS}; shorten the sequence (--input-shape) or use --quantize dynamic."
+            f"{type(layer).__name__} layer {layer.name!r} runs over {length} time steps, and an integer file needs it "
+            f"unrolled, which is done up to {MAX_UNROLLED_STEPS}; shorten the sequence (--input-shape) or use "
+            "--quantize dynamic."
         )
 
 
@@ -79,15 +91,6 @@ def _steps(layer: Any) -> int | None:
         return None if shape[1] is None else int(shape[1])
     except (AttributeError, ValueError, RuntimeError, IndexError):
         return None  # not connected in a graph of its own (inside Bidirectional, or a subclassed model)
-
-
-def _set(target: Any, name: str, value: Any) -> Callable[[], None]:
-    own = vars(target)
-    had, old = name in own, own.get(name)
-    object.__setattr__(target, name, value)
-    if had:
-        return lambda: object.__setattr__(target, name, old)
-    return lambda: object.__delattr__(target, name)
 
 
 def _bind(function: Callable[..., Any], cell: Any) -> Callable[..., Any]:

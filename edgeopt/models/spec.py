@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 from ..errors import UsageError, nearest
 
+Shape = tuple[int | None, ...]
+
 
 @dataclass(frozen=True)
 class InputSpec:
@@ -19,10 +21,20 @@ class InputSpec:
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """The inputs, in the model's order, and the names of the outputs, in the model's order."""
+    """The inputs and outputs of a model, in its order.
+
+    Attributes:
+        inputs: Each input.
+        output_names: Name of each output; empty when they are known only once the model is traced.
+        firm: Whether the shapes are the model's own. Those of a subclassed model are of one call, or unknown (an empty
+            shape): what the user states wins.
+        fixed_batch: Whether static batch dimensions cannot be changed any more (a SavedModel's).
+    """
 
     inputs: tuple[InputSpec, ...]
     output_names: tuple[str, ...]
+    firm: bool = True
+    fixed_batch: bool = False
 
 
 def fix_shapes(
@@ -42,27 +54,55 @@ def fix_shapes(
     for name in input_shapes:
         if name not in names:
             raise UsageError(f"--input-shape names {name!r}, which is no input of the model{nearest(name, names)}")
-    fixed = []
-    for item in spec.inputs:
-        shape = _merge(item, input_shapes.get(item.name))
-        rest = tuple(shape[1:])
-        if None in rest:
-            example = ",".join(str(size or "N") for size in (batch_size or 1, *rest))
-            raise UsageError(
-                f"Input {item.name!r} has the open shape {shape}; state it with --input-shape {item.name}={example}"
-            )
-        stated = input_shapes.get(item.name)
-        batch = batch_size if stated is None or batch_size is None else (stated[0] or batch_size)
-        fixed.append(InputSpec(item.name, (batch, *rest), item.dtype))
-    return tuple(fixed)
+    return tuple(_fixed(item, input_shapes.get(item.name), spec, batch_size) for item in spec.inputs)
 
 
-def _merge(item: InputSpec, stated: Sequence[int | None] | None) -> tuple[int | None, ...]:
-    if stated is None:
-        return item.shape
+def _fixed(item: InputSpec, stated: Sequence[int | None] | None, spec: ModelSpec, batch_size: int | None) -> InputSpec:
+    if stated is None and not item.shape:
+        if spec.firm:
+            return item  # a scalar
+        raise UsageError(
+            f"The shape of input {item.name!r} is unknown; state it with --input-shape {item.name}=1,96,96,3"
+        )
+    shape = item.shape if stated is None else _merged(item, stated, spec.firm)
+    rest = shape[1:]
+    if None in rest:
+        example = ",".join(str(size or "N") for size in (batch_size or 1, *rest))
+        raise UsageError(
+            f"Input {item.name!r} has the open shape {shape}; state it with --input-shape {item.name}={example}"
+        )
+    if spec.fixed_batch and item.shape[0] is not None:
+        return item
+    return InputSpec(item.name, (_batch(item.name, stated, batch_size), *rest), item.dtype)
+
+
+def _merged(item: InputSpec, stated: Sequence[int | None], firm: bool) -> Shape:
+    """Put the stated sizes into the model's shape."""
+    if not firm:
+        return tuple(stated)
     if len(stated) != len(item.shape):
-        raise UsageError(f"--input-shape {item.name} has {len(stated)} dimensions, but the model expects {item.shape}")
+        raise UsageError(
+            f"--input-shape {item.name} has {len(stated)} dimensions, but the model expects {item.shape}; "
+            "give them all, the batch dimension first."
+        )
     for wanted, known in zip(stated[1:], item.shape[1:], strict=True):
         if known is not None and wanted is not None and wanted != known:
-            raise UsageError(f"--input-shape {item.name}={tuple(stated)} contradicts the model's shape {item.shape}")
+            raise UsageError(
+                f"--input-shape {item.name} is {tuple(stated)}, which contradicts the model's shape {item.shape}; "
+                "state only what the model leaves open."
+            )
     return (item.shape[0], *(wanted or known for wanted, known in zip(stated[1:], item.shape[1:], strict=True)))
+
+
+def _batch(name: str, stated: Sequence[int | None] | None, batch_size: int | None) -> int | None:
+    """The batch dimension: `batch_size`, unless that is the default of 1 and the user stated another."""
+    first = stated[0] if stated else None
+    if batch_size is None or first is None or first == batch_size:
+        return batch_size
+    if batch_size == 1:
+        return first
+    if first == 1:
+        return batch_size
+    raise UsageError(
+        f"--input-shape gives input {name!r} the batch size {first}, but --batch-size is {batch_size}; give one."
+    )

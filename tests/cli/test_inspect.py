@@ -8,8 +8,8 @@ import pytest
 
 import edgeopt
 from edgeopt.cli import main
-from edgeopt.cli.inspect import _add, _shorten, _table
-from edgeopt.cli.output import console
+from edgeopt.cli.inspect import _shorten, _table
+from edgeopt.cli.output import add_row, console
 
 KWS = "kws/ref_int8.tflite"
 COMPILED = "coral/deeplabv3_mnv2_dm05_pascal_quant_edgetpu.tflite"
@@ -108,7 +108,7 @@ def test_an_unwritable_json_is_exit_code_2(run, shared_data, tmp_path):
 
 def test_names_from_the_file_cannot_steer_the_terminal(capsys):
     table = _table("[bold]title", "name")
-    _add(table, "\x1b[2Jred\x07 [bold]markup[/bold]")
+    add_row(table, "\x1b[2Jred\x07 [bold]markup[/bold]")
     console().print(table)
     out = capsys.readouterr().out
     assert "\ufffd[2Jred\ufffd [bold]markup[/bold]" in out

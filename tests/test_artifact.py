@@ -1,0 +1,140 @@
+"""`edgeopt.artifact` and `artifact_io`: a file and its sidecar, written whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import stat
+
+import pytest
+
+from edgeopt.artifact import Artifact, check_output, sidecar_path
+from edgeopt.artifact_io import write_atomically
+from edgeopt.errors import FileFormatError, OutputError, UsageError
+
+MODEL = b"\x1c\0\0\0TFL3 not really"
+
+
+@pytest.fixture
+def artifact():
+    bare = Artifact(MODEL)
+    return Artifact(MODEL, {"sha256": bare.sha256, "fully_int8": True, "warnings": ["few-samples: 3"]})
+
+
+def test_saving_and_loading_gives_the_same(artifact, tmp_path):
+    path = artifact.save(tmp_path / "m.tflite")
+    assert path.read_bytes() == MODEL
+    found = Artifact.load(path)
+    assert found.model == MODEL
+    assert found.sidecar["artifact"] == str(path)
+    assert (found.sha256, found.size_bytes) == (artifact.sha256, len(MODEL))
+    assert found.fully_int8
+    assert found.warnings == ("few-samples: 3",)
+
+
+def test_the_sidecar_is_the_json_envelope(artifact, tmp_path):
+    artifact.save(tmp_path / "m.tflite")
+    found = json.loads((tmp_path / "m.json").read_text())
+    assert found == {**artifact.to_dict(), "artifact": str(tmp_path / "m.tflite")}
+    assert (found["schema_version"], found["verdict"], found["tool"]["name"]) == (1, "ok", "edgeopt")
+
+
+def test_nothing_is_left_beside_the_two_files(artifact, tmp_path):
+    artifact.save(tmp_path / "m.tflite")
+    artifact.save(tmp_path / "m.tflite", force=True)
+    assert sorted(os.listdir(tmp_path)) == ["m.json", "m.tflite"]
+
+
+@pytest.mark.parametrize("existing", ["m.tflite", "m.json"])
+def test_neither_file_is_overwritten_without_force(artifact, tmp_path, existing):
+    (tmp_path / existing).write_text("precious")
+    with pytest.raises(OutputError, match=rf"{existing} exists already; pass --force \(force=True\)"):
+        artifact.save(tmp_path / "m.tflite")
+    assert (tmp_path / existing).read_text() == "precious"
+    assert os.listdir(tmp_path) == [existing]
+    artifact.save(tmp_path / "m.tflite", force=True)
+    assert (tmp_path / "m.tflite").read_bytes() == MODEL
+
+
+def test_a_file_without_sidecar_is_an_artifact(tmp_path):
+    (tmp_path / "m.tflite").write_bytes(MODEL)
+    assert Artifact.load(tmp_path / "m.tflite") == Artifact(MODEL)
+
+
+@pytest.mark.parametrize("text", ['{"class_name": "Functional"}', "[1, 2]"])
+def test_json_of_somebody_else_is_no_sidecar(tmp_path, text):
+    (tmp_path / "m.tflite").write_bytes(MODEL)
+    (tmp_path / "m.json").write_text(text)
+    assert Artifact.load(tmp_path / "m.tflite") == Artifact(MODEL)
+
+
+def test_the_sidecar_of_another_file_is_refused(artifact, tmp_path):
+    artifact.save(tmp_path / "m.tflite")
+    (tmp_path / "m.tflite").write_bytes(MODEL + b"!")
+    with pytest.raises(FileFormatError, match=r"m\.json belongs to another file than .*m\.tflite; remove it or convert"):
+        Artifact.load(tmp_path / "m.tflite")
+
+
+def test_a_damaged_sidecar_is_refused(artifact, tmp_path):
+    artifact.save(tmp_path / "m.tflite")
+    (tmp_path / "m.json").write_bytes((tmp_path / "m.json").read_bytes()[:-4])
+    with pytest.raises(FileFormatError, match=r"m\.json is not readable JSON"):
+        Artifact.load(tmp_path / "m.tflite")
+
+
+def test_a_missing_file(tmp_path):
+    with pytest.raises(UsageError, match=r"Cannot read .*absent\.tflite: No such file or directory"):
+        Artifact.load(tmp_path / "absent.tflite")
+
+
+def test_the_sidecar_lies_beside_the_file():
+    assert str(sidecar_path("a/b.int8.tflite")) == "a/b.int8.json"
+
+
+def test_outputs_that_cannot_be(tmp_path):
+    for path, sentence in (
+        (tmp_path, "is a folder, but a file name was expected"),
+        (tmp_path / "no" / "m.tflite", "the folder .* does not exist; create it first"),
+        (tmp_path / "m.json", r"is the name of a sidecar; expected a file name that ends in \.tflite"),
+    ):
+        with pytest.raises(OutputError, match=sentence):
+            check_output(path, force=True)
+    check_output(tmp_path / "m.tflite", force=False)
+
+
+def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path, monkeypatch):
+    target = tmp_path / "m.tflite"
+    target.write_bytes(b"old")
+
+    def full(_descriptor):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OutputError, match=re.escape(f"Cannot write {target}: No space left on device")):
+        write_atomically(target, b"new")
+    assert target.read_bytes() == b"old"
+    assert os.listdir(tmp_path) == ["m.tflite"]
+
+
+def test_an_interrupt_leaves_the_old_file_and_no_other(tmp_path, monkeypatch):
+    target = tmp_path / "m.tflite"
+    target.write_bytes(b"old")
+
+    def interrupted(_descriptor):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "fsync", interrupted)
+    with pytest.raises(KeyboardInterrupt, match="^$"):
+        write_atomically(target, b"new")
+    assert target.read_bytes() == b"old"
+    assert os.listdir(tmp_path) == ["m.tflite"]
+
+
+def test_files_have_the_permissions_that_the_umask_gives(tmp_path):
+    before = os.umask(0o027)
+    try:
+        write_atomically(tmp_path / "m", b"")
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "m").stat().st_mode) == 0o640

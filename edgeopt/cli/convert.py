@@ -90,10 +90,18 @@ def _recipe_defaults(context: click.Context, _parameter: click.Parameter, path: 
     metavar="module:NAME",
     help="Custom layer or function in the model ([ALIAS=]module:NAME); may be repeated.",
 )
+@click.option(
+    "--target",
+    metavar="edgetpu|ethos-u55-128|...",
+    help="Make what this accelerator's compiler wants, and compile it: OUT_edgetpu.tflite, OUT_vela.tflite.",
+)
+@click.option("--predict-only", is_flag=True, help="With --target: say what would be mapped, and do not compile.")
 @click.option("--unsafe-load", is_flag=True, help="Allow Python code stored in the model file (Lambda layers) to run.")
 @click.option("--force", is_flag=True, help="Replace OUT.tflite and OUT.json if they exist.")
 @json_option
-def command(output: str, force: bool, json_path: str | None, **options: Any) -> None:
+def command(
+    output: str, force: bool, json_path: str | None, target: str | None, predict_only: bool, **options: Any
+) -> None:
     """Convert MODEL (.keras, .h5, or a SavedModel folder) to a .tflite file, full int8 by default.
 
     The file is read back and checked: int8 means that no float operator and no dynamic dimension is left.
@@ -101,15 +109,71 @@ def command(output: str, force: bool, json_path: str | None, **options: Any) -> 
     from ..snippet import inference_snippet
 
     sidecar = _check_outputs(options["model"], output, json_path, force)
+    plan = _Target(target, output, predict_only, force)
+    options = plan.adapt(options)
     artifact = _convert(options)
     artifact.save(output, force=force)
+    plan.run(artifact.model)
     if json_path is not None and not _same(json_path, sidecar):
         from ..report import write_json
 
-        write_json({**artifact.to_dict(), "artifact": output}, json_path)
+        write_json({**artifact.to_dict(), "artifact": output, **plan.fields}, json_path)
     if json_path != "-":
         _print_summary(output, sidecar, artifact.sidecar)
+        plan.print()
         click.echo("\nOn the board:\n\n" + inference_snippet(os.path.basename(output), artifact.sidecar))
+
+
+class _Target:
+    """What ``--target`` adds: the recipe that its compiler wants, the predicted mapping, and the compiled file."""
+
+    def __init__(self, name: str | None, output: str, predict_only: bool, force: bool) -> None:
+        if name is None and predict_only:
+            raise UsageError("--predict-only goes with --target; name one.")
+        self._name, self._output, self._force = name, output, force
+        self._compile = name is not None and not predict_only
+        self.fields: dict[str, Any] = {}
+
+    def adapt(self, options: dict[str, Any]) -> dict[str, Any]:
+        """Return the options with the target's wishes put in; fail at once if its compiler is missing."""
+        if self._name is None:
+            return options
+        from ..api.target import compiled_path, recipe_for, require_compiler
+
+        adapted = recipe_for(self._name, options)
+        if self._compile:
+            compiled_path(self._name, self._output, self._force)
+            require_compiler(self._name)
+        return adapted
+
+    def run(self, data: bytes) -> None:
+        """Predict the mapping, and compile unless only the prediction was asked for."""
+        if self._name is None:
+            return
+        from ..api.target import compile_beside, predict
+
+        compiled = None
+        if self._compile:
+            path, made = compile_beside(self._name, self._output, data, force=self._force)
+            compiled = {"path": str(path), **made.to_dict()}
+        self.fields = {"target": self._name, "prediction": predict(self._name, data).to_dict(), "compiled": compiled}
+
+    def print(self) -> None:
+        """Say in two lines what is, or would be, on the accelerator."""
+        if not self.fields:
+            return
+        prediction, compiled = self.fields["prediction"], self.fields["compiled"]
+        mapped, left = sum(prediction["mapped_ops"].values()), prediction["cpu_ops"]
+        unsure = f", unsure of {prediction['unsure_ops']}" if prediction["unsure_ops"] else ""
+        click.echo(
+            f"target       {self._name}: {mapped} operators predicted to be mapped, {left or 'none'} left{unsure}"
+        )
+        if compiled is not None:
+            click.echo(
+                f"compiled     {compiled['path']}: {compiled['mapped']} mapped, {compiled['cpu_ops'] or 'none'} left"
+            )
+        for reason in prediction["reasons"][:10]:
+            click.echo(f"             {reason['op']} {reason['index']}: {reason['why']} {reason['remedy']}")
 
 
 def _check_outputs(model: str, output: str, json_path: str | None, force: bool) -> str:

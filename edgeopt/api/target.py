@@ -1,0 +1,96 @@
+"""Converting for an accelerator: what its compiler wants, what it would map, and the compiled file."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ..artifact_io import refuse_to_overwrite, write_atomically
+from ..converters.accelerator import CompiledFile, Prediction, accelerator
+from ..errors import RecipeError
+from ..flatbuffer import read_model
+from ..recipe import ConvertRecipe
+
+_IO_TYPES = ("input_type", "output_type")
+_INTEGER_IO = ("int8", "uint8")
+
+
+def recipe_for(target: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields of a `ConvertRecipe` for `target`: what its compiler wants, unless `options` say the same.
+
+    Args:
+        target: Name of an accelerator, such as ``edgetpu`` or ``ethos-u55-128``.
+        options: Fields that the user set; others count as left to the target.
+
+    Raises:
+        UsageError: There is no such accelerator.
+        RecipeError: An option contradicts what the compiler can read.
+    """
+    wants = accelerator(target).wants.recipe
+    defaults = ConvertRecipe().to_dict()
+    chosen = dict(options)
+    for name, wanted in wants.items():
+        given = options.get(name, defaults[name])
+        if given == defaults[name]:
+            chosen[name] = wanted
+        elif given != wanted and not (name in _IO_TYPES and given in _INTEGER_IO):
+            raise RecipeError(
+                f"{name}={given!r} does not go with target {target}, whose compiler wants {wanted!r}; drop it."
+            )
+    if chosen.get("dynamic_batch"):
+        raise RecipeError(
+            f"dynamic_batch does not go with target {target}, whose compiler wants fixed shapes; drop it."
+        )
+    return chosen
+
+
+def predict(target: str, data: bytes) -> Prediction:
+    """Return what the compiler of `target` would map of a .tflite file.
+
+    Raises:
+        UsageError: There is no such accelerator, or the file is compiled already.
+        CompilerError: The prediction needs a compiler that is not installed.
+    """
+    return accelerator(target).predictor.predict(read_model(data), data)
+
+
+def require_compiler(target: str) -> str:
+    """Return the name and version of the target's compiler.
+
+    Raises:
+        CompilerError: It is not installed; the message says how to get it.
+    """
+    return accelerator(target).compiler.version()
+
+
+def compiled_path(target: str, path: str | os.PathLike[str], force: bool) -> Path:
+    """Return where the compiled form of `path` goes, as the target's users expect it.
+
+    Raises:
+        OutputError: It, or its log, exists and `force` is not set.
+    """
+    plain = Path(path)
+    suffix = "edgetpu" if target == "edgetpu" else "vela"
+    compiled = plain.with_name(f"{plain.stem}_{suffix}.tflite")
+    for file in (compiled, compiled.with_suffix(".log")):
+        refuse_to_overwrite(file, force)
+    return compiled
+
+
+def compile_beside(
+    target: str, path: str | os.PathLike[str], data: bytes, *, force: bool = False
+) -> tuple[Path, CompiledFile]:
+    """Compile `data` for `target`; write the compiled file, and the compiler's log, beside `path`.
+
+    Raises:
+        OutputError: A file of that name exists and `force` is not set.
+        ModelError: The compiler refuses the file, or maps none of its operators.
+        CompilerError: The compiler is missing or failed.
+    """
+    compiled = compiled_path(target, path, force)
+    (made,) = accelerator(target).compiler.compile(data, Path(path).stem)
+    write_atomically(compiled.with_suffix(".log"), made.log.encode())
+    write_atomically(compiled, made.model)
+    return compiled, made

@@ -46,9 +46,10 @@ def test_an_existing_compiled_file_is_not_replaced(tmp_path: Path) -> None:
         compiled_path("edgetpu", tmp_path / "m.tflite", force=False)
 
 
-def test_the_mlperf_keyword_model_is_predicted_for_the_edge_tpu(shared_data: Path) -> None:
-    prediction = predict("edgetpu", (shared_data / "kws" / "ref_int8.tflite").read_bytes())
-    assert sum(prediction.mapped_ops.values()) + sum(prediction.unsure_ops.values()) > 0
+def test_a_coral_model_is_predicted_fully_mapped(shared_data: Path) -> None:
+    prediction = predict("edgetpu", (shared_data / "coral" / "mobilenet_v1_0.25_128_quant.tflite").read_bytes())
+    assert prediction.mapped_ops["CONV_2D"] > 0
+    assert not prediction.cpu_ops and not prediction.unsure_ops
 
 
 @pytest.mark.heavy

@@ -1,16 +1,17 @@
 """Run a flattened graph step by step, or rebuild it in its own flavour with some of its layers changed.
 
-`bridge.graph.read_graph` gives the flat graph of a model of either flavour. What is here stays in that flavour: every
+`read_native` gives the flat graph of a model of either flavour. What is here stays in that flavour: every
 layer is copied from its own class and configuration, custom ones included, and bare operations stay bare operations.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from ..errors import ModelError
-from .bridge.graph import Graph, Step
+from .bridge.graph import Graph, Step, read_graph
 from .bridge.nodes import new_input
 from .bridge.structure import Ref, flatten_structure, map_structure
 from .detect import Flavour
@@ -22,6 +23,41 @@ InputHook = Callable[[int, Ref, Any], Any]
 LayerCopier = Callable[[Any, Step], Any]
 
 _KERAS = ("keras", "tf_keras")
+
+
+def read_native(model: Any) -> Graph:
+    """Flatten a model that is to stay in its flavour: `read_graph`, with the names that the user gave.
+
+    `read_graph` gives names that are legal in both flavours (tf_keras allows slashes, Keras 3 does not). Here a layer
+    keeps its own name unless another layer of the flat graph has it too.
+
+    Raises:
+        ModelError: As for `read_graph`.
+    """
+    graph = read_graph(model)
+    owners: dict[str, set[int]] = {}
+    for step in graph.steps:
+        if step.layer is not None:
+            owners.setdefault(str(step.layer.name), set()).add(id(step.layer))
+    # Names that read_graph made are taken as well: a clash with one of them keeps the made name.
+    made = {step.name: id(step.layer) for step in graph.steps}
+    steps = []
+    for step in graph.steps:
+        own = step.name if step.layer is None else str(step.layer.name)
+        free = len(owners.get(own, ())) <= 1 and made.get(own, id(step.layer)) == id(step.layer)
+        steps.append(replace(step, name=own) if free else step)
+    graph.steps = steps
+    tensors = getattr(model, "inputs", None) or ()
+    if len(tensors) == len(graph.input_names):
+        inputs = [str(_owner_name(tensor)) for tensor in tensors]
+        graph.input_names = dict(zip(graph.input_names, inputs, strict=True))
+    graph.name = str(model.name)
+    return graph
+
+
+def _owner_name(tensor: Any) -> Any:
+    history = tensor._keras_history
+    return history.operation.name if hasattr(history, "operation") else history.layer.name
 
 
 def run(graph: Graph, inputs: Mapping[Ref, Any], before: InputHook | None = None) -> dict[Ref, Any]:
@@ -58,7 +94,7 @@ def rebuild(graph: Graph, model: Any, copy: LayerCopier) -> Any:
     """Return a new model of the graph's flavour: each layer as `copy` makes it, called as often as it was.
 
     Args:
-        graph: `read_graph(model)`, possibly with changed arguments.
+        graph: `read_native(model)`, possibly with changed arguments.
         model: The model itself: a chain of layers comes back as Sequential when it is Sequential.
         copy: Makes the layer that takes the place of a layer of `model`; weights are the caller's business.
 

@@ -9,7 +9,7 @@ import pytest
 
 from edgeopt.errors import ModelError
 from edgeopt.models.bridge.graph import read_graph
-from edgeopt.models.graph import copy_layer, rebuild, run
+from edgeopt.models.graph import copy_layer, read_native, rebuild, run
 
 
 @pytest.fixture(params=["keras", "tf_keras"])
@@ -35,7 +35,7 @@ def copied(model):
         pairs.append((layer, copy_layer(layer, step, {})))
         return pairs[-1][1]
 
-    rebuilt = rebuild(read_graph(model), model, copy)
+    rebuilt = rebuild(read_native(model), model, copy)
     for layer, twin in pairs:
         twin.set_weights(layer.get_weights())
     return rebuilt
@@ -76,6 +76,25 @@ def test_a_rebuilt_model_computes_the_same_and_shares_nothing(keras):
     np.testing.assert_array_equal(np.asarray(model(batch)), expected)
     assert rebuilt.name == model.name
     assert [layer.name for layer in rebuilt.layers] == ["image", "stem", "deep", "sum", "pool", "out"]
+
+
+def test_names_that_are_legal_in_one_flavour_only_are_kept_there(keras):
+    slash = {"keras": " ", "tf_keras": "/"}[keras.__name__]
+    inputs = keras.Input((4,), name="x")
+    hidden = keras.layers.Dense(3, name=f"block{slash}hidden")(inputs)
+    model = keras.Model(inputs, keras.layers.ReLU(name=f"block{slash}out")(hidden), name="whole")
+    rebuilt = copied(model)
+    assert [layer.name for layer in rebuilt.layers] == [layer.name for layer in model.layers]
+    assert list(rebuilt.output_names) == list(model.output_names)
+
+
+def test_layers_of_one_name_in_two_nested_models_are_told_apart(keras):
+    inputs = keras.Input((4,), name="x")
+    parts = [keras.Sequential([keras.Input((4,)), keras.layers.Dense(4, name="same")], name=n) for n in ("a", "b")]
+    model = keras.Model(inputs, parts[1](parts[0](inputs)), name="whole")
+    names = [step.name for step in read_native(model).steps if step.layer is not None]
+    assert len(set(names)) == 2
+    np.testing.assert_array_equal(np.asarray(copied(model)(ones((2, 4)))), np.asarray(model(ones((2, 4)))))
 
 
 def test_a_chain_stays_sequential(keras):

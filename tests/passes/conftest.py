@@ -49,9 +49,25 @@ def build(randomise):
             return randomise(FAMILIES[name](keras))
         application = getattr(keras.applications, name)
         extra = {"classifier_activation": None, "classes": 10}
-        return randomise(application(weights=None, input_shape=(size, size, 3), **extra))
+        return settle(randomise(application(weights=None, input_shape=(size, size, 3), **extra)))
 
     return make
+
+
+def settle(model):
+    """Give each BatchNormalization the statistics of what it sees, as training does.
+
+    With others, a deep network loses its input on the way: the outputs are those of the biases, whatever goes wrong.
+    """
+    norms = [layer for layer in model.layers if type(layer).__name__ == "BatchNormalization"]
+    momenta = [layer.momentum for layer in norms]
+    generator = np.random.default_rng(11)
+    for layer in norms:
+        layer.momentum = 0.0
+    model(generator.normal(size=(16, *model.input_shape[1:])).astype("float32"), training=True)
+    for layer, momentum in zip(norms, momenta, strict=True):
+        layer.momentum = momentum
+    return model
 
 
 def cnn_1d(keras):

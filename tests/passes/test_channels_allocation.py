@@ -8,7 +8,7 @@ import itertools
 import numpy as np
 import pytest
 
-from edgeopt.models.bridge.graph import read_graph
+from edgeopt.models.graph import read_native
 from edgeopt.passes.channels.allocation import Ladder, allocate_globally, allocate_uniformly, widths
 from edgeopt.passes.channels.cost import CostModel
 from edgeopt.passes.channels.dependencies import Group, analyse
@@ -108,7 +108,7 @@ def test_uniform_keeps_one_share():
 @pytest.mark.parametrize("family", ["u_net", "cnn_1d", "squeeze_excite", "grouped"])
 def test_targets_are_hit_within_one_step_of_any_group(build, family, measure, allocate):
     """Reached, and giving any group one step back would miss it: no closer choice is one step away."""
-    channel_map = analyse(read_graph(build(family, importlib.import_module("keras"))))
+    channel_map = analyse(read_native(build(family, importlib.import_module("keras"))))
     groups = [group for group in channel_map.groups if group.block is None and len(widths(group, 8, 8)) > 1]
     generator = np.random.default_rng(2)
     ladder = Ladder(groups, [generator.random(len(group.units)) for group in groups], 8, 8)

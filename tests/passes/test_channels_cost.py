@@ -10,7 +10,7 @@ import pytest
 from edgeopt.errors import UsageError
 from edgeopt.flatbuffer.macs import macs
 from edgeopt.flatbuffer.reader import read_model
-from edgeopt.models.bridge.graph import read_graph
+from edgeopt.models.graph import read_native
 from edgeopt.passes.base import PassContext
 from edgeopt.passes.channels import ChannelPruning
 from edgeopt.passes.channels.cost import CostModel
@@ -18,7 +18,7 @@ from edgeopt.passes.channels.dependencies import analyse
 
 
 def costs_of(model, measure):
-    return CostModel(analyse(read_graph(model)), (), measure).total
+    return CostModel(analyse(read_native(model)), (), measure).total
 
 
 def test_macs_by_hand(keras):

@@ -7,14 +7,14 @@ import importlib
 import numpy as np
 import pytest
 
-from edgeopt.models.bridge.graph import read_graph
+from edgeopt.models.graph import read_native
 from edgeopt.passes.base import PassContext
 from edgeopt.passes.channels import ChannelPruning, Reason
 from edgeopt.passes.channels.dependencies import analyse
 
 
 def groups_of(model):
-    return {group.name: group for group in analyse(read_graph(model)).groups}
+    return {group.name: group for group in analyse(read_native(model)).groups}
 
 
 def reasons_of(model):
@@ -150,7 +150,7 @@ def test_channels_first_is_refused(keras):
     inputs = keras.Input((3, 8, 8), name="image")
     x = keras.layers.ZeroPadding2D(1, data_format="channels_first", name="pad")(inputs)
     model = ended(keras, inputs, keras.layers.Dense(16, name="hidden")(keras.layers.Flatten(name="flat")(x)))
-    channel_map = analyse(read_graph(model))
+    channel_map = analyse(read_native(model))
     assert channel_map.groups[0].block is None
     x = keras.layers.Dense(16, name="rows")(inputs)
     x = keras.layers.MaxPooling2D(2, data_format="channels_first", name="pool")(x)

@@ -13,7 +13,7 @@ import importlib
 import numpy as np
 import pytest
 
-from edgeopt.models.bridge.graph import read_graph
+from edgeopt.models.graph import read_native
 from edgeopt.passes.base import PassContext
 from edgeopt.passes.channels import ChannelPruning
 from edgeopt.passes.channels.dependencies import analyse
@@ -89,7 +89,7 @@ def with_wrong_indices(kept):
 
 
 def check(model, fraction=0.5):
-    limit = tolerance(analyse(read_graph(model)))
+    limit = tolerance(analyse(read_native(model)))
     result = ChannelPruning(fraction=fraction, importance="random").apply(model, PassContext(seed=1))
     kept = result.report.kept
     assert result.report.removed("macs") >= fraction
@@ -105,7 +105,7 @@ def test_small_families_compute_what_they_did_with_zeroed_channels(family, build
     result = check(model, fraction=0.3)
     assert type(result.model).__module__.split(".")[0] == keras.__name__
     assert result.model.count_params() == result.report.costs["params"][1]
-    assert result.report.max_difference <= tolerance(analyse(read_graph(model)))
+    assert result.report.max_difference <= tolerance(analyse(read_native(model)))
 
 
 @pytest.mark.heavy

@@ -9,7 +9,7 @@ import pytest
 
 from edgeopt.data import load_dataset
 from edgeopt.errors import DataError, UsageError
-from edgeopt.models.bridge.graph import read_graph
+from edgeopt.models.graph import read_native
 from edgeopt.passes.base import PassContext
 from edgeopt.passes.channels import ChannelPruning
 from edgeopt.passes.channels.dependencies import analyse
@@ -27,7 +27,7 @@ def network(keras):
 
 
 def scores_of(model, criterion, layer, data=None, loss=None, seed=0):
-    channel_map = analyse(read_graph(model))
+    channel_map = analyse(read_native(model))
     dataset = None if data is None else load_dataset(data)
     function = None if loss is None else loss_function(model, channel_map, loss)
     scores = CRITERIA[criterion](Evidence(channel_map, dataset, function, seed))
@@ -78,7 +78,7 @@ def test_taylor_is_the_squared_derivative_by_a_gate(keras):
     import tensorflow as tf
 
     model, (inputs, labels) = network(keras), samples(32)
-    channel_map = analyse(read_graph(model))
+    channel_map = analyse(read_native(model))
     graph = channel_map.graph
     feed = {ref: tf.constant(inputs) for ref in graph.input_names}
     loss = loss_function(model, channel_map, "sparse_categorical_crossentropy")

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from edgeopt.errors import BudgetError, UsageError
-from edgeopt.models.bridge.graph import read_graph
+from edgeopt.models.graph import read_native
 from edgeopt.passes.base import PassContext
 from edgeopt.passes.channels import ChannelPruning
 from edgeopt.passes.channels.allocation import Ladder
@@ -104,7 +104,7 @@ def test_a_device_and_a_converter_are_needed(keras):
 
 def test_savings_of_both_sides_of_a_layer_are_not_counted_twice():
     """On a device that is exactly bilinear in the widths, and timed at them, the prediction is exact."""
-    channel_map = analyse(read_graph(plain(importlib.import_module("keras"))))
+    channel_map = analyse(read_native(plain(importlib.import_module("keras"))))
     groups = [group for group in channel_map.groups if group.block is None]
     ladder = Ladder(groups, [np.ones(64)] * 3, 8, 8)
     macs = CostModel(channel_map, groups, "macs")

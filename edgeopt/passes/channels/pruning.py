@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from ...data import Dataset, load_dataset
 from ...errors import BudgetError, RecipeError, UsageError, nearest
-from ...models.bridge.graph import read_graph
+from ...models.graph import read_native
 from ...models.load import flavour_of
 from ..base import PassContext, PassResult, check_needs
 from .allocation import Ladder, allocate_globally, allocate_uniformly
@@ -156,7 +156,7 @@ class _Run:
     def cut(self, model: Any, fraction: float | None) -> Any:
         """Score, plan, cut and verify once."""
         options = self.options
-        channel_map = analyse(read_graph(model))
+        channel_map = analyse(read_native(model))
         if self.first is None:
             self._begin(channel_map)
         scores = self._scores(model, channel_map)

@@ -9,16 +9,16 @@ from typing import Any
 import numpy as np
 
 from ...errors import ModelError
-from ...models.bridge.graph import Graph, Step, read_graph
+from ...models.bridge.graph import Graph, Step
 from ...models.bridge.samples import sample_inputs
 from ...models.bridge.structure import Ref
-from ...models.graph import run
+from ...models.graph import read_native, run
 from .dependencies import ChannelMap
 from .gates import run_gated
 from .surgery import Mask
 
 _UNIT_ROUNDOFF = 2.0**-24
-_CONFIDENCE = 16.0
+_CONFIDENCE = 4.0
 
 
 def tolerance(channel_map: ChannelMap) -> float:
@@ -57,7 +57,7 @@ def verify(smaller: Any, channel_map: ChannelMap, kept: Mask, *, seed: int = 0) 
 
     values = sample_inputs(channel_map.graph, seed)
     inputs = {ref: tf.constant(value) for ref, value in values.items()}
-    big, other = run_gated(channel_map, inputs, tf.constant(kept, tf.float32)), read_graph(smaller)
+    big, other = run_gated(channel_map, inputs, tf.constant(kept, tf.float32)), read_native(smaller)
     small = run(other, dict(zip(other.input_names, inputs.values(), strict=True)))
     limit, worst = tolerance(channel_map), 0.0
     calls = _calls(other)

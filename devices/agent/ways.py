@@ -21,13 +21,15 @@ from .conditions import cores, memory_bytes, resident_bytes
 from .protocol import AgentError
 from .session import Session
 
-MAX_BATCH = 50
+# What is gained is the overhead of a call; 16 samples share it well enough, and take little memory.
+MAX_BATCH = 16
 BATCH_NS = 50_000_000  # a batch takes about this long at most; the overhead of a call is lost in longer ones
 MEMORY_SHARE = 0.25  # of the free memory, for interpreters
 
 # Why samples go one by one, or on fewer cores than there are.
 REASONS = {
     "few_samples": "there are too few samples for batches to pay",
+    "large_batch": "the model's own batch is large enough",
     "slow_model": "one inference takes so long that batches would save nothing",
     "stateful": "the model keeps state between invocations",
     "accelerator": "there is one accelerator, and it runs one batch of the file's own size at a time",
@@ -136,10 +138,10 @@ def batch_size(native: int, run_ns: int, count: int) -> Tuple[int, str]:
         count: Number of samples; a batch that is more than a quarter of them could not earn back its trial.
     """
     by_time, by_count = native * (BATCH_NS // max(1, run_ns)), count // 4
-    batch = min(MAX_BATCH, by_time, by_count) // native * native
-    if batch > native:
-        return batch, ""
-    return native, "slow_model" if by_time < 2 * native else "few_samples"
+    for limit, reason in ((MAX_BATCH, "large_batch"), (by_time, "slow_model"), (by_count, "few_samples")):
+        if limit < 2 * native:
+            return native, reason
+    return min(MAX_BATCH, by_time, by_count) // native * native, ""
 
 
 def joined(parts: List[List[Array]]) -> List[Array]:

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -151,3 +155,34 @@ def test_help_is_instant_and_names_every_budget() -> None:
     assert done.stdout.strip().endswith("False"), "help needs no NumPy"
     for option in ("--max-drop", "--max-accuracy-drop", "--max-p95-ms", "--max-size-bytes", "--json"):
         assert option in done.stdout
+
+
+def test_ctrl_c_ends_everything_and_leaves_nothing(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TMPDIR", str(folder))
+    words = ["validate", "m.tflite", "--data", "test.npz", "--json", "r.json"]  # a second at least
+    code = "import sys; from edgeopt.cli import main; sys.exit(main(sys.argv[1:]))"
+    process = subprocess.Popen([sys.executable, "-c", code, *words], stderr=subprocess.PIPE, text=True)
+    runs = folder / f"edgeopt-{os.getuid()}" / "runs"
+    wait_until(lambda: runs.is_dir() and any(runs.iterdir()))
+    process.send_signal(signal.SIGINT)
+    assert process.wait(60) == 130
+    assert process.stderr is not None and "Interrupted" in process.stderr.read()
+    process.stderr.close()
+    wait_until(lambda: not any(runs.iterdir()))
+    assert not Path("r.json").exists()
+    left = [path for path in Path("/proc").glob("[0-9]*/cmdline") if str(folder).encode() in read_or_empty(path)]
+    assert left == []
+
+
+def read_or_empty(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError:
+        return b""
+
+
+def wait_until(condition: Callable[[], bool], seconds: float = 60) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it did not happen in time"
+        time.sleep(0.05)

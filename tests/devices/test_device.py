@@ -54,7 +54,7 @@ def test_batches_on_several_cores_give_what_single_samples_give(
 ) -> None:
     batched = device.measure(halving_model(batch), {"x": X}, untimed).evaluation
     singles = [device.measure(halving_model(batch), {"x": X[i : i + batch]}, untimed).evaluation for i in (0, 104)]
-    assert batched is not None and batched.batch == 50 and batched.reasons == ()
+    assert batched is not None and batched.batch == 16 and batched.reasons == ()
     for first, single in zip((0, 104), singles, strict=True):
         assert single is not None and single.reasons == ("few_samples",)
         rows = batched.outputs[0].stored[first : first + batch]

@@ -33,7 +33,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=DEFAULT)
     folder = parser.parse_args().data
     dataset = load_dataset(folder / "test.npz")
-    chosen = choose_samples(dataset, 200, 0)
+    chosen = choose_samples(dataset.count, dataset.labels, 200, 0)
     rest = np.setdiff1d(np.arange(dataset.count), chosen)
     calibration, held_out = dataset.take(chosen), dataset.take(rest)
     model = folder / "ref_saved_model"

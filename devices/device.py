@@ -153,7 +153,8 @@ class Device(AbstractContextManager["Device"]):
         latency = Latency.from_reply(result["latency"], seed) if chosen.bench is not None else None
         profile = KernelProfile(**result["kernel_profile"])
         skipped, machine = tuple(result["runtimes_skipped"]), result.get("machine", "")
-        return Measurement(self.label, profile, latency, evaluation, skipped, machine)
+        tpu = result.get("edge_tpu")
+        return Measurement(self.label, profile, latency, evaluation, skipped, machine, tpu)
 
     def bench(
         self,
@@ -272,6 +273,7 @@ class Device(AbstractContextManager["Device"]):
             "threads": options.threads,
             "kernels": options.kernels,
             "delegate": options.delegate,
+            "minimum_runtime": options.minimum_runtime,
             "keep": options.keep,
             "bench": None if options.bench is None else asdict(options.bench),
             "evaluate": bound is not None,

@@ -198,6 +198,7 @@ class Measurement:
         evaluation: None when it was not asked for.
         runtimes_skipped: What was tried before: "runtime" and "reason" of each.
         machine: The kind of CPU, as `uname -m` prints it; "" when it is not known.
+        edge_tpu: What is known of the Edge TPU that ran it: device, runtime version, USB speed, temperature.
     """
 
     device: str
@@ -206,6 +207,7 @@ class Measurement:
     evaluation: Evaluation | None
     runtimes_skipped: tuple[dict[str, str], ...]
     machine: str = ""
+    edge_tpu: dict[str, Any] | None = None
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -224,6 +226,8 @@ class Measurement:
         """Return everything but the output arrays, as JSON holds it; the raw samples are there."""
         fields: dict[str, Any] = {"device": self.device, "kernel_profile": self.kernel_profile.to_dict()}
         fields["runtimes_skipped"] = list(self.runtimes_skipped)
+        if self.edge_tpu is not None:
+            fields["edge_tpu"] = self.edge_tpu
         if self.latency is not None:
             fields["latency_ms"], fields["latency_runs"] = self.latency.figures, self.latency.runs
             fields["samples_ms"] = self.latency.samples_ms.tolist()

@@ -43,6 +43,7 @@ class RunOptions:
         bench: When the timing ends, or None for no timing.
         keep: Leave the run's folder, with the outputs, on the device until its next run.
         delegate: "edgetpu", or the path of a shared library on the device; None for none but the runtime's own.
+        minimum_runtime: The Edge TPU runtime that the file was compiled for, 10 to 14; an older one is refused by name.
     """
 
     runtime: str = AUTO
@@ -50,6 +51,7 @@ class RunOptions:
     kernels: str = "default"
     bench: BenchPlan | None = BenchPlan()
     delegate: str | None = None
+    minimum_runtime: int | None = None
     keep: bool = False
 
     def __post_init__(self) -> None:

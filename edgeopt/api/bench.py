@@ -58,8 +58,15 @@ def bench(
     """
     from ..devices import BenchPlan, RunOptions
 
-    options = RunOptions(runtime=runtime, kernels=kernels, delegate=delegate, keep=keep, bench=plan or BenchPlan())
     model, other = model_bytes(artifact), None if against is None else model_bytes(against)
+    options = RunOptions(
+        runtime=runtime,
+        kernels=kernels,
+        delegate=delegate,
+        minimum_runtime=minimum_runtime(model),
+        keep=keep,
+        bench=plan or BenchPlan(),
+    )
     inputs = None if data is None else bound_inputs(model, data)
     with open_device(device, devices) as target:
         return target.bench(
@@ -80,6 +87,18 @@ def model_bytes(artifact: PathLike | bytes | Artifact) -> bytes:
         read_model(content, os.fspath(artifact))
         return content
     return artifact if isinstance(artifact, bytes) else artifact.model
+
+
+def minimum_runtime(model: bytes) -> int | None:
+    """Return the Edge TPU runtime that a compiled file asks for; None for a file that is not compiled.
+
+    Raises:
+        FileFormatError: Its package is corrupt.
+    """
+    from ..converters.edgetpu.package import packages
+    from ..flatbuffer import read_model
+
+    return max((package.minimum_runtime for package in packages(read_model(model))), default=0) or None
 
 
 def bound_inputs(model: bytes, data: Any, samples: int | None = None) -> dict[str, Any]:

@@ -31,7 +31,7 @@ def demo(
         on_step: Told what is being done.
 
     Returns:
-        ``dataset``, ``train``, ``test`` (numbers of samples), and one row a mode: ``quantize``, ``file``, ``size_bytes``,
+        ``dataset``, ``train``, ``test`` (numbers of samples), and a row a mode: ``quantize``, ``file``, ``size_bytes``,
         ``gzip_bytes``, ``fully_int8``, ``accuracy``, ``accuracy_ci95``, ``latency_ms``, ``kernel_profile``.
 
     Raises:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..artifact_io import refuse_to_overwrite
 from ..errors import UsageError
-from .bench import PathLike, bound_inputs, model_bytes
+from .bench import PathLike, bound_inputs, minimum_runtime, model_bytes
 from .devices import open_device
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ def parity(
     threads: int = 1,
     kernels: str = "default",
     delegate: str | None = None,
+    compiled: PathLike | bytes | Artifact | None = None,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> ParityReport:
     """Run samples through a .tflite file on two devices and compare the outputs as the file stores them.
@@ -50,6 +51,7 @@ def parity(
         threads: Of one inference.
         kernels: "default" (at L1: reference), "builtin" or "reference".
         delegate: Of `device` alone; the other side runs without.
+        compiled: What `device` runs in place of the file: its form compiled for the delegate's chip.
         on_progress: Called with every sign of life of a device.
 
     Raises:
@@ -67,6 +69,8 @@ def parity(
 
     if samples < 1:
         raise UsageError(f"samples is {samples}; expected at least 1.")
+    if compiled is not None and delegate is None:
+        raise UsageError("A compiled file was given without a delegate to run it; name one, such as edgetpu.")
     chosen = limits or Asserted()
     options = RunOptions(runtime=runtime, threads=threads, kernels=kernels, bench=None)
     model = model_bytes(artifact)
@@ -78,7 +82,9 @@ def parity(
             return ours.parity(theirs, model, inputs, limits=chosen, options=options, on_progress=on_progress)
         # An accelerator's operators cannot be looked into: only the outputs are compared.
         plain = ours.measure(model, inputs, chosen.options(options), on_progress=on_progress)
-        fast = theirs.measure(model, inputs, replace(options, runtime=plain.kernel_profile.runtime, delegate=delegate))
+        content = model if compiled is None else model_bytes(compiled)
+        chip = replace(options, delegate=delegate, minimum_runtime=minimum_runtime(content))
+        fast = theirs.measure(content, inputs, replace(chip, runtime=plain.kernel_profile.runtime))
         return compare_measurements(chosen, plain, fast)
 
 

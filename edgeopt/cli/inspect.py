@@ -119,7 +119,8 @@ def _edgetpu(found: Inspection) -> Table:
     """Return what a file compiled for the Edge TPU holds for the chip; no rows for other files."""
     table = _table("for the Edge TPU", "", "")
     for package in found.edgetpu:
-        add_row(table, f"operator {package.operator}", f"chip {package.chip}, runtime {package.minimum_runtime} or newer")
+        runtime = f"runtime {package.minimum_runtime} or newer"
+        add_row(table, f"operator {package.operator}", f"chip {package.chip}, {runtime}")
         compiler = package.compiler_version or "not stated"
         parameters = f"{readable_bytes(package.cached_bytes)} cached, {readable_bytes(package.streamed_bytes)} streamed"
         add_row(table, "parameters", parameters)

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 @click.option("--runtime", default="auto", show_default=True, metavar="auto|tflite_runtime|ai_edge_litert")
 @click.option("--kernels", metavar="default|builtin|reference", help="Default: reference at L1, else default.")
 @click.option("--delegate", metavar="edgetpu|LIBRARY", help="Run the file with it on the device.")
+@click.option("--compiled", metavar="FILE_edgetpu.tflite", help="What the device runs with --delegate, in its place.")
 @click.option("--threads", default=1, show_default=True, metavar="N", help="Threads of one inference.")
 @click.option("--record", metavar="GOLDEN.npz", help="Write samples and outputs of the one device there.")
 @click.option("--check", metavar="GOLDEN.npz", help="Hold the one device against what was recorded.")
@@ -80,7 +81,7 @@ def _record(
 
     if options["data"] is None:
         raise UsageError("--data is missing: the samples to be recorded.")
-    if options.pop("delegate") is not None:
+    if options.pop("delegate") is not None or options.pop("compiled") is not None:
         raise UsageError("--record goes without --delegate: golden vectors come from the plain kernels.")
     options = {**options, "kernels": options["kernels"] or "default"}
     golden = record_golden(file, path, device=names[0], limits=limits, **options)

@@ -27,7 +27,7 @@ def test_a_plain_file_needs_none(shared_data: Path) -> None:
 
 
 def test_a_compiled_file_without_the_delegate_is_one_sentence(shared_data: Path) -> None:
-    with pytest.raises(ModelError, match=r"compiled for the Edge TPU.*--delegate edgetpu"):
+    with pytest.raises(ModelError, match=r"compiled for the Edge TPU, and was run without it.*delegate edgetpu"):
         bench(shared_data / "coral" / COMPILED)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import os
+import sys
 from typing import Any, List, Optional, Tuple
 
 from .delegate import load
@@ -95,11 +96,32 @@ class Runtime:
         self.delegate = os.path.basename(delegate)
 
 
+# ELF's number of a machine -> what `uname -m` prints.
+_MACHINES = {3: "i686", 40: "armv7l", 62: "x86_64", 183: "aarch64", 243: "riscv64"}
+
+
+def _architecture(path: str) -> Optional[str]:
+    """Return the machine that a shared library was built for; None when `path` is none.
+
+    A loader that finds a library of another machine says only "cannot open shared object file".
+    """
+    try:
+        with open(path, "rb") as stream:
+            head = stream.read(20)
+    except (OSError, ValueError):
+        return None
+    return _MACHINES.get(int.from_bytes(head[18:20], "little")) if head[:4] == b"\x7fELF" else None
+
+
 def _reason(error: BaseException) -> str:
     """Return the innermost cause, with a word on NumPy where that is it."""
     while error.__cause__ is not None:
         error = error.__cause__
     text = "%s: %s" % (type(error).__name__, error)
+    library = str(error).partition(": ")[0]
+    built_for, own = _architecture(library), _architecture(sys.executable)
+    if built_for != own and None not in (built_for, own):
+        text = "%s was built for %s, and this is %s" % (library, built_for, own)
     if "_ARRAY_API" in text or "numpy.core" in text:
         import numpy as np
 

@@ -1,4 +1,7 @@
-"""The contract of `Transport`, held to this machine and to the fake; and what is this machine's alone."""
+"""The contract of `Transport`, held to this machine, the fake and a board; and what is this machine's alone.
+
+What is SSH's alone is in test_ssh.py.
+"""
 
 from __future__ import annotations
 
@@ -10,20 +13,23 @@ from pathlib import Path
 
 import pytest
 
-from edgeopt.devices import FakeTransport, LocalTransport, Transport
+from edgeopt.devices import FakeTransport, LocalTransport, SshAddress, SshTransport, Transport
 from edgeopt.devices.transport import PipedProcess, content_name, require_below
 from edgeopt.errors import DeviceError
 
 
-@pytest.fixture(params=["local", "fake"])
+@pytest.fixture(params=["local", "fake", pytest.param("ssh", marks=[pytest.mark.board, pytest.mark.heavy])])
 def transport(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Transport]:
-    made: dict[str, Transport] = {
-        "local": LocalTransport(workdir=tmp_path / "work folder"),
-        "fake": FakeTransport(lambda _: {}, files={"/fake/out.npy": b"abc"}),
-    }
-    with_name = made[request.param]
-    yield with_name
-    with_name.close()
+    made: Transport
+    if request.param == "local":
+        made = LocalTransport(workdir=tmp_path / "work folder")
+    elif request.param == "fake":
+        made = FakeTransport(lambda _: {}, files={"/fake/out.npy": b"abc"})
+    else:
+        board = request.getfixturevalue("pi_board")
+        made = SshTransport(SshAddress(board.alias, config=board.config), workdir="/tmp/contract")
+    yield made
+    made.close()
 
 
 @pytest.fixture

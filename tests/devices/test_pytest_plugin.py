@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
@@ -15,7 +16,9 @@ def test_a_model_runs(edgeopt_device):
 def run_pytest(folder, *words):
     (folder / "test_board.py").write_text(TEST)
     argv = [sys.executable, "-m", "pytest", "-q", "-p", "edgeopt.devices.pytest_plugin", *words]
-    return subprocess.run(argv, cwd=folder, capture_output=True, text=True, timeout=120)
+    # Named here and loaded by its entry point, too, the plugin would be registered twice.
+    environment = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+    return subprocess.run(argv, cwd=folder, env=environment, capture_output=True, text=True, timeout=120)
 
 
 def test_the_fixture_is_this_machine_unless_another_is_named(tmp_path):

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import dataclasses
 import io
-import subprocess
 import tarfile
 import threading
 import time
@@ -278,21 +277,10 @@ def test_outputs_that_fill_the_disk_are_a_storage_error(pi_vm, tmp_path):
 
 
 def test_the_oom_killer_is_told_and_the_board_lives_on(pi_vm, kws):
-    hog = (
-        "import time; n = [int(l.split()[1]) for l in open('/proc/meminfo') if l.startswith('MemAvailable')][0];"
-        "open('/proc/self/oom_score_adj', 'w').write('-1000');"
-        "b = bytearray((n - 25000) * 1024); print('full', flush=True); time.sleep(600)"
-    )
-    argv = ["ssh", "-F", str(pi_vm.config), "-l", "root", pi_vm.alias, f'exec python3 -c "{hog}"']
+    """Its noise and tensors take some 450 MB, of 512: the system kills the worker, and nobody else."""
     with opened(pi_vm) as device:
-        device.measure(kws, None, SHORT)
-        with subprocess.Popen(argv, stdout=subprocess.PIPE) as process:
-            try:
-                assert process.stdout.readline() == b"full\n"
-                with pytest.raises(DeviceError, match=r"killed by SIGKILL.*out of memory|out of memory"):
-                    device.measure(kws, None, dataclasses.replace(SHORT, runtime="ai_edge_litert"))
-            finally:
-                pi_vm.ssh("pkill -KILL -f bytearray", user="root", check=False)
+        with pytest.raises(DeviceError, match=r"worker was killed by SIGKILL while .*ran out of memory"):
+            device.measure(halving_model(width=42_000_000), None, SHORT)
         assert device.measure(kws, None, SHORT).latency.runs["runs"] == 2
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from edgeopt.devices.runtimes import BoardFacts, choose
 
+from edgeopt.devices.runtimes import BoardFacts, choose
 from edgeopt.errors import DeviceError
 
 

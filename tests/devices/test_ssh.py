@@ -10,9 +10,9 @@ import time
 from pathlib import Path
 
 import pytest
+
 from edgeopt.devices.ssh import SshAddress, SshTransport
 from edgeopt.devices.transport import Transport, content_name
-
 from edgeopt.errors import DeviceError, DeviceLostError, UsageError
 
 ODD_NAME = "wörk 'dir\" $x"

@@ -80,9 +80,7 @@ def repeatability(agent: Path, options: argparse.Namespace) -> None:
     middle = statistics.median(medians)
     held = sum(run["p50_ci95"][0] <= middle <= run["p50_ci95"][1] for run in runs)
     widths = [(run["p50_ci95"][1] - run["p50_ci95"][0]) / run["p50"] for run in runs]
-    print(
-        "\n| runs | median of medians ms | spread (max - min) | width of the intervals | intervals that hold it |"
-    )
+    print("\n| runs | median of medians ms | spread (max - min) | width of the intervals | intervals that hold it |")
     print("|---|---|---|---|---|")
     spread = (max(medians) - min(medians)) / middle
     numbers = f"{middle:.4f} | {100 * spread:.1f} % | {100 * statistics.median(widths):.1f} %"

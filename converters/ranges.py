@@ -10,7 +10,7 @@ a tensor. Two traits of the original are kept, so that the files are the same:
   interpreter that shares memory.
 
 Each conversion proves the sameness on its first sample; where it does not hold, or a model has what only the original
-can do (several subgraphs, variables, LSTM intermediates, custom operators), the original runs.
+can do (several subgraphs, open dimensions, variables, LSTM intermediates, custom operators), the original runs.
 """
 
 from __future__ import annotations
@@ -77,7 +77,10 @@ def faster_calibration() -> Iterator[Calibration]:
 
 
 def _supported(model: Model) -> bool:
-    if len(model.subgraphs) != 1 or any(tensor.is_variable for tensor in model.main.tensors):
+    tensors = model.main.tensors
+    if len(model.subgraphs) != 1 or any(
+        tensor.is_variable or min(tensor.signature, default=0) < 0 for tensor in tensors
+    ):
         return False
     return not any(
         operator.custom

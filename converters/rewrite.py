@@ -50,8 +50,9 @@ def put_names(model: bytes, input_names: Sequence[str], output_names: Sequence[s
     signature = tree.signatureDefs[0]
     inputs = {_text(entry.name): entry for entry in signature.inputs or []}
     outputs = {_text(entry.name): entry for entry in signature.outputs or []}
-    graph.inputs = np.array(_rename(graph, inputs, input_key, input_names), dtype=np.int32)
+    # Inputs last: a tensor that is both, because the model passes an input through, keeps the input's name.
     graph.outputs = np.array(_rename(graph, outputs, output_key, output_names), dtype=np.int32)
+    graph.inputs = np.array(_rename(graph, inputs, input_key, input_names), dtype=np.int32)
     signature.inputs = [inputs[input_key(i)] for i in range(len(input_names))]
     signature.outputs = [outputs[output_key(i)] for i in range(len(output_names))]
     _empty_orphans(tree)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -41,7 +42,9 @@ class TFLiteBackend:
         if samples is not None:
             converter.representative_dataset = _representative_dataset(lean, samples, clock)
         try:
-            with faster_calibration() as calibration:
+            with faster_calibration() as calibration, warnings.catch_warnings():
+                # Its own calibrator uses an interpreter of its own that it calls deprecated.
+                warnings.filterwarnings("ignore", message=r"\s*Warning: tf\.lite\.Interpreter is deprecated")
                 model = converter.convert()
         except EdgeoptError:
             raise
@@ -139,8 +142,8 @@ def explain(error: Exception, lean: LeanModel) -> ConversionError:
     found = re.search(r"Empty min/max for tensor (.+)", text)
     if found:
         return ConversionError(
-            f"The converter wants a range for {' '.join(found.group(1).split())[:200]}, although the model computes with "
-            "integers there; convert with --quantize int8 or dynamic, or replace what computes with it."
+            f"The converter wants a range for {' '.join(found.group(1).split())[:200]}, although the model computes "
+            "with integers there; convert with --quantize int8 or dynamic, or replace what computes with it."
         )
     return ConversionError(f"The converter failed{where}: {' '.join(text.split())[:400]}")
 

@@ -25,7 +25,6 @@ IO_TYPES: dict[str, tuple[str, ...]] = {
     "dynamic": ("float32",),
     "float32": ("float32",),
 }
-NEEDS_CALIBRATION = frozenset({"int8", "int16x8"})
 IMAGE_SCALINGS = ("0..255", "0..1", "-1..1")
 
 
@@ -104,9 +103,14 @@ class ConvertRecipe:
         return self.output_type or IO_TYPES[self.quantize][0]
 
     @property
+    def activations(self) -> str:
+        """The type that the file computes in: int8, int16 or float32."""
+        return {"int8": "int8", "int16x8": "int16"}.get(self.quantize, "float32")
+
+    @property
     def needs_calibration(self) -> bool:
         """Whether activations are quantised, which takes samples."""
-        return self.quantize in NEEDS_CALIBRATION
+        return self.activations != "float32"
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as JSON and TOML hold them."""

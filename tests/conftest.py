@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import importlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 if TYPE_CHECKING:
     from .emulated_pi.board import Board
+    from .running import RunningFile
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 
@@ -28,6 +30,20 @@ def shared_data() -> Path:
 def checkout() -> Path:
     """The root of the checkout."""
     return CHECKOUT
+
+
+@pytest.fixture(scope="session", params=["keras", "tf_keras"])
+def any_keras(request: pytest.FixtureRequest) -> Any:
+    """Keras 3, and then tf_keras: what uses it runs with both."""
+    return importlib.import_module(request.param)
+
+
+@pytest.fixture(scope="session")
+def running() -> Callable[[bytes], RunningFile]:
+    """Load a .tflite file into an interpreter that takes and gives real values by name."""
+    from .running import RunningFile
+
+    return RunningFile
 
 
 @pytest.fixture(scope="session")

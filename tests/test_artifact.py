@@ -72,7 +72,9 @@ def test_json_of_somebody_else_is_no_sidecar(tmp_path, text):
 def test_the_sidecar_of_another_file_is_refused(artifact, tmp_path):
     artifact.save(tmp_path / "m.tflite")
     (tmp_path / "m.tflite").write_bytes(MODEL + b"!")
-    with pytest.raises(FileFormatError, match=r"m\.json belongs to another file than .*m\.tflite; remove it or convert"):
+    with pytest.raises(
+        FileFormatError, match=r"m\.json belongs to another file than .*m\.tflite; remove it or convert"
+    ):
         Artifact.load(tmp_path / "m.tflite")
 
 

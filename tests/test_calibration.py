@@ -68,7 +68,9 @@ def test_images_are_chosen_before_they_are_read(tmp_path):
 # --- whether they can be trusted ------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("value", "words"), [(np.nan, "NaN"), (np.inf, "infinite values"), (-np.inf, "infinite values")])
+@pytest.mark.parametrize(
+    ("value", "words"), [(np.nan, "NaN"), (np.inf, "infinite values"), (-np.inf, "infinite values")]
+)
 def test_the_index_of_a_bad_sample_is_that_of_the_users_data(x, value, words):
     x[[41, 77], 2] = value
     with pytest.raises(DataError, match=rf"the array has {words} in sample 41 \(2 of 100 samples are not finite\)"):
@@ -105,12 +107,16 @@ def test_samples_that_never_change_are_refused():
 
 def test_one_constant_input_of_several_is_a_warning(x):
     _, warnings = calibration_set({"a": x, "state": np.zeros((100, 2))}, 100, 0)
-    assert warnings == ["constant: the calibration values of input 'state' are all 0.0; the file will be exact around that value only"]
+    assert warnings == [
+        "constant: the calibration values of input 'state' are all 0.0; the file will be exact around that value only"
+    ]
 
 
 def test_too_few_samples_are_a_warning(x):
     _, warnings = calibration_set(x, 200, 0)
-    assert warnings == ["few-samples: only 100 calibration samples are there, 200 were asked for; ranges may be too narrow"]
+    assert warnings == [
+        "few-samples: only 100 calibration samples are there, 200 were asked for; ranges may be too narrow"
+    ]
 
 
 # --- types ------------------------------------------------------------------------------------------------------------
@@ -118,7 +124,9 @@ def test_too_few_samples_are_a_warning(x):
 
 @pytest.mark.parametrize("values", [[0.5, 1.0], [-1.0, 3.0], [0.0, 300.0]])
 def test_values_that_an_integer_input_cannot_hold(values):
-    with pytest.raises(DataError, match=r"gives float64 values in .* for input 'ids' of type uint8; expected whole numbers"):
+    with pytest.raises(
+        DataError, match=r"gives float64 values in .* for input 'ids' of type uint8; expected whole numbers"
+    ):
         check_fit({"ids": np.array(values)}, {"ids": "uint8"}, "the array")
 
 
@@ -140,7 +148,9 @@ def test_a_fitting_range_is_silent(low, high):
 @pytest.mark.parametrize(("low", "high"), [(0, 1), (-1, 1), (300, 400), (0, 65535)])
 def test_a_range_far_from_the_layers_is_named(low, high):
     (warning,) = range_warnings({"x": np.array([low, high])}, PIXELS)
-    assert warning.startswith(f"range: calibration values of input 'x' lie in [{low:.4g}, {high:.4g}], but layer 'rescaling'")
+    assert warning.startswith(
+        f"range: calibration values of input 'x' lie in [{low:.4g}, {high:.4g}], but layer 'rescaling'"
+    )
 
 
 def test_an_input_without_expectation_is_left_alone():

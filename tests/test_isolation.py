@@ -14,7 +14,7 @@ import pytest
 from edgeopt import errors
 from edgeopt.isolation import ChildCrash, ChildTraceback, run_isolated
 
-TARGETS = '''
+TARGETS = """
 import ctypes, os, signal, sys, time
 from edgeopt.errors import DataError
 
@@ -48,7 +48,7 @@ def sleep(request, emit):
 
 def environment(request, emit):
     return {name: os.environ.get(name) for name in ("KERAS_BACKEND", "TF_CPP_MIN_LOG_LEVEL")}
-'''
+"""
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -142,7 +142,9 @@ def test_no_child_outlives_its_parent(targets, number):
         from edgeopt.isolation import run_isolated
         run_isolated("isolation_targets:sleep", {{}}, lambda event: print(event["pid"], flush=True))
     """)
-    parent = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    parent = subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    )
     pid = int(parent.stdout.readline())
     assert alive(pid)
     parent.send_signal(number)
@@ -153,4 +155,7 @@ def test_no_child_outlives_its_parent(targets, number):
 
 def test_keras_runs_on_tensorflow_whatever_the_user_set(monkeypatch):
     monkeypatch.setenv("KERAS_BACKEND", "jax")
-    assert run_isolated("isolation_targets:environment", {}) == {"KERAS_BACKEND": "tensorflow", "TF_CPP_MIN_LOG_LEVEL": "3"}
+    assert run_isolated("isolation_targets:environment", {}) == {
+        "KERAS_BACKEND": "tensorflow",
+        "TF_CPP_MIN_LOG_LEVEL": "3",
+    }

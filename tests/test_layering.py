@@ -66,7 +66,11 @@ def group_of(name: str) -> str:
 
 def forbidden(name: str, imported: list[str]) -> list[str]:
     """Return the imports that the module `name` must not have."""
-    bad = [target for target in imported if within(target, "edgeopt.cli") and not within(name, "edgeopt.cli") and name != "edgeopt.__main__"]
+    bad = [
+        target
+        for target in imported
+        if within(target, "edgeopt.cli") and not within(name, "edgeopt.cli") and name != "edgeopt.__main__"
+    ]
     bad += [target for target in imported if target.split(".")[0] in ("converters", "devices")]
     if any(within(name, free) for free in TENSORFLOW_FREE):
         bad += [target for target in imported if target.split(".")[0] in HEAVY]

@@ -37,6 +37,8 @@ def test_versions_are_read_without_importing_the_packages():
     found = tool_versions()
     assert found["edgeopt"] == __version__
     assert {"python", "tensorflow", "keras", "numpy"} <= found.keys()
-    code = "import sys; from edgeopt.provenance import tool_versions; tool_versions(); print('tensorflow' in sys.modules)"
+    code = (
+        "import sys; from edgeopt.provenance import tool_versions; tool_versions(); print('tensorflow' in sys.modules)"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"

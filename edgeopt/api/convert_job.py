@@ -98,7 +98,7 @@ def prepare(
         check_fit(samples, {item.name: item.dtype for item in inputs}, chosen.data.source)
         warnings += [*chosen.warnings, *range_warnings(samples, input_expectations(model))]
     with _stage("export", seconds, emit):
-        lean = export_lean(model, inputs, folder, unroll=recipe.needs_calibration)
+        lean = export_lean(model, inputs, folder, activations=recipe.activations)
     report = {
         "flavour": model.flavour.value,
         "warnings": [*warnings, *lean.warnings],

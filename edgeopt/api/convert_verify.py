@@ -9,6 +9,7 @@ from typing import Any
 
 from ..errors import ConversionError, NotFullyIntegerError
 from ..flatbuffer import Model, read_model
+from ..flatbuffer.model import Tensor
 from ..flatbuffer.integer import (
     FloatOperator,
     dynamic_dimensions,
@@ -25,6 +26,7 @@ from ..recipe import ConvertRecipe
 
 _SHOWN = 5
 _NAME_LENGTH = 60
+_LSTM_STATE = 18  # position of the output state among the inputs
 _BRIDGES = ("QUANTIZE", "DEQUANTIZE")  # they stand around a float operator, and are not its cause
 
 _REPLACE = "replace the layers that it comes from"
@@ -46,10 +48,11 @@ def verify(data: bytes, recipe: ConvertRecipe, layers: Layers = ()) -> list[str]
 
     Raises:
         NotFullyIntegerError: Float operators without `allow_float_ops`, dynamic dimensions without `dynamic_batch`.
-        ConversionError: Dense weights are not per-tensor although that was asked for.
+        ConversionError: Dense weights are not per-tensor although that was asked for, or a fused LSTM is wrong.
     """
     model = read_model(data)
     warnings = [*_check_floats(model, recipe, layers), *_check_dynamic(model, recipe)]
+    _check_lstm_states(model)
     if stateful(model):
         warnings.append(
             "state: the file keeps state between invocations (a fused LSTM); "
@@ -152,6 +155,29 @@ def _check_dynamic(model: Model, recipe: ConvertRecipe) -> list[str]:
 
 def _hint(causes: Sequence[FloatOperator]) -> str:
     return next((_HINTS[operator.op] for operator in causes if operator.op in _HINTS), _REPLACE)
+
+
+def _check_lstm_states(model: Model) -> None:
+    """Raise where an 8-bit fused LSTM writes an output of another scale than its state, of which it is a copy.
+
+    The converter does that where the output shares a scale with another tensor (behind CONCATENATION): the values are
+    then wrong by the ratio of the scales.
+    """
+    for graph in model.subgraphs:
+        for operator in graph.operators:
+            if operator.name != "UNIDIRECTIONAL_SEQUENCE_LSTM" or len(operator.inputs) <= _LSTM_STATE:
+                continue
+            state, output = graph.tensors[operator.inputs[_LSTM_STATE]], graph.tensors[operator.outputs[0]]
+            if _scale(state) != _scale(output):
+                raise ConversionError(
+                    f"The fused LSTM at operator {operator.index} came out wrong (its output {_short(output.name)!r} has "
+                    "another scale than its state); build the layer with unroll=True, or use --quantize dynamic."
+                )
+
+
+def _scale(tensor: Tensor) -> tuple[float, int] | None:
+    found = tensor.quantization
+    return None if found is None else (float(found.scales[0]), int(found.zero_points[0]))
 
 
 def _place(operator: FloatOperator, layers: Layers) -> str:

@@ -96,17 +96,29 @@ def float_ops(model: Model) -> list[FloatOperator]:
 
 def dynamic_dimensions(model: Model) -> list[DynamicTensor]:
     """Return the tensors with a dynamic dimension, or of unknown rank, in file order."""
-    tensors = [tensor for graph in model.subgraphs for tensor in graph.tensors]
     # Files from before the `has_rank` field lack it everywhere: there an empty shape is a scalar.
-    states_rank = any(tensor.has_rank for tensor in tensors)
+    states_rank = any(tensor.has_rank for graph in model.subgraphs for tensor in graph.tensors)
     found = []
-    for tensor in tensors:
-        shape = tensor.signature
-        if any(size < 0 for size in shape):
-            found.append(DynamicTensor(tensor.name, shape))
-        elif states_rank and not tensor.has_rank and not shape and not (tensor.is_constant or tensor.is_handle):
-            found.append(DynamicTensor(tensor.name, None))
+    for graph in model.subgraphs:
+        scalars = _requantized_scalars(graph)
+        for tensor in graph.tensors:
+            shape = tensor.signature
+            known = tensor.has_rank or tensor.is_constant or tensor.is_handle or tensor.index in scalars
+            if any(size < 0 for size in shape):
+                found.append(DynamicTensor(tensor.name, shape))
+            elif states_rank and not shape and not known:
+                found.append(DynamicTensor(tensor.name, None))
     return found
+
+
+def _requantized_scalars(graph: Subgraph) -> set[int]:
+    """Return the scalars that QUANTIZE makes from constants: TensorFlow's quantiser adds them without a rank."""
+    return {
+        output
+        for operator in graph.operators
+        if operator.name == "QUANTIZE" and graph.tensors[operator.inputs[0]].is_constant
+        for output in operator.outputs
+    }
 
 
 def fully_int8(model: Model) -> bool:

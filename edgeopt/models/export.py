@@ -50,14 +50,16 @@ def output_key(index: int) -> str:
     return f"out{index:03d}"
 
 
-def export_lean(loaded: LoadedModel, inputs: Sequence[InputSpec], folder: Path, *, unroll: bool) -> LeanModel:
+def export_lean(
+    loaded: LoadedModel, inputs: Sequence[InputSpec], folder: Path, *, activations: str = "float32"
+) -> LeanModel:
     """Trace the model in inference mode with the shapes of `inputs` and save it to `folder`.
 
     Args:
         loaded: The model.
         inputs: Its inputs in order, with the batch dimension fixed, or None for a dynamic batch.
         folder: Where the SavedModel goes.
-        unroll: Unroll the recurrent layers that cannot be quantised otherwise.
+        activations: What the file will compute in (int8, int16, float32): decides which recurrent layers are unrolled.
 
     Raises:
         ConversionError: The model cannot be traced with these shapes.
@@ -76,11 +78,11 @@ def export_lean(loaded: LoadedModel, inputs: Sequence[InputSpec], folder: Path, 
 
     refuse_stateful(loaded)
     steps = inputs[0].shape[1] if inputs and len(inputs[0].shape) > 1 else None
-    with unrolled(loaded if unroll else None, steps) as unrolled_names, full_precision(loaded) as raised_names:
+    with unrolled(loaded, activations, steps) as unrolled_names, full_precision(loaded) as raised_names:
         try:
             _save(tf.function(infer, input_signature=signature), loaded, folder)
-        except EdgeoptError:
-            raise
+        except EdgeoptError as error:
+            raise type(error)(_reason(error)) from error
         except Exception as error:  # the user's own layers may raise anything
             shapes = {item.name: item.shape for item in inputs}
             raise ConversionError(f"The model cannot be traced with inputs {shapes}: {_reason(error)}") from error

@@ -196,5 +196,5 @@ def _named(specs: list[InputSpec], parameters: Sequence[str]) -> list[InputSpec]
     """
     if len(parameters) == len(specs) > 1:
         return [InputSpec(name, item.shape, item.dtype) for name, item in zip(parameters, specs, strict=True)]
-    invented = parameters if len(specs) == 1 else [f"input_{index + 1}" for index in range(len(specs))]
+    invented = parameters[:1] if len(specs) == 1 else [f"input_{index + 1}" for index in range(len(specs))]
     return [InputSpec(item.name or name, item.shape, item.dtype) for name, item in zip(invented, specs, strict=True)]

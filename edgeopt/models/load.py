@@ -22,7 +22,7 @@ from .loaded import LoadedModel
 # How the Keras versions say that they do not know a class or function.
 _UNKNOWN = re.compile(
     r"(?:Unknown (?:layer|object|activation \w*|activation|\w+ function)|Could not locate (?:class|function|object)|"
-    r"Cannot deserialize object of type)[:\s]*['`\"]?([\w<>]+)"
+    r"Cannot deserialize object of type|must be an instance of class Layer. Received: layer=)[:\s]*['`\"]?([\w<>]+)"
 )
 
 

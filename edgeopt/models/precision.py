@@ -29,8 +29,8 @@ def full_precision(loaded: LoadedModel) -> Iterator[list[str]]:
             strange = sorted(kind for kind in kept if kind in ("float16", "bfloat16", "float64"))
             if strange:
                 raise ConversionError(
-                    f"Layer {layer.name!r} keeps its weights as {strange[0]}, but TFLite computes in float32; build the "
-                    "model again with dtype='float32' (or a mixed_ policy) and copy the weights."
+                    f"Layer {layer.name!r} keeps its weights as {strange[0]}, but TFLite computes in float32; "
+                    "build the model again with dtype='float32' (or a mixed_ policy) and copy the weights."
                 )
             undo += _as_float32(layer, loaded.flavour)
         yield [layer.name for layer in layers if layer is not loaded.model]

@@ -7,6 +7,7 @@ GRU cells compute each gate with its own slice of the weights: the same sums, so
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -37,41 +38,92 @@ def refuse_stateful(loaded: LoadedModel) -> None:
         )
 
 
-def needs_unrolling(layer: Any) -> bool:
-    """Say whether int8 conversion of `layer` goes through a WHILE loop; tf_keras' standard LSTM becomes a fused op."""
-    if layer.unroll:
+def fuses(layer: Any) -> bool:
+    """Say whether `layer` becomes TFLite's fused LSTM, and whether that is right in 8 bits.
+
+    tf_keras' standard LSTM does. Quantised, the fused operator crashes the calibrator when it has a mask or gives its
+    states away, ignores an initial state, and is wrong where its output must share another tensor's scale (behind
+    Concatenate), because its state keeps its own: so only a layer in a chain of layers is left to it.
+    """
+    if type(layer).__name__ != "LSTM" or not getattr(layer, "_could_use_gpu_kernel", False) or layer.return_state:
         return False
-    return not (type(layer).__name__ == "LSTM" and getattr(layer, "_could_use_gpu_kernel", False))
+    nodes = getattr(layer, "_inbound_nodes", [])
+    if len(nodes) != 1 or isinstance(layer.input, (list, tuple)):
+        return False
+    return getattr(layer.input, "_keras_mask", None) is None
 
 
 @contextmanager
-def unrolled(loaded: LoadedModel | None, default_steps: int | None) -> Iterator[list[str]]:
+def unrolled(loaded: LoadedModel, activations: str, default_steps: int | None) -> Iterator[list[str]]:
     """Unroll the recurrent layers that need it for as long as the context lasts; yields their names.
 
     Args:
-        loaded: The model; None unrolls nothing.
+        loaded: The model.
+        activations: What the file computes in: int8, int16 or float32, for which loops stay loops.
         default_steps: Length of the model input's time axis, for layers that do not know their own.
 
     Raises:
         ConversionError: A layer runs over more than `MAX_UNROLLED_STEPS` steps, or over an unknown number.
     """
-    layers = [] if loaded is None else [layer for layer in recurrent_layers(loaded) if needs_unrolling(layer)]
-    for layer in layers:
+    layers = [] if activations == "float32" else recurrent_layers(loaded)
+    if activations == "int8" and _is_chain(loaded.model):
+        layers = [layer for layer in layers if not fuses(layer)]
+    rolled = [layer for layer in layers if not layer.unroll]
+    for layer in rolled:
         _check_length(layer, default_steps)
     undo: list[Callable[[], None]] = []
     try:
+        for layer in rolled:
+            undo += _unroll(layer)
         for layer in layers:
-            undo.append(replace_attribute(layer, "unroll", True))
-            if hasattr(layer, "_could_use_gpu_kernel"):
-                undo.append(replace_attribute(layer, "_could_use_gpu_kernel", False))
-            for cell in getattr(layer.cell, "cells", [layer.cell]):  # StackedRNNCells has several
-                per_gate = _PER_GATE.get(type(cell).__name__)
-                if per_gate is not None and type(cell).__module__.startswith(("keras.", "tf_keras.")):
-                    undo.append(replace_attribute(cell, "call", _bind(per_gate, cell)))
-        yield [layer.name for layer in layers]
+            undo += _split_gates(layer)
+        yield [layer.name for layer in rolled]
     finally:
         for restore in reversed(undo):
             restore()
+
+
+def _is_chain(model: Any) -> bool:
+    """Whether each layer of a Functional or Sequential model has one input and one consumer."""
+    layers = getattr(model, "layers", [])
+    nodes = [(getattr(layer, "_inbound_nodes", []), getattr(layer, "_outbound_nodes", [])) for layer in layers]
+    return all(len(before) == 1 and len(after) <= 1 for before, after in nodes) and not any(
+        isinstance(layer.input, (list, tuple)) or hasattr(layer, "layers") for layer in layers
+    )
+
+
+def _unroll(layer: Any) -> list[Callable[[], None]]:
+    undo = [replace_attribute(layer, "unroll", True)]
+    if hasattr(layer, "_could_use_gpu_kernel"):
+        undo.append(replace_attribute(layer, "_could_use_gpu_kernel", False))
+    if any(base.__name__ == "ConvRNN" for base in type(layer).__mro__):  # tf_keras' takes no notice of `unroll`
+        undo.append(replace_attribute(layer, "call", _unrolling_backend(layer.call)))
+    return undo
+
+
+def _unrolling_backend(call: Callable[..., Any]) -> Callable[..., Any]:
+    """Let the loop that `call` asks tf_keras' backend for be unrolled."""
+
+    def unrolling(*args: Any, **kwargs: Any) -> Any:
+        from tf_keras.src import backend
+
+        restore = replace_attribute(backend, "rnn", functools.partial(backend.rnn, unroll=True))
+        try:
+            return call(*args, **kwargs)
+        finally:
+            restore()
+
+    return unrolling
+
+
+def _split_gates(layer: Any) -> list[Callable[[], None]]:
+    """Let LSTM and GRU cells compute gate by gate."""
+    undo = []
+    for cell in getattr(layer.cell, "cells", [layer.cell]):  # StackedRNNCells has several
+        per_gate = _PER_GATE.get(type(cell).__name__)
+        if per_gate is not None and type(cell).__module__.startswith(("keras.", "tf_keras.")):
+            undo.append(replace_attribute(cell, "call", _bind(per_gate, cell)))
+    return undo
 
 
 def _check_length(layer: Any, default_steps: int | None) -> None:

@@ -116,7 +116,9 @@ def test_weights_alone(tmp_path, group):
             archive.attrs["layer_names"] = ["dense"]
         else:
             archive.create_group(group)
-    with pytest.raises(FileFormatError, match=r"holds the weights of a model only; .* save it with model\.save\(\.\.\.\)"):
+    with pytest.raises(
+        FileFormatError, match=r"holds the weights of a model only; .* save it with model\.save\(\.\.\.\)"
+    ):
         detect(tmp_path / "w.h5")
 
 

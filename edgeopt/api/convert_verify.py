@@ -9,7 +9,6 @@ from typing import Any
 
 from ..errors import ConversionError, NotFullyIntegerError
 from ..flatbuffer import Model, read_model
-from ..flatbuffer.model import Tensor
 from ..flatbuffer.integer import (
     FloatOperator,
     dynamic_dimensions,
@@ -20,6 +19,7 @@ from ..flatbuffer.integer import (
 )
 from ..flatbuffer.macs import macs
 from ..flatbuffer.memory import memory_use
+from ..flatbuffer.model import Tensor
 from ..flatbuffer.specs import input_specs, output_specs
 from ..flatbuffer.totals import gzip_bytes, op_histogram, parameters
 from ..recipe import ConvertRecipe
@@ -170,8 +170,9 @@ def _check_lstm_states(model: Model) -> None:
             state, output = graph.tensors[operator.inputs[_LSTM_STATE]], graph.tensors[operator.outputs[0]]
             if _scale(state) != _scale(output):
                 raise ConversionError(
-                    f"The fused LSTM at operator {operator.index} came out wrong (its output {_short(output.name)!r} has "
-                    "another scale than its state); build the layer with unroll=True, or use --quantize dynamic."
+                    f"The fused LSTM at operator {operator.index} came out wrong "
+                    f"(its output {_short(output.name)!r} has another scale than its state); "
+                    "build the layer with unroll=True, or use --quantize dynamic."
                 )
 
 

@@ -93,7 +93,7 @@ def test_a_callable_may_return_arrays_at_once(x):
     assert load_dataset(lambda: x).count == 6
 
 
-# --- labels whose name is an input's ----------------------------------------------------------------------------------
+# --- labels whose name is an input's -------------------------------------------------------------------------------
 
 
 def test_a_model_input_called_y_is_an_input_and_not_the_labels(tmp_path, x):
@@ -159,7 +159,7 @@ def test_text_and_complex_numbers_are_no_input(array):
         bound(array, shapes=[(1, 2)])
 
 
-# --- what is refused ---------------------------------------------------------------------------------------------------
+# --- what is refused -----------------------------------------------------------------------------------------------
 
 
 def test_labels_of_another_length(tmp_path, x):

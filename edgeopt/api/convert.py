@@ -97,16 +97,18 @@ class _FileJob:
     unsafe_load: bool
 
 
-class _Layers:
-    """Passes events on and keeps what they say of the model's layers."""
+class _Progress:
+    """Passes events on, and keeps what they say of the stage and the model's layers."""
 
     def __init__(self, on_event: OnEvent) -> None:
-        self.found: list[tuple[str, str]] = []
+        self.layers: list[tuple[str, str]] = []
+        self.loops: list[str] = []
         self.stage = "start"
         self._on_event = on_event
 
     def __call__(self, event: Event) -> None:
-        self.found = event.get("layers", self.found)
+        self.layers = event.get("layers", self.layers)
+        self.loops = event.get("loops", self.loops)
         self.stage = event.get("stage", self.stage)
         self._on_event(event)
 
@@ -155,7 +157,7 @@ def _convert_file(
         "folder": str(folder),
     }
     source = {"path": job.path, "sha256": model_fingerprint(job.path)}
-    return source, _run("convert_file", request, isolate, _Layers(on_event))
+    return source, _run("convert_file", request, isolate, _Progress(on_event))
 
 
 def _convert_object(
@@ -165,39 +167,39 @@ def _convert_object(
     from ..models.load import describe
     from .convert_job import choose, lean_request, prepare
 
-    layers = _Layers(on_event)
+    progress = _Progress(on_event)
     loaded = describe(model, input_names=list(recipe.input_shapes))
-    prepared = prepare(lambda: loaded, recipe, lambda: choose(recipe, calibration), folder / "lean", layers)
-    reply = _run("convert_lean", lean_request(prepared, recipe, folder), isolate, layers)
+    prepared = prepare(lambda: loaded, recipe, lambda: choose(recipe, calibration), folder / "lean", progress)
+    reply = _run("convert_lean", lean_request(prepared, recipe, folder), isolate, progress)
     source = {"path": None, "name": loaded.source, "sha256": None}
     return source, {**prepared.report, **reply, "seconds": {**prepared.report["seconds"], **reply["seconds"]}}
 
 
-def _run(function: str, request: dict[str, Any], isolate: bool, layers: _Layers) -> dict[str, Any]:
+def _run(function: str, request: dict[str, Any], isolate: bool, progress: _Progress) -> dict[str, Any]:
     """Run a function of `convert_job`, and add the model's layers to its reply."""
     if isolate:
         try:
-            reply = run_isolated(f"edgeopt.api.convert_job:{function}", request, layers)
+            reply = run_isolated(f"edgeopt.api.convert_job:{function}", request, progress)
         except ChildCrash as crash:
-            raise _crash_error(crash, layers) from crash
+            raise _crash_error(crash, progress) from crash
     else:
         from . import convert_job
 
-        reply = getattr(convert_job, function)(request, layers)
-    return {**reply, "layers": layers.found}
+        reply = getattr(convert_job, function)(request, progress)
+    return {**reply, "layers": progress.layers}
 
 
-def _crash_error(crash: ChildCrash, layers: _Layers) -> ConversionError:
-    """Name the layers that a crash of the converter points to."""
-    suspects = [f"{name!r} ({kind})" for name, kind in layers.found if any(word in kind for word in _SUSPECTS)]
-    custom = [f"{name!r} ({kind})" for name, kind in layers.found if kind in ("Lambda", "TFOpLambda")]
-    named = suspects or custom
+def _crash_error(crash: ChildCrash, progress: _Progress) -> ConversionError:
+    """Name the layers that a crash of the converter points to: those with loops in the graph, else recurrent ones."""
+    kinds = dict(progress.layers)
+    recurrent = [name for name, kind in progress.layers if any(word in kind for word in _SUSPECTS)]
+    named = [f"{name!r} ({kinds[name]})" if name in kinds else repr(name) for name in progress.loops or recurrent]
     how = f"was killed by {crash.signal_name}" if crash.signal_name else "ended without a result"
     hint = f"suspect layer(s): {', '.join(named[:5])}" if named else "no layer is known to crash it"
     memory = " (out of memory?)" if crash.signal_name == "SIGKILL" else ""
     tail = crash.tail.strip().splitlines()[-1:] if not crash.signal_name else []
     detail = f"; it last said: {tail[0][:200]}" if tail else ""
     return ConversionError(
-        f"TensorFlow's converter {how}{memory} in the stage {layers.stage!r}; {hint}{detail}; "
+        f"TensorFlow's converter {how}{memory} in the stage {progress.stage!r}; {hint}{detail}; "
         "replace the layer, or convert with --quantize dynamic or float16."
     )

@@ -99,6 +99,7 @@ def prepare(
         warnings += [*chosen.warnings, *range_warnings(samples, input_expectations(model))]
     with _stage("export", seconds, emit):
         lean = export_lean(model, inputs, folder, activations=recipe.activations)
+    emit({"loops": lean.loops})
     report = {
         "flavour": model.flavour.value,
         "warnings": [*warnings, *lean.warnings],

@@ -20,6 +20,8 @@ from .precision import full_precision
 from .recurrent import refuse_stateful, unrolled
 from .spec import InputSpec
 
+_CONTROL_FLOW = ("While", "StatelessWhile", "If", "StatelessIf")
+
 
 @dataclass(frozen=True)
 class LeanModel:
@@ -30,6 +32,7 @@ class LeanModel:
         inputs: The inputs, with the shapes of the file.
         output_names: Names of the outputs.
         layer_names: Names of the model's layers, for messages.
+        loops: Names of the layers, or scopes, that have a loop or a branch in the graph.
         warnings: What was done another way than the model does it.
     """
 
@@ -37,6 +40,7 @@ class LeanModel:
     inputs: tuple[InputSpec, ...]
     output_names: tuple[str, ...]
     layer_names: tuple[str, ...] = ()
+    loops: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
 
 
@@ -77,10 +81,9 @@ def export_lean(
         return {output_key(i): tf.identity(tensor) for i, tensor in enumerate(flat)}
 
     refuse_stateful(loaded)
-    steps = inputs[0].shape[1] if inputs and len(inputs[0].shape) > 1 else None
-    with unrolled(loaded, activations, steps) as unrolled_names, full_precision(loaded) as raised_names:
+    with unrolled(loaded, activations) as unrolled_names, full_precision(loaded) as raised_names:
         try:
-            _save(tf.function(infer, input_signature=signature), loaded, folder)
+            graph = _save(tf.function(infer, input_signature=signature), loaded, folder)
         except EdgeoptError as error:
             raise type(error)(_reason(error)) from error
         except Exception as error:  # the user's own layers may raise anything
@@ -93,10 +96,12 @@ def export_lean(
     if raised_names:
         warnings.append(f"precision: {len(raised_names)} layer(s) trained in mixed precision compute in float32 here")
     layer_names = tuple(name for name, _ in loaded.layers)
-    return LeanModel(folder, tuple(inputs), tuple(names), layer_names, tuple(warnings))
+    loops = _loops(graph, layer_names)
+    return LeanModel(folder, tuple(inputs), tuple(names), layer_names, loops, tuple(warnings))
 
 
-def _save(function: Any, loaded: LoadedModel, folder: Path) -> None:
+def _save(function: Any, loaded: LoadedModel, folder: Path) -> Any:
+    """Save the function; return its graph."""
     import tensorflow as tf
 
     concrete = function.get_concrete_function()
@@ -106,6 +111,19 @@ def _save(function: Any, loaded: LoadedModel, folder: Path) -> None:
     module.kept = loaded.model if loaded.flavour is Flavour.SAVED_MODEL else list(concrete.variables)
     options = tf.saved_model.SaveOptions(save_debug_info=False)
     tf.saved_model.save(module, str(folder), signatures={"serving_default": concrete}, options=options)
+    return concrete.graph.as_graph_def()
+
+
+def _loops(graph: Any, layer_names: Sequence[str]) -> tuple[str, ...]:
+    """Where the graph and the functions that it calls have control flow, by layer where the scope has its name."""
+    nodes = [*graph.node, *(node for function in graph.library.function for node in function.node_def)]
+    found = []
+    for node in nodes:
+        if node.op in _CONTROL_FLOW:
+            scope = node.name.split("/")
+            known = [name for name in layer_names if name in scope or f"{name}_1" in scope]
+            found.append(known[-1] if known else "/".join(scope[:-1]) or node.name)
+    return tuple(dict.fromkeys(found))
 
 
 def flat_outputs(outputs: Any, loaded: LoadedModel) -> tuple[list[str], list[Any]]:

@@ -54,30 +54,33 @@ def fuses(layer: Any) -> bool:
 
 
 @contextmanager
-def unrolled(loaded: LoadedModel, activations: str, default_steps: int | None) -> Iterator[list[str]]:
+def unrolled(loaded: LoadedModel, activations: str) -> Iterator[list[str]]:
     """Unroll the recurrent layers that need it for as long as the context lasts; yields their names.
 
     Args:
         loaded: The model.
         activations: What the file computes in: int8, int16 or float32, for which loops stay loops.
-        default_steps: Length of the model input's time axis, for layers that do not know their own.
 
     Raises:
-        ConversionError: A layer runs over more than `MAX_UNROLLED_STEPS` steps, or over an unknown number.
+        ConversionError: A layer was called, inside the context, on more than `MAX_UNROLLED_STEPS` steps, or on an
+            unknown number.
     """
     layers = [] if activations == "float32" else recurrent_layers(loaded)
     if activations == "int8" and _is_chain(loaded.model):
         layers = [layer for layer in layers if not fuses(layer)]
     rolled = [layer for layer in layers if not layer.unroll]
-    for layer in rolled:
-        _check_length(layer, default_steps)
+    refusals: list[ConversionError] = []
     undo: list[Callable[[], None]] = []
     try:
         for layer in rolled:
-            undo += _unroll(layer)
+            undo += _unroll(layer, refusals)
         for layer in layers:
             undo += _split_gates(layer)
         yield [layer.name for layer in rolled]
+    except Exception:
+        if refusals:  # as it was raised, without what Keras and AutoGraph put around it
+            raise refusals[0] from None
+        raise
     finally:
         for restore in reversed(undo):
             restore()
@@ -92,13 +95,36 @@ def _is_chain(model: Any) -> bool:
     )
 
 
-def _unroll(layer: Any) -> list[Callable[[], None]]:
-    undo = [replace_attribute(layer, "unroll", True)]
+def _unroll(layer: Any, refusals: list[ConversionError]) -> list[Callable[[], None]]:
+    call = layer.call
+    if any(base.__name__ == "ConvRNN" for base in type(layer).__mro__):  # tf_keras' takes no notice of `unroll`
+        call = _unrolling_backend(call)
+    undo = [replace_attribute(layer, "call", _counting_steps(layer, call, refusals))]
+    undo.append(replace_attribute(layer, "unroll", True))
     if hasattr(layer, "_could_use_gpu_kernel"):
         undo.append(replace_attribute(layer, "_could_use_gpu_kernel", False))
-    if any(base.__name__ == "ConvRNN" for base in type(layer).__mro__):  # tf_keras' takes no notice of `unroll`
-        undo.append(replace_attribute(layer, "call", _unrolling_backend(layer.call)))
     return undo
+
+
+def _counting_steps(layer: Any, call: Callable[..., Any], refusals: list[ConversionError]) -> Callable[..., Any]:
+    """Refuse sequences that are too long to unroll, before the steps are traced."""
+
+    def counting(sequences: Any, *args: Any, **kwargs: Any) -> Any:
+        first = sequences[0] if isinstance(sequences, (list, tuple)) else sequences
+        steps = first.shape[0 if getattr(layer, "time_major", False) else 1]
+        if steps is None or steps > MAX_UNROLLED_STEPS:
+            length = "an unknown number of" if steps is None else str(steps)
+            refusals.append(
+                ConversionError(
+                    f"{type(layer).__name__} layer {layer.name!r} runs over {length} time steps, and an integer file "
+                    f"needs it unrolled, which is done up to {MAX_UNROLLED_STEPS}; shorten the sequence "
+                    "(--input-shape) or use --quantize dynamic."
+                )
+            )
+            raise refusals[-1]
+        return call(sequences, *args, **kwargs)
+
+    return counting
 
 
 def _unrolling_backend(call: Callable[..., Any]) -> Callable[..., Any]:
@@ -124,25 +150,6 @@ def _split_gates(layer: Any) -> list[Callable[[], None]]:
         if per_gate is not None and type(cell).__module__.startswith(("keras.", "tf_keras.")):
             undo.append(replace_attribute(cell, "call", _bind(per_gate, cell)))
     return undo
-
-
-def _check_length(layer: Any, default_steps: int | None) -> None:
-    steps = _steps(layer) or default_steps
-    if steps is None or steps > MAX_UNROLLED_STEPS:
-        length = "an unknown number of" if steps is None else str(steps)
-        raise ConversionError(
-            f"{type(layer).__name__} layer {layer.name!r} runs over {length} time steps, and an integer file needs it "
-            f"unrolled, which is done up to {MAX_UNROLLED_STEPS}; shorten the sequence (--input-shape) or use "
-            "--quantize dynamic."
-        )
-
-
-def _steps(layer: Any) -> int | None:
-    try:
-        shape = layer.input.shape
-        return None if shape[1] is None else int(shape[1])
-    except (AttributeError, ValueError, RuntimeError, IndexError):
-        return None  # not connected in a graph of its own (inside Bidirectional, or a subclassed model)
 
 
 def _bind(function: Callable[..., Any], cell: Any) -> Callable[..., Any]:

@@ -51,11 +51,11 @@ def outputs(running, artifact, count=8):
     return np.concatenate([run.real({"image": X[i : i + 1]})[0] for i in range(count)])
 
 
-# --- modes ------------------------------------------------------------------------------------------------------------
+# --- modes ---------------------------------------------------------------------------------------------------------
 
-# Largest error as a share of the outputs' range. Three layers with weights: int8 rounds weights to 1/127 of a channel's
-# range and activations to 1/255, at worst half a step each and adding up, so 3 * (1/254 + 1/510) is 1.8 %, and twice that
-# leaves room for the flattened sum; 8-bit weights alone 1.2 %; float16 2**-11 a layer; float32 rounding only.
+# Largest error as a share of the outputs' range. Three layers with weights: int8 rounds weights to 1/127 of a
+# channel's range and activations to 1/255, at worst half a step each and adding up, so 3 * (1/254 + 1/510) is 1.8 %,
+# and twice that leaves room for the flattened sum; 8-bit weights alone 1.2 %; float16 2**-11 a layer.
 TOLERANCE = {"int8": 0.036, "int16x8": 0.012, "float16": 3 * 2**-11, "dynamic": 0.012 + 0.018, "float32": 1e-6}
 
 
@@ -67,7 +67,7 @@ def test_every_mode_computes_what_the_model_computes(convert, model, running, mo
     error = np.abs(outputs(running, artifact) - expected).max() / np.ptp(expected)
     assert error < TOLERANCE[mode]
     wrong = np.abs(outputs(running, artifact)[::-1] - expected).max() / np.ptp(expected)
-    assert wrong > 5 * TOLERANCE[mode] or (mode in ("int8", "dynamic") and wrong > TOLERANCE[mode])
+    assert wrong > 5 * TOLERANCE[mode]  # the planted bad case: samples in another order
     assert artifact.fully_int8 is (mode == "int8")
     kinds = {"int8": "int8", "int16x8": "int16"}
     (end,) = {item["dtype"] for item in (*artifact.sidecar["inputs"], *artifact.sidecar["outputs"])}
@@ -161,7 +161,7 @@ def test_a_dynamic_batch_stays_open(convert, running, mode):
     assert run.real({"image": X[:3]})[0].shape == (3, 5)
 
 
-# --- the sidecar -----------------------------------------------------------------------------------------------------------
+# --- the sidecar ---------------------------------------------------------------------------------------------------
 
 
 def test_the_sidecar_has_the_documented_fields(convert):
@@ -209,7 +209,7 @@ def test_the_file_keeps_its_own_sums(convert):
     assert convert().sidecar["float_ops"] == []
 
 
-# --- what goes in ------------------------------------------------------------------------------------------------------------
+# --- what goes in --------------------------------------------------------------------------------------------------
 
 
 def sources():
@@ -276,7 +276,7 @@ def test_a_mixed_precision_model_is_fully_int8(any_keras):
     assert any(text.startswith("precision: ") for text in artifact.warnings)
 
 
-# --- refusals ------------------------------------------------------------------------------------------------------------
+# --- refusals ------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -284,14 +284,14 @@ def test_a_mixed_precision_model_is_fully_int8(any_keras):
     [
         ({}, DataError, "quantize='int8' needs calibration data, which was not given; pass --calibration DATA"),
         ({"quantize": "int16x8"}, DataError, "or --quantize dynamic, which needs none"),
-        ({"calibration": X[:, :6]}, DataError, r"gives shape \(40, 6, 12, 3\) for input 'image'; expected \(samples, 12, 12, 3\)"),
+        ({"calibration": X[:, :6]}, DataError, r"gives shape \(40, 6, 12, 3\) for input 'image'; expected \(samples, 12"),
         ({"calibration": X[..., 0]}, DataError, r"gives shape \(40, 12, 12\)"),
-        ({"calibration": np.where(X == X[7, 0, 0, 0], np.nan, X)}, DataError, "has NaN in sample 7"),
+        ({"calibration": np.where(np.arange(COUNT)[:, None, None, None] == 7, np.nan, X)}, DataError, "NaN in sample 7"),
         ({"calibration": np.zeros_like(X)}, DataError, r"is constant \(0.0\) over all calibration samples"),
         ({"calibration": X[:0]}, DataError, "holds zero samples"),
         ({"calibration": (X, np.zeros(3))}, DataError, r"has 3 label\(s\) for 40 samples"),
         ({"calibration": X, "input_shapes": {"imgae": (1, 12, 12, 3)}}, UsageError, "did you mean 'image'"),
-        ({"calibration": X, "quantise": "int8"}, RecipeError, r"Unknown convert option 'quantise'; did you mean 'quantize'\?"),
+        ({"calibration": X, "quantise": "int8"}, RecipeError, "Unknown convert option 'quantise'; did you mean"),
         ({"input_type": "int8", "inference_input_type": "int8"}, RecipeError, "were both given; give one"),
     ],
 )  # fmt: skip
@@ -302,7 +302,7 @@ def test_what_cannot_be_converted_is_said_in_one_sentence(model, options, error,
 
 
 def test_what_is_no_model():
-    with pytest.raises(UsageError, match="Received a model of type builtins.list; expected a Keras model"):
+    with pytest.raises(UsageError, match=r"Received a model of type builtins\.list; expected a Keras model"):
         edgeopt.convert([], calibration=X, isolate=False)
 
 
@@ -321,7 +321,7 @@ def float_layer(keras):
 def test_what_stays_float_is_named_with_its_layer_and_reason(any_keras):
     data = np.random.default_rng(0).normal(size=(20, 8)).astype(np.float32)
     model = float_layer(any_keras)
-    sentence = r"The file is not fully integer: NEG of layer 'in_order' \(operator .* stayed float, because .* --allow-float-ops"
+    sentence = r"not fully integer: NEG of layer 'in_order' \(operator .* stayed float, because .* --allow-float-ops"
     with pytest.raises(NotFullyIntegerError, match=sentence):
         edgeopt.convert(model, calibration=data, isolate=False)
     artifact = edgeopt.convert(model, calibration=data, allow_float_ops=True, isolate=False)
@@ -356,7 +356,7 @@ def test_dense_weights_that_stay_per_channel_are_an_error(model, monkeypatch):
         edgeopt.convert(model, calibration=X, per_tensor_dense=True, isolate=False)
 
 
-# --- the child -------------------------------------------------------------------------------------------------------------
+# --- the child -----------------------------------------------------------------------------------------------------
 
 
 def test_the_same_bytes_from_another_process_and_again(convert, model, tmp_path):

@@ -83,7 +83,7 @@ def test_batches_are_filled_from_the_start(lean, tmp_path):
     np.testing.assert_array_equal(batches[0]["in001"], -SMALL[:5])
 
 
-# --- refusals ------------------------------------------------------------------------------------------------------------
+# --- refusals ------------------------------------------------------------------------------------------------------
 
 LEAN = LeanModel(__file__, (InputSpec("ids", (1, 4), "int32"),), ("y",), ("body", "det", "gru_1"))
 

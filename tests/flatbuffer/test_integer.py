@@ -83,6 +83,16 @@ def test_unknown_ranks_are_found_where_the_file_states_ranks(file):
     assert str(found[0]) == "'unknown' of unknown rank"
 
 
+def test_scalars_that_the_quantiser_adds_without_a_rank_are_scalars(file):
+    file.tensor([2], name="so that ranks are stated")
+    constant = file.tensor([], "int16", name="constant", data=b"\1\0", scales=[0.5])
+    requantized = file.tensor([], "int16", name="constant_requantized", scales=[0.25], hasRank=False)
+    other = file.tensor([], "int16", name="other", scales=[0.25], hasRank=False)
+    file.operator("QUANTIZE", [constant], [requantized])
+    file.operator("QUANTIZE", [requantized], [other])
+    assert [tensor.name for tensor in dynamic_dimensions(read_model(file.build()))] == ["other"]
+
+
 def test_files_from_before_ranks_were_stated_have_scalars(file, shared_data):
     file.tensor([], name="scalar", hasRank=False)
     assert dynamic_dimensions(read_model(file.build())) == []

@@ -94,7 +94,7 @@ def test_integer_inputs_keep_their_type(any_keras):
     assert describe(model).spec.inputs[0].dtype == "int32"
 
 
-# --- models that do not know their inputs ------------------------------------------------------------------------------
+# --- models that do not know their inputs --------------------------------------------------------------------------
 
 
 def subclassed(keras, takes):

@@ -83,7 +83,7 @@ def test_depthwise_convolutions_with_groups_load(tmp_path):
     assert load_model(tmp_path / "m.h5").flavour is Flavour.TF_KERAS
 
 
-# --- code in files -------------------------------------------------------------------------------------------------------
+# --- code in files -------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", ["m.keras", "m.h5"])
@@ -127,7 +127,7 @@ def test_an_activation_called_lambda_can_be_given(tmp_path):
     assert load_model(tmp_path / "m.h5", custom_objects=["<lambda>=their_layers:swish6"]).spec.inputs[0].name == "x"
 
 
-# --- custom objects ------------------------------------------------------------------------------------------------------
+# --- custom objects ------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", ["m.keras", "m.h5"])
@@ -169,7 +169,7 @@ def test_a_custom_object_may_have_another_name():
     assert resolve_custom_objects(["Old=their_layers:Twice"]) == {"Old": their_layers.Twice}
 
 
-# --- damaged -----------------------------------------------------------------------------------------------------------
+# --- damaged -------------------------------------------------------------------------------------------------------
 
 
 def rewritten(source, target, change):
@@ -195,7 +195,7 @@ def test_missing_weights(any_keras, tmp_path):
         load_model(cut)
 
 
-# --- objects -------------------------------------------------------------------------------------------------------------
+# --- objects -------------------------------------------------------------------------------------------------------
 
 
 def test_flavours_of_objects(any_keras):

@@ -1,0 +1,65 @@
+"""Death of the converter's process is an error that names stage and suspects, never the end of the caller."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import edgeopt
+from edgeopt.api.convert import _crash_error, _Progress
+from edgeopt.errors import ConversionError
+from edgeopt.isolation import ChildCrash
+
+LAYERS = [("conv", "Conv2D"), ("memory", "GRU"), ("odd", "Lambda")]
+
+
+def crash(signal_name="", tail="", layers=(), loops=(), stage="convert"):
+    progress = _Progress(lambda event: None)
+    progress({"layers": list(layers), "loops": list(loops)})
+    progress({"stage": stage})
+    return str(_crash_error(ChildCrash(signal_name, [], tail), progress))
+
+
+def test_a_loop_in_the_graph_is_the_first_suspect():
+    assert crash("SIGSEGV", layers=LAYERS, loops=["odd"]) == (
+        "TensorFlow's converter was killed by SIGSEGV in the stage 'convert'; suspect layer(s): 'odd' (Lambda); "
+        "replace the layer, or convert with --quantize dynamic or float16."
+    )
+
+
+def test_recurrent_layers_are_suspects():
+    assert "suspect layer(s): 'memory' (GRU);" in crash("SIGSEGV", layers=LAYERS)
+
+
+def test_without_suspects_the_sentence_says_so():
+    assert "no layer is known to crash it" in crash("SIGABRT", layers=LAYERS[:1])
+
+
+def test_a_kill_may_be_for_memory():
+    assert "was killed by SIGKILL (out of memory?) in the stage 'export'" in crash("SIGKILL", stage="export")
+
+
+def test_an_exit_shows_the_last_words():
+    message = crash(tail="first\nterminate called after throwing an instance of 'std::bad_alloc'")
+    assert "ended without a result in the stage 'convert'" in message
+    assert "it last said: terminate called after throwing an instance of 'std::bad_alloc'" in message
+
+
+@pytest.mark.heavy
+def test_a_real_model_that_crashes_the_calibrator(any_keras):
+    import tensorflow as tf
+
+    class Loop(any_keras.layers.Layer):
+        def call(self, x):
+            def body(i, value):
+                return i + 1, tf.tanh(value) * 0.5
+
+            return tf.while_loop(lambda i, value: i < 5, body, (0, x))[1]
+
+    x = any_keras.Input((4,), name="x")
+    model = any_keras.Model(x, any_keras.layers.Dense(2, name="y")(Loop(name="circle")(x)))
+    data = np.random.default_rng(0).normal(size=(10, 4)).astype(np.float32)
+    with pytest.raises(
+        ConversionError, match=r"was killed by SIG\w+ in the stage 'convert'; suspect layer\(s\): 'circle' \(Loop\)"
+    ):
+        edgeopt.convert(model, calibration=data)

@@ -96,7 +96,9 @@ def test_tf_keras_fuses_rightly_only_what_is_plain():
     plain, masked, states, started = layers.LSTM(2), layers.LSTM(2), layers.LSTM(2, return_state=True), layers.LSTM(2)
     plain(x), masked(ids), states(x), started(x, initial_state=[x[:, 0, :2], x[:, 0, :2]])
     assert fuses(plain)
-    assert not any(fuses(layer) for layer in (masked, states, started, layers.LSTM(2), layers.LSTM(2, activation="relu")))
+    assert not any(
+        fuses(layer) for layer in (masked, states, started, layers.LSTM(2), layers.LSTM(2, activation="relu"))
+    )
     merged = layers.Concatenate()([layers.LSTM(2, name="one")(x), layers.Dense(2)(x[:, 0])])
     assert names_unrolled(tf_keras.Model(x, merged), "int8") == ["one"]
     both = tf_keras.Model(x, layers.Bidirectional(layers.LSTM(2))(x))

@@ -1,0 +1,94 @@
+"""`edgeopt.snippet`: what is printed for the board runs as it is, and gives what the interpreter gives."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import edgeopt
+from edgeopt.snippet import inference_snippet
+
+X = np.random.default_rng(0).uniform(-1, 1, size=(20, 6, 4)).astype(np.float32)
+
+
+def two_ends(keras):
+    """Two inputs, one of them called as a Python word; two outputs, one called as an input."""
+    image, ids = keras.Input((6, 4), name="class"), keras.Input((3,), name="ids", dtype="int32")
+    flat = keras.layers.Flatten()(image)
+    words = keras.layers.Flatten()(keras.layers.Embedding(9, 2)(ids))
+    both = keras.layers.Concatenate()([flat, words])
+    return keras.Model([image, ids], [keras.layers.Dense(3, name="ids_")(both), keras.layers.Dense(2, name="2nd")(flat)])
+
+
+@pytest.mark.parametrize("types", [{}, {"input_type": "uint8", "output_type": "float32"}])
+def test_the_snippet_gives_what_the_interpreter_gives(tmp_path, running, types):
+    import keras
+
+    ids = np.random.default_rng(1).integers(0, 9, size=(20, 3)).astype(np.int32)
+    data = {"class": X, "ids": ids}
+    artifact = edgeopt.convert(
+        two_ends(keras), calibration=data, calibration_samples=20, preprocess="scaled to\n-1..1", isolate=False, **types
+    )
+    artifact.save(tmp_path / "m.tflite")
+    np.savez(tmp_path / "inputs.npz", **{"x_class": X[:1], "ids": ids[:1]})
+    text = inference_snippet("m.tflite", artifact.sidecar)
+    assert "# prepared so: scaled to -1..1" in text
+    # The one thing that its user changes: the values.
+    text, count = re.subn(r"^(\w+) = np\.zeros\(.*$", r"\1 = np.load('inputs.npz')['\1']", text, flags=re.M)
+    assert count == 2
+    text += "np.savez('outputs.npz', ids_out, x_2nd)\n"
+    done = subprocess.run([sys.executable, "-c", text], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert done.stdout
+    expected = running(artifact.model).real({"class": X[:1], "ids": ids[:1]})
+    with np.load(tmp_path / "outputs.npz") as found:
+        for index, value in enumerate(expected):
+            assert found[f"arr_{index}"].dtype == np.float32
+            np.testing.assert_array_equal(found[f"arr_{index}"], value)
+
+
+def sidecar(**changes):
+    item = {"name": "x", "dtype": "int8", "shape": [1, 4], "scale": 0.5, "zero_point": 3}
+    return {"inputs": [item], "outputs": [{**item, "name": "y"}], **changes}
+
+
+def helper():
+    """The snippet's own `quantize`."""
+    text = inference_snippet("m.tflite", sidecar())
+    names: dict = {"np": np}
+    exec(text[text.index("def quantize") : text.index("interpreter = ")], names)
+    return names["quantize"]
+
+
+@pytest.mark.parametrize("dtype", [np.int8, np.uint8, np.int16])
+def test_its_rounding_is_that_of_the_shared_arithmetic(dtype):
+    from edgeopt.devices.agent.arith import quantize
+
+    halves = np.arange(-300, 300, dtype=np.float32) / 4  # halves, quarters and what saturates
+    real = np.concatenate([halves, np.float32([0.49999997, -0.49999997, 1e9, -1e9])])
+    np.testing.assert_array_equal(helper()(real, 1.0, 7, dtype), quantize(real, 1.0, 7, dtype))
+    naive = np.clip(np.round(real) + 7, np.iinfo(dtype).min, np.iinfo(dtype).max)  # halves to even
+    assert not np.array_equal(naive, quantize(real, 1.0, 7, dtype))
+
+
+def test_a_float_file_needs_no_helper():
+    item = {"name": "x", "dtype": "float32", "shape": [-1, 4], "scale": None, "zero_point": None}
+    text = inference_snippet("m.tflite", {"inputs": [item], "outputs": [{**item, "name": "x"}]})
+    assert "quantize" not in text
+    assert "x = np.zeros((1, 4), np.float32)" in text
+    assert "x_out = interpreter.get_tensor(outputs[0]['index'])" in text
+    compile(text, "snippet", "exec")
+
+
+def test_a_file_that_keeps_state_is_reset():
+    assert "interpreter.reset_all_variables()  # before each new sequence" in inference_snippet("m", sidecar(stateful=True))
+    assert "reset" not in inference_snippet("m", sidecar())
+
+
+@pytest.mark.parametrize("name", ["serving_default/x:0", "1", "für", "np", "lambda", "", "inputs", "quantize", "a\nb"])
+def test_any_name_becomes_valid_python(name):
+    item = {"name": name, "dtype": "int8", "shape": [1], "scale": 0.5, "zero_point": 0}
+    compile(inference_snippet("m.tflite", {"inputs": [item, item], "outputs": [item]}), "snippet", "exec")

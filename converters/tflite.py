@@ -139,6 +139,11 @@ def explain(error: Exception, lean: LeanModel) -> ConversionError:
             f"The converter cannot quantise the operator {found.group(1)}{where}; "
             "pass --allow-float-ops to leave it float, or replace it."
         )
+    if "requires element_shape to be static" in text:
+        return ConversionError(
+            f"The recurrent part{where} was saved with an open batch dimension, which TFLite cannot loop over; "
+            "convert the .keras or .h5 file of the model instead, or save it again with a static batch."
+        )
     found = re.search(r"Empty min/max for tensor (.+)", text)
     if found:
         return ConversionError(

@@ -115,15 +115,14 @@ def _save(function: Any, loaded: LoadedModel, folder: Path) -> Any:
 
 
 def _loops(graph: Any, layer_names: Sequence[str]) -> tuple[str, ...]:
-    """Where the graph and the functions that it calls have control flow, by layer where the scope has its name."""
-    nodes = [*graph.node, *(node for function in graph.library.function for node in function.node_def)]
+    """Where the graph and the functions that it calls have control flow: the layer, else the scope, else the function."""
+    bodies = [("", graph.node), *((function.signature.name, function.node_def) for function in graph.library.function)]
     found = []
-    for node in nodes:
-        if node.op in _CONTROL_FLOW:
-            scope = node.name.split("/")
+    for function, nodes in bodies:
+        for scope in (node.name.split("/") for node in nodes if node.op in _CONTROL_FLOW):
             known = [name for name in layer_names if name in scope or f"{name}_1" in scope]
-            found.append(known[-1] if known else "/".join(scope[:-1]) or node.name)
-    return tuple(dict.fromkeys(found))
+            found.append(known[-1] if known else "/".join(scope[:-1]) or re.sub(r"^__inference_|_\d+$", "", function))
+    return tuple(dict.fromkeys(filter(None, found)))
 
 
 def flat_outputs(outputs: Any, loaded: LoadedModel) -> tuple[list[str], list[Any]]:

@@ -18,6 +18,7 @@ from ..errors import EdgeoptError, FileFormatError, ModelError, UsageError
 from .detect import Flavour, ModelFile, detect
 from .keras_spec import keras_spec
 from .loaded import LoadedModel
+from .saved_model import keras2_objects, load_saved_model
 
 # How the Keras versions say that they do not know a class or function.
 _UNKNOWN = re.compile(
@@ -42,10 +43,8 @@ def load_model(
         FileFormatError: Not a model, weights only, or a SavedModel without a serving signature.
         ModelError: The model needs custom objects, holds Python code, or cannot be rebuilt.
     """
-    file = detect(path)
+    file = _with_layers(detect(path))
     if file.flavour is Flavour.SAVED_MODEL:
-        from .saved_model import load_saved_model
-
         return load_saved_model(file)
     objects = resolve_custom_objects(custom_objects)
     if not unsafe_load and _holds_code(json.loads(file.config_text)):
@@ -119,6 +118,14 @@ def _resolve(reference: str) -> tuple[str, Any]:
     except AttributeError as error:
         raise UsageError(f"Module {module_name!r} has no {name!r}, asked for by {reference!r}.") from error
     return (alias if equals else name), found
+
+
+def _with_layers(file: ModelFile) -> ModelFile:
+    """A Keras 2 SavedModel with recurrent layers is a matter for tf_keras: their loops must be seen to be unrolled."""
+    objects = keras2_objects(file.path) if file.flavour is Flavour.SAVED_MODEL else []
+    if not any(identifier == "_tf_keras_rnn_layer" for identifier, _ in objects):
+        return file
+    return ModelFile(file.path, Flavour.TF_KERAS, json.dumps([config for _, config in objects]), file.path.suffix)
 
 
 def _holds_code(config: Any) -> bool:

@@ -92,22 +92,30 @@ def _call_order(loaded: Any, names: set[str]) -> list[str]:
     return []
 
 
-def _keras2_order(folder: Path) -> tuple[list[str], list[str]]:
-    """Order of inputs and outputs in the Keras 2 model that wrote the folder; signatures are sorted by name."""
+def keras2_objects(folder: Path) -> list[tuple[str, dict[str, Any]]]:
+    """Return what Keras 2 wrote beside a SavedModel of each of its objects: identifier and configuration, root first.
+
+    Raises:
+        FileFormatError: The metadata are damaged.
+    """
     metadata_file = folder / "keras_metadata.pb"
     if not metadata_file.is_file():
-        return [], []
+        return []
     from tf_keras.protobuf import saved_metadata_pb2
 
     metadata = saved_metadata_pb2.SavedMetadata()
     try:
         metadata.ParseFromString(metadata_file.read_bytes())
-        root: dict[str, Any] = next(
-            (json.loads(node.metadata) for node in metadata.nodes if node.node_path == "root"), {}
-        )
+        nodes = sorted(metadata.nodes, key=lambda node: node.node_path != "root")
+        return [(str(node.identifier), json.loads(node.metadata)) for node in nodes]
     except Exception as error:  # protobuf's DecodeError has no common base, JSON's is a ValueError
         raise FileFormatError(f"{metadata_file} is damaged ({error}); save the model again.") from error
-    config = root.get("config") or {}
+
+
+def _keras2_order(folder: Path) -> tuple[list[str], list[str]]:
+    """Order of inputs and outputs in the Keras 2 model that wrote the folder; signatures are sorted by name."""
+    objects = keras2_objects(folder)
+    config = objects[0][1].get("config") or {} if objects else {}
     return list(_layer_names(config.get("input_layers"))), list(_layer_names(config.get("output_layers")))
 
 

@@ -7,7 +7,7 @@ import pytest
 
 import edgeopt
 from edgeopt.api.convert import _crash_error, _Progress
-from edgeopt.errors import ConversionError
+from edgeopt.errors import ConversionError, NotFullyIntegerError
 from edgeopt.isolation import ChildCrash
 
 LAYERS = [("conv", "Conv2D"), ("memory", "GRU"), ("odd", "Lambda")]
@@ -46,20 +46,36 @@ def test_an_exit_shows_the_last_words():
 
 
 @pytest.mark.heavy
-def test_a_real_model_that_crashes_the_calibrator(any_keras):
+def test_a_real_model_that_crashes_the_calibrator(tmp_path):
+    """The loop of a GRU of static batch in a SavedModel, which has no layers left to unroll."""
+    import tensorflow as tf
+    import tf_keras
+
+    layers = tf_keras.layers
+    model = tf_keras.Sequential([tf_keras.Input((6, 3), name="x"), layers.GRU(4, name="memory"), layers.Dense(2)])
+    module = tf.Module()
+    module.kept = model.variables
+    module.serve = tf.function(
+        lambda x: {"y": model(x, training=False)}, input_signature=[tf.TensorSpec((1, 6, 3), tf.float32, name="x")]
+    )
+    folder = str(tmp_path / "saved")
+    tf.saved_model.save(module, folder, signatures=module.serve)
+    data = np.random.default_rng(0).normal(size=(10, 6, 3)).astype(np.float32)
+    sentence = r"was killed by SIG\w+ in the stage 'convert'; suspect layer\(s\): 'standard_gru'; .* --quantize dynamic"
+    with pytest.raises(ConversionError, match=sentence):
+        edgeopt.convert(folder, calibration=data)
+    assert edgeopt.convert(folder, quantize="dynamic").sidecar["ops"]["WHILE"] == 1
+
+
+def test_a_loop_that_stays_float_is_named(any_keras):
     import tensorflow as tf
 
     class Loop(any_keras.layers.Layer):
         def call(self, x):
-            def body(i, value):
-                return i + 1, tf.tanh(value) * 0.5
-
-            return tf.while_loop(lambda i, value: i < 5, body, (0, x))[1]
+            return tf.while_loop(lambda i, value: i < 5, lambda i, value: (i + 1, tf.tanh(value) * 0.5), (0, x))[1]
 
     x = any_keras.Input((4,), name="x")
     model = any_keras.Model(x, any_keras.layers.Dense(2, name="y")(Loop(name="circle")(x)))
     data = np.random.default_rng(0).normal(size=(10, 4)).astype(np.float32)
-    with pytest.raises(
-        ConversionError, match=r"was killed by SIG\w+ in the stage 'convert'; suspect layer\(s\): 'circle' \(Loop\)"
-    ):
-        edgeopt.convert(model, calibration=data)
+    with pytest.raises(NotFullyIntegerError, match="WHILE of layer 'circle' .* stayed float"):
+        edgeopt.convert(model, calibration=data, isolate=False)

@@ -193,3 +193,24 @@ def test_layers_that_keep_state_are_refused(any_keras):
     )
     with pytest.raises(ConversionError, match=r"layer\(s\) 'm' keep state between calls"):
         edgeopt.convert(model, calibration=X, isolate=False)
+
+
+def test_a_saved_model_of_keras_2_is_unrolled_through_its_layers(running, tmp_path):
+    import tf_keras
+
+    model, data = model_of(tf_keras, "gru")
+    model.save(tmp_path / "saved")
+    artifact = edgeopt.convert(tmp_path / "saved", calibration=data, calibration_samples=COUNT, isolate=False)
+    assert artifact.fully_int8
+    assert artifact.sidecar["source_model"]["flavour"] == "tf_keras"
+    error, span = errors(running, model, artifact, data)
+    assert error.mean() < 0.03 * span
+
+
+def test_a_saved_model_of_keras_3_with_a_loop_says_what_to_convert_instead(tmp_path):
+    import keras
+
+    model, data = model_of(keras, "gru")
+    model.export(tmp_path / "saved", verbose=False)
+    with pytest.raises(ConversionError, match="saved with an open batch dimension, .* convert the .keras or .h5 file"):
+        edgeopt.convert(tmp_path / "saved", calibration=data, isolate=False)

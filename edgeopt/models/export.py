@@ -115,7 +115,7 @@ def _save(function: Any, loaded: LoadedModel, folder: Path) -> Any:
 
 
 def _loops(graph: Any, layer_names: Sequence[str]) -> tuple[str, ...]:
-    """Where the graph and the functions that it calls have control flow: the layer, else the scope, else the function."""
+    """Where the graph and its functions have control flow: the name of the layer, else the scope, else the function."""
     bodies = [("", graph.node), *((function.signature.name, function.node_def) for function in graph.library.function)]
     found = []
     for function, nodes in bodies:

@@ -21,7 +21,9 @@ def two_ends(keras):
     flat = keras.layers.Flatten()(image)
     words = keras.layers.Flatten()(keras.layers.Embedding(9, 2)(ids))
     both = keras.layers.Concatenate()([flat, words])
-    return keras.Model([image, ids], [keras.layers.Dense(3, name="ids_")(both), keras.layers.Dense(2, name="2nd")(flat)])
+    return keras.Model(
+        [image, ids], [keras.layers.Dense(3, name="ids_")(both), keras.layers.Dense(2, name="2nd")(flat)]
+    )
 
 
 @pytest.mark.parametrize("types", [{}, {"input_type": "uint8", "output_type": "float32"}])
@@ -84,7 +86,9 @@ def test_a_float_file_needs_no_helper():
 
 
 def test_a_file_that_keeps_state_is_reset():
-    assert "interpreter.reset_all_variables()  # before each new sequence" in inference_snippet("m", sidecar(stateful=True))
+    assert "interpreter.reset_all_variables()  # before each new sequence" in inference_snippet(
+        "m", sidecar(stateful=True)
+    )
     assert "reset" not in inference_snippet("m", sidecar())
 
 

@@ -95,7 +95,9 @@ def test_a_recipe_gives_the_defaults_and_the_line_overrides_them(run, files, tmp
     (tmp_path / "r.toml").write_text(
         '[convert]\nquantize = "float32"\nbatch_size = 3\ninput_shapes = {"image [RGB]" = [1, 8, 8, 3]}\npreprocess = "as is"\n'
     )
-    code, out, _ = run(files / "model.keras", "-o", "m.tflite", "--recipe", "r.toml", "--quantize", "float16", "--json", "-")
+    code, out, _ = run(
+        files / "model.keras", "-o", "m.tflite", "--recipe", "r.toml", "--quantize", "float16", "--json", "-"
+    )
     assert code == 0
     recipe = json.loads(out)["recipe"]
     assert (recipe["quantize"], recipe["batch_size"], recipe["preprocess"]) == ("float16", 3, "as is")
@@ -165,7 +167,10 @@ BAD = {
     "pickled": (lambda: {"x": np.array([{}], dtype=object)}, "holds pickled objects, which are never loaded"),
     "labels": (lambda: {"x": X, "y": Y[:9]}, r"has 9 label\(s\) for 60 samples"),
     "constant": (lambda: {"x": np.ones_like(X)}, r"is constant \(1.0\)"),
-    "names": (lambda: {"a": X, "b": X}, r"holds 2 input array\(s\) \(a, b\), but the model has 1 input\(s\): image \[RGB\]"),
+    "names": (
+        lambda: {"a": X, "b": X},
+        r"holds 2 input array\(s\) \(a, b\), but the model has 1 input\(s\): image \[RGB\]",
+    ),
 }
 
 
@@ -188,7 +193,9 @@ def test_an_operator_that_tflite_lacks_is_exit_code_3_with_its_layer(run, files,
     x = keras.Input((4, 4), name="x")
     keras.Model(x, odd_layers.Det(name="odd_one")(x)).save(tmp_path / "odd.keras")
     arguments = ["odd.keras", "-o", "m.tflite", "--quantize", "float32", "--custom-objects", "odd_layers:Det"]
-    refused(run, files, tmp_path, arguments, 3, r"TFLite has no operator for tf\.MatrixDeterminant in layer\(s\) 'odd_one'")
+    refused(
+        run, files, tmp_path, arguments, 3, r"TFLite has no operator for tf\.MatrixDeterminant in layer\(s\) 'odd_one'"
+    )
 
 
 # --- interrupts ------------------------------------------------------------------------------------------------------
@@ -228,10 +235,26 @@ def test_an_interrupt_leaves_nothing_behind(files, tmp_path, when, number, code)
         "import time, numpy as np\ndef samples():\n    open('sampling', 'w').close()\n    time.sleep(60)\n    yield [np.ones((1, 8, 8, 3))]\n"
     )
     data = "slow_data:samples" if when == "calibrating" else str(files / "data.npz")
-    command = [sys.executable, "-m", "edgeopt", "convert", str(files / "model.keras"), "-o", "m.tflite", "--calibration", data]
+    command = [
+        sys.executable,
+        "-m",
+        "edgeopt",
+        "convert",
+        str(files / "model.keras"),
+        "-o",
+        "m.tflite",
+        "--calibration",
+        data,
+    ]
     environment = {**os.environ, "TMPDIR": str(temporary)}
     process = subprocess.Popen(
-        command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+        command,
+        cwd=tmp_path,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
     )
     deadline = time.monotonic() + 60
     ready = (lambda: (tmp_path / "sampling").exists()) if when == "calibrating" else (lambda: descendants(process.pid))

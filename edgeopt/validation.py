@@ -9,10 +9,13 @@ from typing import Any
 import numpy as np
 
 from .budget import Budget, BudgetLine
-from .errors import BudgetError
-from .metrics import Array, Metric, Outputs
-from .report import envelope
+from .errors import BudgetError, DataError
+from .metrics import BUILT_IN, Array, Metric, Outputs
+from .report import SCHEMA_VERSION, envelope
 from .scoring import Score, agreement, drop, evaluate
+
+# What the device records about a run; everything else in a report is about the file and the question.
+_MEASURED = ("latency_ms", "kernel_profile", "conditions", "device")
 
 
 @dataclass(frozen=True)
@@ -49,10 +52,24 @@ class Scores:
             fields["accuracy"], fields["accuracy_ci95"] = self.candidate.value, list(self.candidate.ci95)
         if self.baseline is not None and self.drop_ci95 is not None:
             prefix = "accuracy_" if name == "accuracy" else ""
-            fields["baseline_accuracy" if prefix else "baseline_metric"] = self.baseline.value
+            key = "baseline_accuracy" if prefix else "baseline_metric"
+            fields[key], fields[f"{key}_ci95"] = self.baseline.value, list(self.baseline.ci95)
             fields[f"{prefix}drop"], fields[f"{prefix}drop_ci95"] = self.drop, list(self.drop_ci95)
         fields["agreement"] = self.agreement
         return fields
+
+    @classmethod
+    def from_dict(cls, fields: Mapping[str, Any]) -> Scores:
+        """Return the scores that `to_dict` wrote; a metric of the user's own comes back as its name and direction."""
+        metric = fields["metric"]
+        known = BUILT_IN.get(metric["name"]) or Metric(metric["name"], metric["higher_is_better"])
+        candidate = Score(metric["value"], _interval(metric["ci95"]), metric["ci_method"])
+        prefix, key = ("accuracy_", "baseline_accuracy") if known.name == "accuracy" else ("", "baseline_metric")
+        if key not in fields:
+            return cls(fields["samples"], known, candidate, agreement=fields["agreement"])
+        baseline = Score(fields[key], _interval(fields[f"{key}_ci95"]), candidate.ci_method)
+        worse, interval = fields[f"{prefix}drop"], _interval(fields[f"{prefix}drop_ci95"])
+        return cls(fields["samples"], known, candidate, baseline, worse, interval, fields["agreement"])
 
 
 @dataclass(frozen=True)
@@ -70,6 +87,11 @@ class Overlap:
     def to_dict(self) -> dict[str, Any]:
         """Return the fields."""
         return {"count": self.count, "clean": None if self.clean is None else self.clean.to_dict()}
+
+    @classmethod
+    def from_dict(cls, fields: Mapping[str, Any]) -> Overlap:
+        """Return what `to_dict` wrote."""
+        return cls(fields["count"], None if fields["clean"] is None else Scores.from_dict(fields["clean"]))
 
 
 @dataclass(frozen=True)
@@ -129,6 +151,35 @@ class ValidationReport:
                 "budget": [line.to_dict() for line in self.budget],
                 "warnings": list(self.warnings),
             },
+        )
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> ValidationReport:
+        """Return the report that `to_dict` wrote; `measurement` then lacks the raw latency samples.
+
+        Raises:
+            DataError: The values are not a report of this schema version.
+
+        Example:
+            >>> ValidationReport.from_dict(json.loads(Path("report.json").read_text())).verdict
+            'ok'
+        """
+        if values.get("schema_version") != SCHEMA_VERSION or "metric" not in values:
+            raise DataError(
+                f"Got values of schema version {values.get('schema_version')!r}; expected the report of a validation, "
+                f"schema version {SCHEMA_VERSION}, as `edgeopt validate --json` writes it."
+            )
+        overlap = values["calibration_overlap"]
+        own = {"schema_version", "tool", "verdict", "calibration_overlap", "budget", "warnings"}
+        scores = Scores.from_dict(values)
+        rest = {name: value for name, value in values.items() if name not in own | set(scores.to_dict())}
+        return cls(
+            scores,
+            None if overlap is None else Overlap.from_dict(overlap),
+            {name: rest.pop(name) for name in _MEASURED if name in rest},
+            tuple(BudgetLine(**line) for line in values["budget"]),
+            rest,
+            tuple(values["warnings"]),
         )
 
 
@@ -228,6 +279,11 @@ def _overlap_warnings(overlap: Overlap | None, samples: int) -> tuple[str, ...]:
     if overlap.clean is None:
         return (f"{text}; score it on samples that it has not seen.",)
     return (f"{text}; the budget is judged on the other {overlap.clean.samples}.",)
+
+
+def _interval(ends: Sequence[float]) -> tuple[float, float]:
+    low, high = ends
+    return low, high
 
 
 def _rows(arrays: Any, chosen: Array) -> Any:

@@ -124,3 +124,18 @@ def test_a_budget_on_the_latency_without_a_timing_is_an_error() -> None:
 
 
 ACC = load_metric("accuracy")
+
+
+@pytest.mark.parametrize("changes", [{}, {"baseline": RIGHT}, {"baseline": RIGHT, "metric": "mae"}])
+def test_a_report_comes_back_from_its_json(changes: dict[str, Any]) -> None:
+    written = report(seen=[True] * 5 + [False] * 5, budget=Budget(max_p95_ms=1), warnings=["slow"], **changes).to_dict()
+    back = ValidationReport.from_dict(json.loads(json.dumps(written)))
+    assert back.to_dict() == written
+    assert back.latency_ms == {"p50": 1.0, "p95": 2.0}
+    with pytest.raises(BudgetError, match="max_p95_ms is 1, measured 2"):
+        back.raise_for_budget()
+
+
+def test_other_json_is_not_taken_for_a_report() -> None:
+    with pytest.raises(DataError, match="schema version None; expected the report of a validation"):
+        ValidationReport.from_dict({"metric": 1})

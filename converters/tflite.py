@@ -16,8 +16,10 @@ from ..models.export import LeanModel, input_key
 from ..recipe import ConvertRecipe
 from .base import ConvertedFile
 from .ranges import faster_calibration
+from .reloading import without_reloading
 from .rewrite import put_names
 
+_SIGNATURE = "serving_default"
 _PER_TENSOR_DENSE = "_experimental_disable_per_channel_quantization_for_dense_layers"
 
 
@@ -36,13 +38,14 @@ class TFLiteBackend:
         import tensorflow as tf
 
         started = time.monotonic()
-        converter = tf.lite.TFLiteConverter.from_saved_model(str(lean.folder), signature_keys=["serving_default"])
+        with without_reloading(_SIGNATURE):
+            converter = tf.lite.TFLiteConverter.from_saved_model(str(lean.folder), signature_keys=[_SIGNATURE])
         flags = _configure(converter, recipe)
         clock = _Clock()
         if samples is not None:
             converter.representative_dataset = _representative_dataset(lean, samples, clock)
         try:
-            with faster_calibration() as calibration, warnings.catch_warnings():
+            with faster_calibration() as calibration, without_reloading(_SIGNATURE), warnings.catch_warnings():
                 # Its own calibrator uses an interpreter of its own that it calls deprecated.
                 warnings.filterwarnings("ignore", message=r"\s*Warning: tf\.lite\.Interpreter is deprecated")
                 model = converter.convert()

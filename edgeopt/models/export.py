@@ -105,8 +105,7 @@ def _save(function: Any, loaded: LoadedModel, folder: Path) -> Any:
     import tensorflow as tf
 
     concrete = function.get_concrete_function()
-    module = tf.Module()
-    module.infer = function
+    module = tf.Module()  # the function itself stays out: as an attribute it would be traced again
     # A subclassed model has its variables only now that it was traced.
     module.kept = loaded.model if loaded.flavour is Flavour.SAVED_MODEL else list(concrete.variables)
     options = tf.saved_model.SaveOptions(save_debug_info=False)

@@ -29,8 +29,12 @@ LOOKS = 60  # how often the board's state is read in a sustained run
 NO_OP_PROFILE = "the Python interpreters of ai-edge-litert and tflite-runtime offer no per-operator profile"
 
 
-def bench_plan(*, runs: int | None = None, seconds: float | None = None, warmup: int | None = None) -> BenchPlan:
+def bench_plan(
+    *, runs: int | None = None, seconds: float | None = None, warmup: int | None = None, processes: int | None = None
+) -> BenchPlan:
     """Return the plan for a fixed number of runs, or a fixed time; without either it ends once the median is stable.
+
+    Both are for all `processes` (default 9) together, the warm-up for each.
 
     Raises:
         UsageError: A number out of range.
@@ -43,7 +47,7 @@ def bench_plan(*, runs: int | None = None, seconds: float | None = None, warmup:
         raise UsageError(f"runs is {runs} and seconds {seconds}; expected at least 1 run, and a time above 0.")
     if warmup is not None and warmup < 0:
         raise UsageError(f"warmup is {warmup}; expected 0 or more runs.")
-    plan = BenchPlan()
+    plan = BenchPlan() if processes is None else BenchPlan(processes=processes)
     if warmup is not None:
         plan = replace(plan, warmup_runs=max(1, warmup), warmup_seconds=0.0)
     if runs is not None:

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .agent.arith import dequantize, percentile, real_range
-from .agent.stats import latency_figures, median_interval
+from .agent.stats import latency_figures, median_interval, process_interval
 from .agent.ways import REASONS
 
 # Inputs that reach beyond what the file can store by more than this share of its range are most likely not scaled as
@@ -50,11 +50,12 @@ class KernelProfile:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two files that were timed in turns, in blocks A B B A A B B A ..., in one process.
+    """Two files that were timed in turns, in blocks A B B A A B B A ..., both in one process, and in several of them.
 
     Attributes:
         ratio: Median over the pairs of blocks of time A / time B: below 1, the first is faster.
-        ratio_ci95: By the moving-block bootstrap over the pairs.
+        ratio_ci95: From the smallest to the largest of the processes' own ratios (see `agent.stats.process_interval`);
+            of a single process, by the moving-block bootstrap over the pairs.
         first_ms: Median of A's blocks.
         second_ms: Median of B's blocks.
         pairs: Number of pairs of blocks.
@@ -70,10 +71,10 @@ class Comparison:
     def from_reply(cls, raw: Mapping[str, Any], seed: int) -> Comparison:
         """Return what the ``comparison`` of an agent's reply says."""
         first, second = (np.array(raw[name], np.float64) for name in ("first_ns", "second_ns"))
-        ratios = first / second
+        ratios, each = first / second, raw.get("process_ratios", ())
         return cls(
             ratio=percentile(ratios, 50),
-            ratio_ci95=median_interval(ratios, seed),
+            ratio_ci95=process_interval(each) if len(each) > 1 else median_interval(ratios, seed),
             first_ms=percentile(first, 50) / 1e6,
             second_ms=percentile(second, 50) / 1e6,
             pairs=len(ratios),
@@ -98,7 +99,7 @@ class Latency:
         samples_ms: Every timed run in order, float64 ``(runs,)``: the invocation alone, without copying data.
         figures: "p50", "p90", "p95", "p99", "mean", "min", "max", "mad", "p50_ci95", and the cold start: "load",
             "first" and their sum "cold"; all in milliseconds.
-        runs: "runs", "warmup_runs", "seconds", "stable", "stopped_by".
+        runs: "runs", "warmup_runs", "seconds", "stable", "stopped_by", "process_p50_ms".
         conditions: "board", and its state "before" and "after"; "peak_rss_bytes".
         observed: The state in the middle of it, every ``observe_seconds``.
         comparison: How it compares with another file that was timed in turns with it, None without one.

@@ -12,16 +12,19 @@ from .agent.runtimes import AUTO, KERNELS, RUNTIMES
 class BenchPlan:
     """When a timing ends: at the first maximum; before that, once both minima are behind and the median is stable.
 
-    `observe_seconds` is how often clock, temperature, throttling and power are read meanwhile; 0 is never.
+    The runs and seconds are spread evenly over `processes` fresh processes on the device, one after the other, whose
+    medians give the interval; see `edgeopt.devices.agent.stats.process_interval`. `observe_seconds` is how often clock,
+    temperature, throttling and power are read meanwhile; 0 is never.
     """
 
     warmup_runs: int = 5
-    warmup_seconds: float = 0.3
+    warmup_seconds: float = 0.1
     min_runs: int = 50
     max_runs: int = 20_000
-    min_seconds: float = 1.0
+    min_seconds: float = 2.0
     max_seconds: float = 10.0
     observe_seconds: float = 0.0
+    processes: int = 9
 
     def __post_init__(self) -> None:
         if not 1 <= self.min_runs <= self.max_runs:
@@ -30,6 +33,8 @@ class BenchPlan:
             raise UsageError(
                 f"min_seconds is {self.min_seconds} and max_seconds {self.max_seconds}; expected 0 <= min <= max."
             )
+        if self.processes < 1:
+            raise UsageError(f"processes is {self.processes}; expected at least 1.")
 
 
 @dataclass(frozen=True)

@@ -6,40 +6,52 @@ import time
 from typing import Any, Callable, Dict, List, Optional
 
 from .conditions import board, resident_bytes, state
-from .latency import BLOCK_NS, Plan, alternate, measure
+from .latency import BLOCK_NS, alternate, measure
+from .plan import Plan
 from .protocol import Message
 from .session import Session, example_inputs
 
 Report = Callable[..., None]
 
 
-def bench(session: Session, samples: Any, plan: Message, report: Report, other: Optional[Session] = None) -> Message:
+def bench(
+    session: Session, samples: Any, plan: Message, report: Report, other: Optional[Session] = None, part: int = 0
+) -> Message:
     """Time `session`: the first run apart (it is cold), then by `plan`; then in turns with `other`, if there is one.
 
     Args:
         session: The model.
         samples: Data for its inputs, or None for noise.
-        plan: See `latency.Plan`.
+        plan: What one process does of a timing; see `plan.Plan.split`.
         report: Takes progress.
         other: Another model, fed with noise.
+        part: Which of the processes this one is.
 
     Returns:
-        What `latency.measure` returns, ``load_ns``, ``first_ns``, ``plan``, ``conditions``, ``observed`` (the state
-        every ``observe_seconds``), and ``comparison`` (see `latency.alternate`) if there is another model.
+        What `latency.measure` returns, ``load_ns``, ``first_ns``, ``conditions``, ``observed`` (the state every
+        ``observe_seconds``), and ``comparison`` (see `latency.alternate`) if there is another model. Only the first
+        process looks for busy programs before, and only the last one after.
     """
     found = Plan.from_data(plan)
+    tell = _shifted(report, part * found.max_seconds, found.processes * found.max_seconds)
     feed = samples.feed(session, 0, session.inputs[0].shape[0]) if samples else example_inputs(session)
-    before = state()
+    before = state(busy=part == 0)
     run = _runner(session, feed)
     first_ns = run()
     observed: List[Message] = []
-    figures = measure(run, found, report, lambda seconds, runs: observed.append(_observation(seconds, runs)))
-    result: Dict[str, Any] = dict(figures, load_ns=session.load_ns, first_ns=first_ns, plan=found._asdict())
+    figures = measure(run, found, tell, lambda seconds, runs: observed.append(_observation(seconds, runs)))
+    result: Dict[str, Any] = dict(figures, load_ns=session.load_ns, first_ns=first_ns)
     if other is not None:
-        compared = alternate(run, _runner(other, example_inputs(other)), found, report)
+        compared = alternate(run, _runner(other, example_inputs(other)), found, tell)
         result["comparison"] = dict(compared, block_ns=BLOCK_NS, other_load_ns=other.load_ns)
-    conditions = {"board": board(), "before": before, "after": state(), "peak_rss_bytes": resident_bytes(peak=True)}
+    after = state(busy=part == found.processes - 1)
+    conditions = {"board": board(), "before": before, "after": after, "peak_rss_bytes": resident_bytes(peak=True)}
     return dict(result, observed=observed, conditions=conditions)
+
+
+def _shifted(report: Report, behind: float, total: float) -> Report:
+    """Return a taker of one process's seconds that tells those of all."""
+    return lambda stage, done, of: report(stage, int(behind + done), int(total))
 
 
 def _runner(session: Session, feed: List[Any]) -> Callable[[], int]:

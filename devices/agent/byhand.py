@@ -11,6 +11,7 @@ import tempfile
 from typing import Any, Dict, List, Optional
 
 from .conditions import board, state
+from .parts import measure
 from .protocol import AgentError, Message
 from .runtimes import AUTO, KERNELS, RUNTIMES
 from .supervisor import Supervisor
@@ -71,6 +72,7 @@ def _parser() -> argparse.ArgumentParser:
     bench = commands.add_parser("bench", help="time a model, and score it where --labels are given")
     bench.add_argument("--runs", type=int, metavar="N", help="at most this many timed runs")
     bench.add_argument("--seconds", type=float, metavar="S", help="at most this long")
+    bench.add_argument("--processes", type=int, metavar="N", help="fresh processes to spread the timing over (9)")
     evaluation = commands.add_parser("eval", help="run data through a model, and score it where --labels are given")
     evaluation.add_argument("--outputs", metavar="FOLDER", help="keep the outputs there, as .npy files")
     for command in (bench, evaluation):
@@ -100,7 +102,7 @@ def _measure(options: argparse.Namespace) -> Message:
     try:
         if folder:
             os.makedirs(folder, exist_ok=True)
-        result = supervisor.run(_request(options, folder or temporary))
+        result = measure(supervisor, _request(options, folder or temporary))
         return _report(options, result)
     finally:
         supervisor.stop()
@@ -146,7 +148,9 @@ def _bounds(options: argparse.Namespace) -> Message:
     if options.runs is not None:
         bounds.update(max_runs=options.runs, min_runs=min(50, options.runs))
     if options.seconds is not None:
-        bounds.update(max_seconds=options.seconds, min_seconds=min(1.0, options.seconds))
+        bounds.update(max_seconds=options.seconds, min_seconds=min(2.0, options.seconds))
+    if options.processes is not None:
+        bounds["processes"] = options.processes
     return bounds
 
 
@@ -160,6 +164,9 @@ def _report(options: argparse.Namespace, result: Message) -> Message:
     if "latency" in result:
         fields.update(latency_figures(result["latency"]))
         fields["conditions"] = result["latency"]["conditions"]
+        fields["emulated"] = fields["conditions"]["board"]["emulated"]
+        if fields["emulated"]:
+            fields["latency_note"] = "not a measurement: the board is emulated"
     if "evaluation" in result:
         found: Dict[str, Any] = result["evaluation"]
         fields["samples"] = found["samples"]

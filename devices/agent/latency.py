@@ -5,53 +5,22 @@ from __future__ import annotations
 import gc
 import time
 from array import array
-from typing import Any, Callable, List, NamedTuple, Tuple
+from typing import Any, Callable, List, Tuple
 
 import numpy as np
 
 from .arith import percentile
-from .protocol import AgentError, Message
+from .plan import Plan
+from .protocol import Message
 
 CHECK_EVERY_NS = 100_000_000
 BLOCK_NS = 20_000_000  # of one model before it is the other's turn: long against a switch, short against a clock change
+# Of all processes of a timing together:
 MIN_PAIRS = 20
 COMPARE_SECONDS = 5.0
 MOST_KEPT = 100_000  # samples; beyond, every second one is dropped, again and again
-PARTS = 4
+QUARTERS = 4
 STABLE_WITHIN = 0.02
-
-
-class Plan(NamedTuple):
-    """Bounds of one timing: it ends at the first maximum that is reached.
-
-    ``observe_seconds`` is how often the board's state is looked at meanwhile; 0 is never.
-
-    Before that it ends when both minima are behind and the median is stable: the medians of the four quarters of the
-    runs so far lie within 2 % of each other.
-    """
-
-    warmup_runs: int = 5
-    warmup_seconds: float = 0.3
-    min_runs: int = 50
-    max_runs: int = 20000
-    min_seconds: float = 1.0
-    max_seconds: float = 10.0
-    observe_seconds: float = 0.0
-
-    @classmethod
-    def from_data(cls, data: Message) -> "Plan":
-        """Return the plan that a request asks for; absent fields keep their defaults.
-
-        Raises:
-            AgentError: An unknown field, or a minimum above its maximum.
-        """
-        unknown = sorted(set(data) - set(cls._fields))
-        if unknown:
-            raise AgentError("request", "unknown bench field %r; expected %s" % (unknown[0], ", ".join(cls._fields)))
-        plan = cls(**data)
-        if not 1 <= plan.min_runs <= plan.max_runs or not 0 <= plan.min_seconds <= plan.max_seconds:
-            raise AgentError("request", "the bounds of the runs contradict each other: %s" % (plan,))
-        return plan
 
 
 def measure(
@@ -69,8 +38,8 @@ def measure(
         observe: Called every ``observe_seconds``, between two runs, with the seconds and runs so far.
 
     Returns:
-        ``samples_ns`` in order (of long timings every ``kept_every``-th only), ``runs``, ``warmup_runs``, ``seconds``,
-        ``stable``, and ``stopped_by``: "stable", "max_runs" or "max_seconds".
+        ``samples_ns`` in order (of long timings every ``kept_every``-th only) and their median ``p50_ns``, ``runs``,
+        ``warmup_runs``, ``seconds``, ``stable``, and ``stopped_by``: "stable", "max_runs" or "max_seconds".
     """
     warmup = _warm_up(run, plan)
     collecting = gc.isenabled()
@@ -105,7 +74,8 @@ def alternate(
         report: Takes progress.
 
     Returns:
-        ``first_ns`` and ``second_ns``: the median run of each block, pair by pair; ``seconds``.
+        ``first_ns`` and ``second_ns``: the median run of each block, pair by pair; ``ratio``, the median over the
+        pairs; ``seconds``.
     """
     for run in (run_first, run_second):
         _warm_up(run, plan)
@@ -115,8 +85,8 @@ def alternate(
     collecting = gc.isenabled()
     gc.disable()
     try:
-        enough = max(plan.min_seconds, min(plan.max_seconds, COMPARE_SECONDS))
-        while len(medians[0]) < MIN_PAIRS or seconds < enough:
+        enough = max(plan.min_seconds, min(plan.max_seconds, COMPARE_SECONDS / plan.processes))
+        while len(medians[0]) < -(-MIN_PAIRS // plan.processes) or seconds < enough:
             order = ((0, run_first), (1, run_second))
             for place, run in order if len(medians[0]) % 2 == 0 else order[::-1]:
                 medians[place].append(_block(run))
@@ -127,7 +97,8 @@ def alternate(
     finally:
         if collecting:
             gc.enable()
-    return {"first_ns": medians[0], "second_ns": medians[1], "seconds": seconds}
+    ratio = percentile(np.array(medians[0]) / np.array(medians[1]), 50)
+    return {"first_ns": medians[0], "second_ns": medians[1], "ratio": ratio, "seconds": seconds}
 
 
 def _block(run: Callable[[], int]) -> int:
@@ -146,13 +117,13 @@ def _sample(
     start = time.perf_counter_ns()
     due = start + CHECK_EVERY_NS
     next_look = plan.observe_seconds or float("inf")
-    reason, runs, stride = "", 0, 1
+    reason, runs, stride, most = "", 0, 1, MOST_KEPT // plan.processes
     while not reason:
         sample = run()
         runs += 1
         if runs % stride == 0:
             samples.append(sample)
-        if len(samples) >= MOST_KEPT:
+        if len(samples) >= most:
             samples, stride = samples[1::2], 2 * stride
         now = time.perf_counter_ns()
         seconds = (now - start) / 1e9
@@ -169,13 +140,13 @@ def _sample(
             observe(seconds, runs)
             next_look = seconds + plan.observe_seconds
     found = np.array(samples)
-    result = {"samples_ns": found.tolist(), "runs": runs, "kept_every": stride, "seconds": seconds}
-    return dict(result, stable=is_stable(found), stopped_by=reason)
+    result = {"samples_ns": found.tolist(), "p50_ns": percentile(found, 50), "runs": runs, "kept_every": stride}
+    return dict(result, seconds=seconds, stable=is_stable(found), stopped_by=reason)
 
 
 def is_stable(samples: Any) -> bool:
     """Return whether the medians of the four quarters lie within 2 % of the median of all."""
-    if len(samples) < PARTS:
+    if len(samples) < QUARTERS:
         return False
-    medians = [percentile(part, 50) for part in np.array_split(samples, PARTS)]
+    medians = [percentile(part, 50) for part in np.array_split(samples, QUARTERS)]
     return bool(max(medians) - min(medians) <= STABLE_WITHIN * percentile(samples, 50))

@@ -11,6 +11,7 @@ from typing import Optional
 
 from .conditions import board, state
 from .hardware import edge_tpu
+from .parts import measure
 from .protocol import PROTOCOL_VERSION, AgentError, Message, decode, failure, parse_request, reply
 from .streams import STDIN, Progress, claim_stdout, read_line, watch, write_all
 from .supervisor import Supervisor
@@ -109,7 +110,7 @@ def _measure(request: Message, channel: int, host: _Host, detached: bool) -> Non
         host.supervisor = Supervisor(inherit=[folder.lock])
         if host.gone():
             return
-        result = host.supervisor.run(dict(request, folder=run))
+        result = measure(host.supervisor, dict(request, folder=run))
         write_all(channel, reply(request["nonce"], result))
         if not detached:
             host.wait()

@@ -51,6 +51,8 @@ def _latency(result: Message) -> Rows:
     cold = "%(cold).3f ms (load %(load).3f, first inference %(first).3f)" % figures
     steady = "stable" if runs["stable"] else "NOT stable"
     count = "%d in %.1f s after %d to warm up, median %s" % (runs["runs"], runs["seconds"], runs["warmup_runs"], steady)
+    spread_over = len(runs["process_p50_ms"])
+    count += ", %d process%s" % (spread_over, "" if spread_over == 1 else "es")
     if result["conditions"]["board"]["emulated"]:
         median += ", emulated: not a measurement"
     rows = [("median", median), ("tail", tail), ("spread", spread), ("cold start", cold), ("runs", count)]

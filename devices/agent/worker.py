@@ -110,7 +110,7 @@ def _measure(request: Message, stage: Stage, report: Progress) -> Message:
     if request.get("bench") is not None:
         from .benchmark import bench
 
-        result["latency"] = bench(session, samples, request["bench"], report, other)
+        result["latency"] = bench(session, samples, request["bench"], report, other, request.get("part", 0))
     if request.get("evaluate"):
         if samples is None:
             raise AgentError("request", "evaluation was asked for without data")

@@ -25,7 +25,10 @@ if TYPE_CHECKING:
 @click.option("--threads", default="1", show_default=True, metavar="N[,N]", help="Threads of one inference.")
 @click.option("--runs", type=int, metavar="N", help="Time exactly this many runs.")
 @click.option("--seconds", type=float, metavar="S", help="Time for this long; 300 shows throttling over time.")
-@click.option("--warmup", type=int, metavar="N", help="Runs before the timing.  [default: 5, and 0.3 s]")
+@click.option(
+    "--warmup", type=int, metavar="N", help="Runs before the timing, in each process.  [default: 5, and 0.1 s]"
+)
+@click.option("--processes", type=int, metavar="N", help="Fresh processes to time in; see the interval.  [default: 9]")
 @click.option("--runtime", default="auto", show_default=True, metavar="auto|tflite_runtime|ai_edge_litert")
 @click.option("--kernels", default="default", show_default=True, metavar="default|builtin|reference")
 @click.option("--delegate", metavar="edgetpu|LIBRARY", help="Run the model with it.")
@@ -44,7 +47,7 @@ def command(
     from ..devices import bench_plan
     from ..report import envelope, write_json
 
-    plan = bench_plan(**{name: options.pop(name) for name in ("runs", "seconds", "warmup")})
+    plan = bench_plan(**{name: options.pop(name) for name in ("runs", "seconds", "warmup", "processes")})
     counts, reports = _counts(threads), []
     for name in device_names(device):
         with progress_bars() as show:

@@ -54,6 +54,7 @@ if TYPE_CHECKING:
 @click.option("--max-p95-ms", type=float, metavar="X", help="Budget: 95th percentile of the latency, in milliseconds.")
 @click.option("--max-size-bytes", type=int, metavar="N", help="Budget: size of the file.")
 @click.option("--seconds", type=float, default=10.0, show_default=True, metavar="S", help="Time at most this long.")
+@click.option("--processes", default=9, show_default=True, metavar="N", help="Fresh processes to time in; see bench.")
 @click.option("--keep", is_flag=True, help="Leave the outputs on the device until its next run.")
 @click.option("--seed", default=0, show_default=True, metavar="N", help="Of the bootstrap intervals.")
 @click.option("--image-size", metavar="HxW", help="Size for a folder of images, such as 96x96.")
@@ -138,14 +139,14 @@ def _validate(file: str, options: dict[str, Any]) -> ValidationReport:
     limits = {name: options.pop(name) for name in ("max_drop", "min_metric", "max_p95_ms", "max_size_bytes")}
     loading = {name: options.pop(name) for name in ("custom_objects", "unsafe_load")}
     baseline = options.pop("baseline")
-    seconds = options.pop("seconds")
+    seconds, processes = options.pop("seconds"), options.pop("processes")
     options["image_size"] = parse_size(options["image_size"])
     with progress_bars() as on_progress:
         return validate(
             file,
             baseline=None if baseline is None else Baseline(baseline, **loading),
             budget=Budget(**limits),
-            bench=BenchPlan(min_seconds=min(1.0, seconds), max_seconds=seconds),
+            bench=BenchPlan(min_seconds=min(2.0, seconds), max_seconds=seconds, processes=processes),
             on_progress=on_progress,
             **options,
         )

@@ -18,7 +18,7 @@ from edgeopt.errors import BudgetError, DataError, FileFormatError, UsageError
 
 from ..devices.conftest import classifier_model, halving_model, two_input_model
 
-QUICK = BenchPlan(warmup_runs=1, warmup_seconds=0, min_runs=5, max_runs=20, min_seconds=0, max_seconds=2)
+QUICK = BenchPlan(1, 0.0, min_runs=5, max_runs=20, min_seconds=0, max_seconds=2, processes=1)
 
 LABELS = np.arange(12) % 3
 X = np.eye(3, dtype=np.float32)[LABELS]

@@ -32,7 +32,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def run(*words: str) -> int:
-    return main(["validate", *words, "--seconds", "0.2"])
+    return main(["validate", *words, "--seconds", "0.2", "--processes", "1"])
 
 
 def test_the_result_is_a_table(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

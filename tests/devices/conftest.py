@@ -22,7 +22,7 @@ from ..flatbuffer.conftest import FileBuilder
 # Those that are installed here; looked for, not imported: a runtime must not share a process with TensorFlow.
 RUNTIMES = [name for name in ("ai_edge_litert", "tflite_runtime") if importlib.util.find_spec(name)]
 
-QUICK = BenchPlan(warmup_runs=1, warmup_seconds=0, min_runs=5, max_runs=20, min_seconds=0, max_seconds=2)
+QUICK = BenchPlan(1, 0.0, min_runs=5, max_runs=20, min_seconds=0, max_seconds=2, processes=1)
 
 
 @pytest.fixture(scope="session")

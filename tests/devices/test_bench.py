@@ -9,9 +9,8 @@ from edgeopt.devices import BenchPlan, Device, FakeTransport, RunOptions, bench_
 from edgeopt.devices.measurement import Comparison
 from edgeopt.errors import InvalidRunError, UsageError
 
-QUICK = RunOptions(
-    bench=BenchPlan(warmup_runs=1, warmup_seconds=0, min_runs=5, max_runs=20, min_seconds=0, max_seconds=1)
-)
+QUICK = RunOptions(bench=BenchPlan(1, 0.0, min_runs=5, max_runs=20, min_seconds=0, max_seconds=1, processes=1))
+THREE = RunOptions(bench=BenchPlan(1, 0.0, min_runs=30, max_runs=30, min_seconds=0, max_seconds=60, processes=3))
 
 
 @pytest.fixture
@@ -36,7 +35,8 @@ def faked(change=lambda result: None, samples_ms=(1.0, 1.0, 2.0)):
 
 def test_a_number_of_runs_is_exact():
     plan = bench_plan(runs=7, warmup=3)
-    assert (plan.min_runs, plan.max_runs, plan.warmup_runs) == (7, 7, 3)
+    assert (plan.min_runs, plan.max_runs, plan.warmup_runs, plan.processes) == (7, 7, 3, 9)
+    assert bench_plan(processes=2).processes == 2
 
 
 def test_a_long_time_is_kept_and_looked_at():
@@ -45,7 +45,9 @@ def test_a_long_time_is_kept_and_looked_at():
     assert bench_plan(seconds=2).observe_seconds == 0
 
 
-@pytest.mark.parametrize("bounds", [{"runs": 0}, {"seconds": 0}, {"seconds": float("nan")}, {"warmup": -1}])
+@pytest.mark.parametrize(
+    "bounds", [{"runs": 0}, {"seconds": 0}, {"seconds": float("nan")}, {"warmup": -1}, {"processes": 0}]
+)
 def test_bounds_out_of_range_are_refused(bounds):
     with pytest.raises(UsageError, match="expected"):
         bench_plan(**bounds)
@@ -59,6 +61,17 @@ def test_each_number_of_threads_is_timed(device, models):
     assert fields["runs"][0]["latency_ms"]["p50"] > 0
     assert fields["emulated"] is False
     assert "latency_note" not in fields
+
+
+def test_a_timing_is_spread_over_processes_whose_medians_give_the_interval(device, models):
+    latency = device.bench(models[0], options=THREE, against=models[1]).runs[0].latency
+    medians = latency.runs["process_p50_ms"]
+    assert (len(medians), latency.runs["runs"], len(latency.samples_ms)) == (3, 30, 30)
+    assert medians == pytest.approx([np.median(part) for part in np.split(latency.samples_ms, 3)])
+    assert latency.figures["p50_ci95"] == [min(medians), max(medians)]
+    assert min(medians) <= latency.figures["p50"] <= max(medians)
+    assert latency.comparison.ratio_ci95[0] <= latency.comparison.ratio <= latency.comparison.ratio_ci95[1] < 1
+    assert latency.comparison.pairs >= 20
 
 
 @pytest.mark.parametrize("threads", [[], [1, 1], [0]])

@@ -117,7 +117,7 @@ def test_a_model_is_timed_on_noise_when_there_are_no_data(device: Device, quick:
 
 
 def test_slow_machines_stop_at_the_seconds(device: Device) -> None:
-    plan = BenchPlan(warmup_runs=0, warmup_seconds=0, min_runs=10**6, max_runs=10**7, min_seconds=0, max_seconds=0.2)
+    plan = BenchPlan(0, 0.0, min_runs=10**6, max_runs=10**7, min_seconds=0, max_seconds=0.2, processes=1)
     found = device.measure(float_model(), None, RunOptions(bench=plan)).latency
     assert found is not None and found.runs["stopped_by"] == "max_seconds"
     assert 0.2 <= found.runs["seconds"] < 2
@@ -194,6 +194,8 @@ def test_bench_plans_check_themselves() -> None:
         BenchPlan(min_runs=9, max_runs=8)
     with pytest.raises(UsageError, match="min_seconds is 2"):
         BenchPlan(min_seconds=2, max_seconds=1)
+    with pytest.raises(UsageError, match="processes is 0"):
+        BenchPlan(processes=0)
 
 
 def test_validate_scores_arrays(device: Device, quick: RunOptions) -> None:

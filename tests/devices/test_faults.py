@@ -26,8 +26,12 @@ from .conftest import halving_model, lookup_model
 
 pytestmark = [pytest.mark.board, pytest.mark.heavy]
 
-LONG = RunOptions(runtime="tflite_runtime", bench=BenchPlan(min_seconds=120, max_seconds=120, max_runs=10**9))
-SHORT = RunOptions(runtime="tflite_runtime", bench=BenchPlan(min_runs=2, max_runs=2, min_seconds=0, warmup_seconds=0))
+LONG = RunOptions(
+    runtime="tflite_runtime", bench=BenchPlan(min_seconds=120, max_seconds=120, max_runs=10**9, processes=1)
+)
+SHORT = RunOptions(
+    runtime="tflite_runtime", bench=BenchPlan(1, 0.0, min_runs=2, max_runs=2, min_seconds=0, processes=1)
+)
 # The agent and its worker, as the board's process list shows them.
 AGENT = "pgrep -f '[e]dgeopt_agent|[0-9a-f]{64}[.]pyz'"
 
@@ -185,7 +189,9 @@ def test_a_worker_that_hangs_is_given_up_and_killed(pi_board, kws):
 
 def test_two_runs_on_one_board_wait_for_each_other_and_are_told(pi_board, device, kws):
     on_progress, started = timing(device)
-    some_seconds = dataclasses.replace(LONG, bench=BenchPlan(min_seconds=40, max_seconds=40, max_runs=10**9))
+    some_seconds = dataclasses.replace(
+        LONG, bench=BenchPlan(min_seconds=40, max_seconds=40, max_runs=10**9, processes=1)
+    )
     thread, outcome = in_background(lambda: device.measure(kws, None, some_seconds, on_progress=on_progress))
     assert started.wait(120)
     with (
@@ -285,7 +291,7 @@ def test_the_oom_killer_is_told_and_the_board_lives_on(pi_vm, kws):
 
 
 def test_a_clock_that_jumps_changes_no_latency_and_check_tells(pi_vm, kws):
-    some_seconds = dataclasses.replace(LONG, bench=BenchPlan(min_seconds=6, max_seconds=6, max_runs=10**9))
+    some_seconds = dataclasses.replace(LONG, bench=BenchPlan(min_seconds=6, max_seconds=6, max_runs=10**9, processes=1))
     with opened(pi_vm) as device:
         on_progress, started = timing(device)
         thread, outcome = in_background(lambda: device.measure(kws, None, some_seconds, on_progress=on_progress))

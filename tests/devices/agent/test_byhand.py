@@ -12,7 +12,7 @@ import pytest
 
 from ..conftest import classifier_model, custom_operator_model, halving_model, two_input_model
 
-FEW = ["--runs", "20", "--seconds", "1"]
+FEW = ["--runs", "20", "--seconds", "1", "--processes", "2"]
 
 
 def run(agent: Path, *words: str | Path) -> subprocess.CompletedProcess[str]:
@@ -47,6 +47,7 @@ def test_bench_prints_json(agent: Path, files: Path) -> None:
     assert found["accuracy"] == 0.75 and found["samples"] == 40
     assert {"p50", "p90", "p95", "p99", "mean", "cold"} <= set(found["latency_ms"])
     assert found["kernel_profile"]["threads"] == 1 and found["verdict"] == "ok"
+    assert len(found["latency_runs"]["process_p50_ms"]) == 2 and found["emulated"] is False
 
 
 def test_bench_needs_nothing_but_a_model(agent: Path, files: Path) -> None:

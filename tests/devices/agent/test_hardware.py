@@ -8,7 +8,8 @@ import sys
 import pytest
 
 from edgeopt.devices.agent import hardware
-from edgeopt.devices.agent.latency import MOST_KEPT, Plan, alternate, measure
+from edgeopt.devices.agent.latency import MOST_KEPT, alternate, measure
+from edgeopt.devices.agent.plan import Plan
 
 
 def test_this_machine_is_not_emulated():
@@ -65,7 +66,7 @@ def test_two_models_are_timed_in_turns_and_the_ratio_is_theirs():
 def test_a_long_timing_is_looked_at_and_its_samples_thinned():
     looks = []
     runs = 2 * MOST_KEPT + 10
-    plan = Plan(0, 0.0, runs, runs, 0.0, 60.0, 0.01)
+    plan = Plan(0, 0.0, runs, runs, 0.0, 60.0, 0.01, processes=1)
     found = measure(lambda: 5, plan, lambda *args: None, lambda seconds, count: looks.append(count))
     assert found["runs"] == runs
     assert found["kept_every"] > 1

@@ -1,0 +1,79 @@
+"""A job in its processes: the timing spread over several, the data run through the model in the last of them."""
+
+from __future__ import annotations
+
+from typing import Any, List
+
+from .plan import Plan
+from .protocol import Message
+from .supervisor import Supervisor
+
+
+def measure(supervisor: Supervisor, request: Message) -> Message:
+    """Do a "measure" job.
+
+    All processes run the runtime that loaded in the first.
+
+    Raises:
+        AgentError: As `Supervisor.run`, or the plan of the timing makes no sense.
+    """
+    if request.get("bench") is None:
+        return supervisor.run(request)
+    whole = Plan.from_data(request["bench"])
+    plans, results = whole.split(), []
+    for number, plan in enumerate(plans):
+        last = number == len(plans) - 1
+        part = dict(request, bench=plan._asdict(), part=number, evaluate=last and request.get("evaluate"))
+        if results:
+            part["runtime"] = results[0]["kernel_profile"]["runtime"]
+        results.append(supervisor.run(part))
+    latency = dict(merged([result["latency"] for result in results]), plan=whole._asdict())
+    return dict(results[-1], latency=latency, runtimes_skipped=results[0]["runtimes_skipped"])
+
+
+def merged(parts: List[Any]) -> Any:
+    """Return the ``latency`` of one process, or that of several in their order as if it were of one.
+
+    Returns:
+        What `benchmark.bench` returns, with all samples, and ``processes``: ``p50_ns``, ``runs``, ``seconds``,
+        ``stable``, ``load_ns`` and ``first_ns`` of each. Load and first inference are the first process's, which are
+        the cold ones; the conditions are those before the first and after the last.
+    """
+    result = dict(parts[0])
+    stride = max(part["kept_every"] for part in parts)
+    result["samples_ns"] = [sample for part in parts for sample in part["samples_ns"][:: stride // part["kept_every"]]]
+    result["kept_every"] = stride
+    for name in ("runs", "seconds", "warmup_runs"):
+        result[name] = sum(part[name] for part in parts)
+    result["stable"] = all(part["stable"] for part in parts)
+    reasons = [part["stopped_by"] for part in parts]
+    result["stopped_by"] = next(name for name in ("max_seconds", "max_runs", "stable") if name in reasons)
+    result["observed"] = _observed(parts)
+    result["conditions"] = _conditions([part["conditions"] for part in parts])
+    kept = ("p50_ns", "runs", "seconds", "stable", "load_ns", "first_ns")
+    result["processes"] = [{name: part[name] for name in kept} for part in parts]
+    if "comparison" in result:
+        result["comparison"] = _compared([part["comparison"] for part in parts])
+    return result
+
+
+def _observed(parts: List[Any]) -> List[Message]:
+    """Return all looks at the board, with the seconds and runs since the first process's start."""
+    found, seconds, runs = [], 0.0, 0
+    for part in parts:
+        found += [dict(look, seconds=look["seconds"] + seconds, runs=look["runs"] + runs) for look in part["observed"]]
+        seconds, runs = seconds + part["seconds"], runs + part["runs"]
+    return found
+
+
+def _conditions(parts: List[Message]) -> Message:
+    peaks = [part["peak_rss_bytes"] for part in parts if part["peak_rss_bytes"] is not None]
+    return dict(parts[0], after=parts[-1]["after"], peak_rss_bytes=max(peaks) if peaks else None)
+
+
+def _compared(parts: List[Any]) -> Message:
+    result: Message = dict(parts[0], seconds=sum(part["seconds"] for part in parts))
+    for name in ("first_ns", "second_ns"):
+        result[name] = [block for part in parts for block in part[name]]
+    result["process_ratios"] = [part["ratio"] for part in parts]
+    return result

@@ -33,7 +33,7 @@ def read_stream(stream: Iterable[Any], limit: int | None, source: str) -> Batch:
     Raises:
         DataError: No samples, elements of a kind that is not accepted, or elements that differ in names or shapes.
     """
-    single = hasattr(stream, "element_spec") and not _is_batched(stream)
+    single = hasattr(stream, "element_spec") and not is_batched(stream)
     batches: list[Batch] = []
     count = 0
     for element in stream:
@@ -91,7 +91,7 @@ def _like(batch: Batch, first: Batch, source: str) -> Batch:
     return batch
 
 
-def _is_batched(stream: Any) -> bool:
+def is_batched(stream: Any) -> bool:
     """Whether the elements of a ``tf.data.Dataset`` are batches: decided by the last `batch` or `unbatch` in its chain.
 
     Without either, an open first axis means a batch, because samples of a model have static shapes.
@@ -103,7 +103,7 @@ def _is_batched(stream: Any) -> bool:
         return True
     before = stream._inputs() if hasattr(stream, "_inputs") else []
     if before and not any(word in kind for word in ("FlatMap", "Interleave")):
-        return all(_is_batched(item) for item in before)
+        return all(is_batched(item) for item in before)
     import tensorflow as tf
 
     specs = tf.nest.flatten(stream.element_spec)

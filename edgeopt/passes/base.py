@@ -7,8 +7,9 @@ that it was given is left as it was.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from ..errors import DataError, UsageError
@@ -27,6 +28,11 @@ class PassContext:
         convert: Turns a Keras model into the bytes of the .tflite file that is to be deployed.
         measure: Runs the bytes of a .tflite file on the target device and returns its latency in milliseconds.
         progress: Called with one line of text at each step that takes a while.
+        distillation: A `distil.Distillation`: the teacher that every training of the run listens to.
+        checkpoints: A folder; each training of the run writes its state there after every epoch, under the pass's
+            name, and goes on from what it finds there.
+        callbacks: The user's Keras callbacks, for each training of a model of their flavour.
+        metrics: Names of Keras metrics that the history is to hold; None means accuracy, where the loss is of classes.
     """
 
     train: Any = None
@@ -37,6 +43,10 @@ class PassContext:
     convert: Callable[[Any], bytes] | None = None
     measure: Callable[[bytes], float] | None = None
     progress: Callable[[str], None] = field(default=lambda _line: None)
+    distillation: Any = None
+    checkpoints: Path | None = None
+    callbacks: Sequence[Any] = ()
+    metrics: Sequence[str] | None = None
 
 
 @dataclass(frozen=True)
@@ -130,3 +140,13 @@ def check_needs(one_pass: Pass, context: PassContext) -> None:
             error = DataError if need in ("train", "validation") else UsageError
             wanted = f"needs {_REMEDIES[need]} with these options"
             raise error(f"Pass {one_pass.name!r} {wanted}, and got none; give it as {need}=...")
+
+
+def check_name(name: str) -> None:
+    """Raise unless `name` can be the name of a file.
+
+    Raises:
+        UsageError: It is empty, or holds something else than letters, digits, ``_``, ``-`` and ``.``.
+    """
+    if not name or name.startswith(".") or not all(letter.isalnum() or letter in "_-." for letter in name):
+        raise UsageError(f"Received {name!r} as a pass's name; expected letters, digits, '_', '-' and '.'.")

@@ -1,0 +1,42 @@
+"""A copy of a model to work on: a pass leaves the model that it was given as it was."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..errors import ModelError, UsageError
+from ..models.load import flavour_of, import_keras
+
+
+def copy_model(model: Any) -> Any:
+    """Return an uncompiled copy of a model, of its flavour, with its weights and frozen layers.
+
+    Nested models stay nested. Custom layers are made anew from their configurations.
+
+    Raises:
+        UsageError: `model` is no Keras model.
+        ModelError: It cannot be made from its configuration (subclassed models without one).
+    """
+    flavour = flavour_of(model)
+    if flavour is None:
+        raise UsageError(f"Received {type(model).__name__}; expected a Keras model, of Keras 3 or of tf_keras.")
+    try:
+        copied = import_keras(flavour).models.clone_model(model)
+    except (ValueError, TypeError, NotImplementedError) as error:
+        gist = " ".join(str(error).split())[:200]
+        raise ModelError(
+            f"The model {model.name!r} cannot be copied ({gist}); build it from layers, functional or sequential."
+        ) from error
+    layers, copies = list(_layers(model)), list(_layers(copied))
+    if [type(layer) for layer in layers] != [type(layer) for layer in copies]:
+        raise ModelError(f"The model {model.name!r} is not what its configuration makes; build it from layers.")
+    for layer, twin in zip(layers, copies, strict=True):  # outer ones first: freezing one freezes what is inside
+        twin.trainable = layer.trainable
+    if not copied.built and model.inputs:
+        copied.build(model.input_shape)
+    copied.set_weights(model.get_weights())
+    return copied
+
+
+def _layers(model: Any) -> Any:
+    return model._flatten_layers(include_self=True, recursive=True)

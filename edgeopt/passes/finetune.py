@@ -1,0 +1,129 @@
+"""The pass that only trains: a few more epochs, from the weights that are there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from ..errors import RecipeError
+from .base import PassContext, PassResult, Skipped, check_needs
+from .copying import copy_model
+from .training import Training, train
+
+# A kernel with fewer zeros than this was not pruned: a zero in it is chance, and may move.
+_PRUNED_SHARE = 0.05
+
+
+@dataclass(frozen=True)
+class TrainingReport:
+    """What a training did.
+
+    Attributes:
+        training: The options.
+        history: Metric values of each epoch.
+        resumed_at: Epochs that came from a checkpoint.
+        best_epoch: The epoch whose weights were kept, under an early stop.
+        kept_zeros: Weights that were zero before, and were kept so, by layer.
+    """
+
+    training: Training
+    history: tuple[Mapping[str, float], ...]
+    resumed_at: int = 0
+    best_epoch: int | None = None
+    kept_zeros: Mapping[str, int] = field(default_factory=dict)
+    skipped: tuple[Skipped, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the report as JSON values."""
+        return {
+            "training": self.training.to_dict(),
+            "history": [dict(epoch) for epoch in self.history],
+            "resumed_at": self.resumed_at,
+            "best_epoch": self.best_epoch,
+            "kept_zeros": dict(self.kept_zeros),
+            "skipped": [entry.to_dict() for entry in self.skipped],
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class FineTune:
+    """Train the model as it is.
+
+    Attributes:
+        training: How long and how.
+        keep_zeros: Keep at zero what an earlier pass has pruned: weights that are zero in kernels of which at least
+            5 % are.
+
+    Raises:
+        RecipeError: `training` has no epochs.
+
+    Example:
+        >>> FineTune(training=Training(epochs=3)).apply(model, PassContext(train=(x, y), loss="mse")).model
+    """
+
+    training: Training = field(default_factory=Training)
+    keep_zeros: bool = True
+
+    name = "finetune"
+
+    def __post_init__(self) -> None:
+        if self.training.epochs == 0:
+            raise RecipeError("Received epochs=0 for the pass 'finetune'; expected at least 1: it does nothing else.")
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """Fields of the context that these options need."""
+        return ("train",)
+
+    def apply(self, model: Any, context: PassContext) -> PassResult:
+        """Return a trained copy of `model`, of its flavour, and a `TrainingReport`.
+
+        Raises:
+            UsageError: No loss; `DataError` for data that do not fit.
+            ModelError: No trainable weights, or a model that cannot be copied.
+            TrainingDivergedError: The loss became NaN or infinite.
+        """
+        check_needs(self, context)
+        copied = copy_model(model)
+        keep, kept = zero_keeper(copied) if self.keep_zeros else (None, {})
+        context = with_loss_of(model, context, self.name)
+        done = train(copied, context, self.training, name=self.name, keep=keep)
+        report = TrainingReport(self.training, tuple(done.history), done.resumed_at, done.best_epoch, kept)
+        return PassResult(done.model, report)
+
+
+def with_loss_of(model: Any, context: PassContext, name: str) -> PassContext:
+    """Return the context with a loss: its own, or the one that `model` was compiled with.
+
+    Raises:
+        UsageError: There is none.
+    """
+    from .training_compile import loss_of
+
+    return replace(context, loss=loss_of(model, context, name))
+
+
+def zero_keeper(model: Any) -> tuple[Callable[[Any], None] | None, dict[str, int]]:
+    """Return a function that zeroes again what is zero now in pruned kernels, and the number of weights by layer."""
+    masks: list[tuple[Any, Any]] = []
+    counts: dict[str, int] = {}
+    for layer in model._flatten_layers(include_self=False, recursive=True):
+        if any(True for _ in layer._flatten_layers(include_self=False, recursive=True)):
+            continue  # the layers inside come by themselves
+        for weight in layer.trainable_weights:
+            array = weight.numpy()
+            share = float(np.mean(array == 0)) if array.ndim > 1 else 0.0
+            if _PRUNED_SHARE <= share < 1.0:
+                masks.append((weight, (array != 0).astype(array.dtype)))
+                counts[str(layer.name)] = counts.get(str(layer.name), 0) + int(np.sum(array == 0))
+    if not masks:
+        return None, {}
+
+    def restore(_model: Any) -> None:
+        for weight, mask in masks:
+            weight.assign(weight * mask)
+
+    return restore, counts

@@ -1,0 +1,124 @@
+"""The state of a training at the end of an epoch, in one file that is there whole or not at all."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import zipfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..artifact_io import write_atomically
+from ..errors import FileFormatError, OutputError, UsageError
+
+Array = npt.NDArray[Any]
+
+
+@dataclass
+class State:
+    """What a training needs to go on.
+
+    Attributes:
+        epoch: Epochs that are done.
+        model: The model's weights, in its order.
+        optimizer: The optimiser's variables, in its order.
+        history: Metric values of each epoch done.
+        best: The weights of the best epoch so far, where there is an early stop.
+        best_epoch: Its number.
+        best_value: Its metric.
+        wait: Epochs since then.
+        stopped: Whether the training has ended before its last epoch.
+    """
+
+    epoch: int = 0
+    model: Sequence[Array] = ()
+    optimizer: Sequence[Array] = ()
+    history: list[dict[str, float]] = field(default_factory=list)
+    best: Sequence[Array] = ()
+    best_epoch: int | None = None
+    best_value: float | None = None
+    wait: int = 0
+    stopped: bool = False
+
+
+_GROUPS = ("model", "optimizer", "best")
+_FACTS = ("epoch", "history", "best_epoch", "best_value", "wait", "stopped")
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """One training's file.
+
+    Attributes:
+        path: Where it lies.
+        purpose: A digest of all that the training depends on: a file of another purpose is refused, not used.
+    """
+
+    path: Path
+    purpose: str
+
+    def write(self, state: State) -> None:
+        """Write the state, atomically.
+
+        Raises:
+            OutputError: The folder cannot be made, or the disk is full; the file of the epoch before is still there.
+        """
+        facts = {name: getattr(state, name) for name in _FACTS}
+        arrays = {f"{group}_{index}": a for group in _GROUPS for index, a in enumerate(getattr(state, group))}
+        text = json.dumps({"purpose": self.purpose, "counts": _counts(state), **facts})
+        buffer = io.BytesIO()
+        np.savez(buffer, facts=np.frombuffer(text.encode(), dtype=np.uint8), **arrays)
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise OutputError(f"Cannot make the checkpoint folder {self.path.parent}: {error.strerror}.") from error
+        try:
+            write_atomically(self.path, buffer.getvalue())
+        except OutputError as error:
+            kept = "the checkpoint of the epoch before is still there" if self.path.exists() else "there is none yet"
+            raise OutputError(f"The checkpoint could not be written ({kept}). {error}") from error
+
+    def read(self) -> State | None:
+        """Return the state, or None where there is no file.
+
+        Raises:
+            FileFormatError: The file is damaged.
+            UsageError: It is the checkpoint of a training with other options, data or model.
+        """
+        if not self.path.is_file():
+            return None
+        try:
+            with np.load(self.path, allow_pickle=False) as archive:
+                facts = json.loads(archive["facts"].tobytes())
+                groups = {
+                    group: [archive[f"{group}_{index}"] for index in range(facts["counts"][group])] for group in _GROUPS
+                }
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+            raise FileFormatError(
+                f"The checkpoint {self.path} is damaged ({error}); delete it to start anew."
+            ) from error
+        if facts["purpose"] != self.purpose:
+            raise UsageError(
+                f"The checkpoint {self.path} is of a training with other options or another model; "
+                "delete it, or use another folder."
+            )
+        return State(**groups, **{name: facts[name] for name in _FACTS})
+
+
+def purpose_of(weights: Sequence[Any], facts: Mapping[str, Any]) -> str:
+    """Return the digest of a training's options and of the weights that it starts from."""
+    digest = hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode())
+    for weight in weights:
+        array = np.ascontiguousarray(weight)
+        digest.update(str((array.dtype, array.shape)).encode() + array.tobytes())
+    return digest.hexdigest()
+
+
+def _counts(state: State) -> dict[str, int]:
+    return {group: len(getattr(state, group)) for group in _GROUPS}

@@ -1,0 +1,287 @@
+"""Training data of every kind as batches for `fit`: bound to the inputs by name, shuffled anew each epoch by seed.
+
+Arrays and PyDatasets come in an order that depends on the seed and the epoch's number alone, so that a run that was
+interrupted sees what an unbroken one would have seen. A ``tf.data.Dataset`` comes in its own order.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..data import Dataset, load_dataset
+from ..errors import DataError, UsageError
+from ..models.load import describe
+from ..models.spec import InputSpec
+
+Array = npt.NDArray[Any]
+# Batches of epoch number n.
+Epoch = Callable[[int], Iterator[tuple[Any, ...]]]
+
+
+@dataclass(frozen=True)
+class Feed:
+    """Batches for `fit`.
+
+    Attributes:
+        steps: Batches an epoch; None where only the end of the data tells.
+        make: Called with the first epoch's number and the one after the last; returns a ``tf.data.Dataset`` of the
+            batches of all of them, or of one epoch, to be repeated, where `continuous` is False.
+        continuous: Whether one dataset holds all epochs.
+        first: One batch, for checks.
+    """
+
+    steps: int | None
+    make: Callable[[int, int], Any]
+    continuous: bool
+    first: Callable[[], tuple[Any, ...]]
+
+
+def steps_of(source: Any, batch_size: int, steps_per_epoch: int | None) -> int | None:
+    """Return the steps that an epoch on `source` takes, or None where only its end tells."""
+    if steps_per_epoch is not None:
+        return steps_per_epoch
+    if _is_tf_data(source):
+        count = int(_batched(source, batch_size).cardinality())
+        return count if count > 0 else None
+    if is_py_dataset(source):
+        return len(source)
+    return math.ceil(_arrays(source)[0].count / batch_size)
+
+
+def open_feed(
+    source: Any,
+    model: Any,
+    *,
+    batch_size: int,
+    steps: int | None = None,
+    seed: int = 0,
+    shuffle: bool = True,
+    what: str = "training",
+) -> Feed:
+    """Return the batches of `source` as `model` takes them.
+
+    Args:
+        source: What `edgeopt.data.load_dataset` takes, ``(x, y)`` or ``(x, y, sample_weight)`` where `y` may be a dict
+            or list over several outputs, a ``tf.data.Dataset`` or a PyDataset (tf_keras: Sequence).
+        model: A Keras model of either flavour.
+        batch_size: Samples a batch, where the source does not batch.
+        steps: Batches an epoch; None takes all.
+        seed: Of the order.
+        shuffle: Whether there is another order each epoch.
+        what: What messages call the data.
+
+    Raises:
+        DataError: Data that do not fit the model's inputs, or have no labels.
+    """
+    inputs = describe(model).spec.inputs
+    fixed = {item.shape[0] for item in inputs if item.shape and item.shape[0] is not None}
+    if fixed and fixed != {batch_size}:
+        raise UsageError(
+            f"The model has a fixed batch size of {min(fixed)}, and training was asked for with {batch_size}; "
+            "give that batch_size, or build the model with an open one."
+        )
+    if _is_tf_data(source):
+        return _tf_data_feed(_batched(source, batch_size), inputs, steps, what)
+    if is_py_dataset(source):
+        return _py_dataset_feed(source, inputs, steps, seed if shuffle else None, what)
+    return _array_feed(source, inputs, batch_size, steps, seed if shuffle else None, what, drop=bool(fixed))
+
+
+def is_py_dataset(source: Any) -> bool:
+    """Whether `source` is a `keras.utils.PyDataset` or a `tf_keras.utils.Sequence`, by what such a thing can do."""
+    plain = (str, bytes, list, tuple, Mapping, np.ndarray, Dataset)
+    return hasattr(source, "__len__") and hasattr(source, "__getitem__") and not isinstance(source, plain)
+
+
+def _is_tf_data(source: Any) -> bool:
+    return hasattr(source, "element_spec")
+
+
+def _batched(source: Any, batch_size: int) -> Any:
+    from ..streams import is_batched
+
+    return source if is_batched(source) else source.batch(batch_size)
+
+
+def _arrays(source: Any) -> tuple[Dataset, Any, Array | None]:
+    """Return the inputs, the labels (an array, or a structure over outputs) and the sample weights."""
+    if isinstance(source, tuple) and len(source) in (2, 3) and not isinstance(source[0], str):
+        inputs = load_dataset(source[0])
+        weights = np.asarray(source[2]) if len(source) == 3 else None
+        labels = source[1]
+        if isinstance(labels, Mapping):
+            return inputs, {str(key): np.asarray(value) for key, value in labels.items()}, weights
+        if isinstance(labels, (list, tuple)) and labels and all(isinstance(item, np.ndarray) for item in labels):
+            return inputs, tuple(labels), weights
+        return inputs, np.asarray(labels), weights
+    dataset = load_dataset(source)
+    return dataset, dataset.labels, None
+
+
+def _array_feed(
+    source: Any,
+    inputs: tuple[InputSpec, ...],
+    batch_size: int,
+    steps: int | None,
+    seed: int | None,
+    what: str,
+    *,
+    drop: bool,
+) -> Feed:
+    dataset, labels, weights = _arrays(source)
+    if labels is None:
+        raise DataError(f"The {what} data ({dataset.source}) have no labels; give x and y.")
+    bound = dataset.bind([item.name for item in inputs], [item.shape for item in inputs])
+    columns = [array for array in (*_leaves(labels), weights) if array is not None]
+    for array in columns:
+        if array.ndim == 0 or len(array) != dataset.count:
+            received = len(np.atleast_1d(array))
+            raise DataError(f"The {what} data have {received} labels for {dataset.count} samples; expected one each.")
+    count = dataset.count
+    if drop and count < batch_size:
+        raise DataError(f"The {what} data hold {count} samples, fewer than the model's fixed batch of {batch_size}.")
+    whole = count // batch_size if drop else math.ceil(count / batch_size)
+    size = steps or whole
+
+    def rows(indices: npt.NDArray[np.int64]) -> tuple[Any, ...]:
+        x = {item.name: bound[item.name][indices].astype(item.dtype, copy=False) for item in inputs}
+        y = _map(lambda array: array[indices], labels)
+        packed = (x if len(inputs) > 1 else x[inputs[0].name], y)
+        return packed if weights is None else (*packed, weights[indices])
+
+    def epoch(number: int) -> Iterator[tuple[Any, ...]]:
+        for step in range(size):
+            cycle, position = divmod(step, whole)
+            if position == 0:
+                order = (
+                    np.arange(count)
+                    if seed is None
+                    else np.random.default_rng([seed, number, cycle]).permutation(count)
+                )
+            yield rows(order[position * batch_size : (position + 1) * batch_size])
+
+    return Feed(size, _stream(epoch), True, lambda: rows(np.arange(min(count, batch_size))))
+
+
+def _py_dataset_feed(
+    source: Any, inputs: tuple[InputSpec, ...], steps: int | None, seed: int | None, what: str
+) -> Feed:
+    whole = len(source)
+    if whole < 1:
+        raise DataError(f"The {what} PyDataset has no batches; expected at least one.")
+    size = steps or whole
+
+    def fetch(index: int) -> tuple[Any, ...]:
+        element = source[index]
+        if not isinstance(element, tuple) or len(element) not in (2, 3):
+            kind = type(element).__name__
+            raise DataError(f"The {what} PyDataset gives a {kind}; expected a tuple (x, y) or (x, y, sample_weight).")
+        x, *rest = (_map(np.asarray, part) for part in element)
+        _check_shapes(x, inputs, what)
+        return (_map_to_inputs(x, inputs), *rest)
+
+    def epoch(number: int) -> Iterator[tuple[Any, ...]]:
+        for step in range(size):
+            cycle, position = divmod(step, whole)
+            if position == 0:
+                order = (
+                    np.arange(whole)
+                    if seed is None
+                    else np.random.default_rng([seed, number, cycle]).permutation(whole)
+                )
+            yield fetch(int(order[position]))
+        if hasattr(source, "on_epoch_end"):
+            source.on_epoch_end()
+
+    return Feed(size, _stream(epoch), True, lambda: fetch(0))
+
+
+def _tf_data_feed(source: Any, inputs: tuple[InputSpec, ...], steps: int | None, what: str) -> Feed:
+    specification = source.element_spec
+    if not isinstance(specification, tuple) or len(specification) not in (2, 3):
+        raise DataError(f"The {what} tf.data.Dataset has no labels; expected elements (x, y) or (x, y, sample_weight).")
+    _check_shapes(specification[0], inputs, what)
+    count = int(source.cardinality())
+    if count == 0:
+        raise DataError(f"The {what} tf.data.Dataset is empty; expected at least one batch.")
+    dataset = source.repeat() if steps else source
+
+    def first() -> tuple[Any, ...]:
+        import tensorflow as tf
+
+        for element in source.take(1):
+            return tuple(tf.nest.map_structure(lambda tensor: tensor.numpy(), part) for part in element)
+        raise DataError(f"The {what} tf.data.Dataset yields nothing; expected at least one batch.")
+
+    return Feed(steps or (count if count > 0 else None), lambda _first, _end: dataset, False, first)
+
+
+def _stream(epoch: Epoch) -> Callable[[int, int], Any]:
+    """Return a function that makes one ``tf.data.Dataset`` of the epochs from `start` to `stop`."""
+
+    def make(start: int, stop: int) -> Any:
+        import tensorflow as tf
+
+        sample = next(epoch(start))
+        signature = tf.nest.map_structure(
+            lambda array: tf.TensorSpec((None, *array.shape[1:]), tf.as_dtype(array.dtype)), sample
+        )
+
+        def batches() -> Iterator[tuple[Any, ...]]:
+            for number in range(start, stop):
+                yield from epoch(number)
+
+        return tf.data.Dataset.from_generator(batches, output_signature=signature).prefetch(2)
+
+    return make
+
+
+def _check_shapes(x: Any, inputs: tuple[InputSpec, ...], what: str) -> None:
+    """Compare the shapes of a batch, or of its specification, with the model's inputs."""
+    named = _map_to_inputs(x, inputs)
+    named = named if isinstance(named, Mapping) else {inputs[0].name: named}
+    for item in inputs:
+        received, expected = tuple(named[item.name].shape), item.shape
+        fits = len(received) == len(expected) and all(
+            None in (ours, theirs) or ours == theirs for ours, theirs in zip(received[1:], expected[1:], strict=True)
+        )
+        if not fits:
+            wanted = ", ".join("?" if size is None else str(size) for size in expected[1:])
+            raise DataError(
+                f"The {what} data give shape {received} for input {item.name!r}; expected (samples, {wanted}); "
+                "reshape or resize the data."
+            )
+
+
+def _map_to_inputs(x: Any, inputs: tuple[InputSpec, ...]) -> Any:
+    """Return one tensor, or a dict by input name."""
+    names = [item.name for item in inputs]
+    if isinstance(x, Mapping):
+        missing = [name for name in names if name not in x]
+        if missing:
+            raise DataError(f"The data have no array for the model input {missing[0]!r}; got {', '.join(map(str, x))}.")
+        return x[names[0]] if len(names) == 1 else {name: x[name] for name in names}
+    parts = list(x) if isinstance(x, (list, tuple)) else [x]
+    if len(parts) != len(names):
+        raise DataError(f"The data have {len(parts)} input(s), the model {len(names)}: {', '.join(names)}.")
+    return parts[0] if len(names) == 1 else dict(zip(names, parts, strict=True))
+
+
+def _leaves(structure: Any) -> list[Any]:
+    if isinstance(structure, Mapping):
+        return list(structure.values())
+    return list(structure) if isinstance(structure, (list, tuple)) else [structure]
+
+
+def _map(function: Callable[[Any], Any], structure: Any) -> Any:
+    if isinstance(structure, Mapping):
+        return {key: function(value) for key, value in structure.items()}
+    if isinstance(structure, (list, tuple)):
+        return tuple(function(value) for value in structure)
+    return function(structure)

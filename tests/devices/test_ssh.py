@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shlex
 import socket
 import subprocess
 import time
@@ -45,7 +46,7 @@ def said(transport, *argv):
     process = transport.start(argv)
     process.stdin.close()
     output = process.stdout.read().decode()
-    assert process.wait(30) == 0, process.stderr.read()
+    assert process.wait(60) == 0, process.stderr.read()
     return output
 
 
@@ -126,13 +127,13 @@ def test_streams_are_binary_and_stdin_stays_open_until_it_is_closed(transport):
     with pytest.raises(TimeoutError, match="still runs"):
         process.wait(0.2)
     process.stdin.close()
-    assert process.wait(10) == 0
+    assert process.wait(60) == 0
 
 
 @board_test
 @pytest.mark.parametrize(("program", "status"), [("exit 3", 3), ("kill -9 $$", -9), ("kill -SEGV $$", -11)])
 def test_the_status_is_the_programs_own(transport, program, status):
-    assert transport.start(["sh", "-c", program]).wait(20) == status
+    assert transport.start(["sh", "-c", program]).wait(60) == status
 
 
 @board_test
@@ -167,7 +168,7 @@ def test_one_connection_serves_a_whole_run(transport, payload, pi_board):
     holder = transport.start(["cat"])
     assert connections(pi_board.port) == before
     holder.stdin.close()
-    holder.wait(10)
+    holder.wait(60)
 
 
 @board_test
@@ -179,7 +180,7 @@ def test_an_upload_that_was_cut_goes_on_where_it_stopped(transport, payload):
     )
     process.stdin.write(half)
     process.stdin.close()
-    process.wait(10)
+    process.wait(60)
     inode = said(transport, "stat", "-c", "%i", f"{transport.workdir}/files/{name}.part")
     path = transport.put(payload, timeout_s=60)
     assert said(transport, "stat", "-c", "%i", path) == inode
@@ -194,7 +195,7 @@ def test_a_damaged_beginning_is_thrown_away_and_all_sent_anew(transport, payload
     )
     process.stdin.write(b"x" * 1000)
     process.stdin.close()
-    process.wait(10)
+    process.wait(60)
     path = transport.put(payload, timeout_s=60)
     assert said(transport, "sha256sum", path).split()[0].strip("\\") == name.partition(".")[0]
     assert said(transport, "ls", "-A", f"{transport.workdir}/files").strip().strip("'") == name
@@ -209,7 +210,7 @@ def test_an_unfinished_upload_that_hangs_does_not_block_the_next(transport, payl
     path = transport.put(payload, timeout_s=60)
     assert said(transport, "sha256sum", path).split()[0].strip("\\") == name.partition(".")[0]
     holder.stdin.close()
-    holder.wait(10)
+    holder.wait(60)
 
 
 @board_test
@@ -218,8 +219,10 @@ def test_a_connection_that_is_killed_during_an_upload_is_a_lost_device_and_the_n
 ):
     big = tmp_path / "big.npy"
     big.write_bytes(hashlib.shake_256(b"big").digest(1 << 20) * 64)
-    _ = transport.workdir
-    kill = "echo ready; sleep 0.7; pkill -KILL -u pi"
+    part = f"{transport.workdir}/files/{content_name(big)}.part"
+    # Half way: once 8 of the 64 MiB are there.
+    arrived = f"test $(stat -c %s {shlex.quote(part)} 2>/dev/null || echo 0) -gt {8 << 20}"
+    kill = f"echo ready; until {arrived}; do sleep 0.05; done; pkill -KILL -u pi"
     argv = ["ssh", "-F", str(pi_board.config), "-l", "root", pi_board.alias, kill]
     with subprocess.Popen(argv, stdout=subprocess.PIPE) as killer:
         assert killer.stdout.readline() == b"ready\n"
@@ -235,9 +238,9 @@ def test_a_board_that_stops_answering_runs_into_the_timeout(pi_board, transport,
     blocker = f"{transport.workdir}/files/{content_name(tmp_path / 'x.npy')}.part"
     said(transport, "sh", "-c", 'mkdir -p "$1/files"; mkfifo "$2"', "sh", transport.workdir, blocker)
     began = time.monotonic()
-    with pytest.raises(DeviceLostError, match="no answer within 2 s"):
-        transport.put(tmp_path / "x.npy", timeout_s=2)
-    assert time.monotonic() - began < 10
+    with pytest.raises(DeviceLostError, match="no answer within 4 s"):
+        transport.put(tmp_path / "x.npy", timeout_s=4)
+    assert time.monotonic() - began < 30
     assert said(transport, "echo", "back") == "back\n"
 
 

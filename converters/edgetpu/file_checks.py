@@ -25,6 +25,11 @@ def newest_version(model: Model, versions: Mapping[str, int]) -> Found:
     return None
 
 
+def newest_version_of(model: Model, versions: Mapping[str, int], ops: tuple[str, ...]) -> Found:
+    """One of these operators in a newer version than the compiler reads."""
+    return newest_version(model, {op: ceiling for op, ceiling in versions.items() if op in ops})
+
+
 def newer_builtin(model: Model, versions: Mapping[str, int], ops: tuple[str, ...]) -> Found:
     """A builtin operator that the compiler has never heard of."""
     for operator in _operators(model):
@@ -75,5 +80,6 @@ def _operators(model: Model) -> list[Operator]:
 
 
 FILE_CHECKS: dict[str, FileCheck] = {
-    check.__name__: check for check in (newest_version, newer_builtin, dynamic_shape, scale_not_finite, not_quantized)
+    check.__name__: check
+    for check in (newest_version, newest_version_of, newer_builtin, dynamic_shape, scale_not_finite, not_quantized)
 }

@@ -108,7 +108,8 @@ class Checkpoint:
                 f"The checkpoint {self.path} is of a training with other options or another model; "
                 "delete it, or use another folder."
             )
-        return State(**groups, **{name: facts[name] for name in _FACTS})
+        values: dict[str, Any] = {**groups, **{name: facts[name] for name in _FACTS}}
+        return State(**values)
 
 
 def purpose_of(weights: Sequence[Any], facts: Mapping[str, Any]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -17,6 +17,9 @@ from .training_checkpoint import Checkpoint, State, purpose_of
 from .training_compile import check_labels, compile_model, loss_of
 from .training_data import Feed, open_feed
 from .training_seeds import Reseed, reproducible
+
+if TYPE_CHECKING:
+    from .distil_step import Lesson
 
 Keep = Callable[[Any], None]
 
@@ -43,13 +46,23 @@ def run(
         steps = None if feed.steps is None else feed.steps * training.epochs
         start = [weight.numpy() for weight in model.weights] if context.checkpoints is not None else []
         compile_model(model, context, training, steps, name)
-        watch = Watch(model, training, context, name, keep, reseed, _checkpoint(context, training, name, start))
+        lesson = _lesson(stack, model, context, loss, feed)
+        watch = Watch(model, training, context, name, keep, reseed, _checkpoint(context, training, name, start), lesson)
         watch.resume()
         if watch.state.epoch < training.epochs and not watch.state.stopped:
             _fit(model, flavour, feed, validation, watch, [*_own(context.callbacks, flavour), *callbacks])
         watch.finish()
     state = watch.state
     return Trained(model, state.history, watch.resumed_at, state.best_epoch)
+
+
+def _lesson(stack: ExitStack, model: Any, context: PassContext, loss: Any, feed: Feed) -> Lesson | None:
+    """Attach the context's teacher, if there is one."""
+    if context.distillation is None:
+        return None
+    from .distil_step import attached
+
+    return stack.enter_context(attached(model, context.distillation, loss, feed.first()[0], context.seed))
 
 
 def _feeds(model: Any, context: PassContext, training: Training) -> tuple[Feed, Feed | None]:
@@ -106,11 +119,14 @@ class Watch:
         keep: Keep | None,
         reseed: Reseed,
         checkpoint: Checkpoint | None,
+        lesson: Lesson | None = None,
     ) -> None:
         self.model, self.training, self.name = model, training, name
         self.state = State()
         self.resumed_at = 0
         self._context, self._keep, self._reseed, self._checkpoint = context, keep, reseed, checkpoint
+        self._lesson = lesson
+        self._extra = [] if lesson is None else list(lesson.variables)
         self._epoch = 0
 
     def resume(self) -> None:
@@ -118,9 +134,9 @@ class Watch:
         found = None if self._checkpoint is None else self._checkpoint.read()
         if found is None:
             return
-        self.model.optimizer.build(self.model.trainable_variables)
+        self.model.optimizer.build([*self.model.trainable_variables, *self._extra])
         _assign(self.model.weights, found.model)
-        _assign(optimizer_variables(self.model), found.optimizer)
+        _assign(self._others(), found.optimizer)
         self.state, self.resumed_at = found, found.epoch
         self._context.progress(f"{self.name}: going on after epoch {found.epoch} of {self.training.epochs}")
 
@@ -128,6 +144,8 @@ class Watch:
         """Set every random state to what this epoch starts from."""
         self._epoch = epoch
         self._reseed(epoch)
+        if self._lesson is not None:
+            self._lesson.begin_epoch()
 
     def step_ends(self, step: int, logs: dict[str, Any] | None) -> None:
         """Stop at once when the loss is no number any more."""
@@ -149,7 +167,7 @@ class Watch:
         state.history.append(metrics)
         state.stopped = self._judge(metrics, weights)
         if self._checkpoint is not None:
-            state.optimizer = [item.numpy() for item in optimizer_variables(self.model)]
+            state.optimizer = [item.numpy() for item in self._others()]
             self._checkpoint.write(state)
         shown = ", ".join(f"{key} {value:.4g}" for key, value in metrics.items())
         self._context.progress(f"{self.name}: epoch {epoch + 1} of {self.training.epochs}: {shown}")
@@ -159,6 +177,10 @@ class Watch:
         """Give the model the weights of the best epoch, where that was asked for."""
         if self.training.early_stop is not None and len(self.state.best):
             _assign(self.model.weights, self.state.best)
+
+    def _others(self) -> list[Any]:
+        """The optimiser's variables, and those that a distillation trains."""
+        return [*optimizer_variables(self.model), *self._extra]
 
     def _judge(self, metrics: dict[str, float], weights: list[Any]) -> bool:
         stop, state = self.training.early_stop, self.state

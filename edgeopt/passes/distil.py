@@ -1,0 +1,225 @@
+"""Distillation: a student learns from a teacher's outputs, and from its features, besides the labels.
+
+`Distillation` is put into `PassContext.distillation`, and then every training of the run listens to the teacher. The
+pass `Distil` is a training of its own, of the model or of a new and smaller student.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from ..errors import RecipeError, UsageError, nearest
+from ..models.load import flavour_of
+from .base import PassContext, PassResult, check_needs
+from .copying import copy_model
+from .finetune import TrainingReport, with_loss_of, zero_keeper
+from .training import Training, train
+
+KINDS = ("auto", "softmax", "sigmoid", "mse")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Distillation:
+    """A teacher, and how much its students listen to it.
+
+    The loss of a student is ``(1 - alpha) * hard + alpha * soft + feature_weight * features``. `hard` is the loss on
+    the labels. `soft` is, for classes, ``T**2 * KL(softmax(z_teacher / T) || softmax(z_student / T))``, the mean over
+    the batch; the factor keeps its gradient at the size of that of `hard` (Hinton, Vinyals and Dean 2015). For
+    independent classes it is the same with sigmoids, for regression the mean squared difference. `features` is the mean
+    squared difference of layers' outputs, through a learned linear map where the channels differ (Romero et al. 2015).
+
+    Attributes:
+        teacher: A Keras model of either flavour, with outputs of the student's shapes.
+        temperature: T.
+        alpha: Share of the soft part, in [0, 1].
+        features: Student's layer -> teacher's layer.
+        feature_weight: Of the features.
+        kind: ``softmax``, ``sigmoid``, ``mse``, or ``auto``: by the loss that the student is trained with.
+
+    Raises:
+        RecipeError: An option is out of its range or unknown.
+        UsageError: The teacher is no Keras model.
+
+    Example:
+        >>> context = PassContext(train=(x, y), distillation=Distillation(teacher=big, temperature=4))
+    """
+
+    teacher: Any
+    temperature: float = 4.0
+    alpha: float = 0.5
+    features: Mapping[str, str] = field(default_factory=dict)
+    feature_weight: float = 1.0
+    kind: str = "auto"
+
+    def __post_init__(self) -> None:
+        check_options(self.temperature, self.alpha, self.feature_weight, self.kind)
+        if flavour_of(self.teacher) is None:
+            raise UsageError(f"Received a teacher of type {type(self.teacher).__name__}; expected a Keras model.")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the options as JSON values, the teacher by its name."""
+        return {
+            "teacher": str(self.teacher.name),
+            "temperature": self.temperature,
+            "alpha": self.alpha,
+            "features": dict(self.features),
+            "feature_weight": self.feature_weight,
+            "kind": self.kind,
+        }
+
+
+def check_options(temperature: float, alpha: float, feature_weight: float, kind: str) -> None:
+    """Raise unless the numbers are in their ranges.
+
+    Raises:
+        RecipeError: One is not, or the kind is unknown.
+    """
+    if not 0.0 < temperature < float("inf"):
+        raise RecipeError(f"Received temperature={temperature}; expected a number above 0.")
+    if not 0.0 <= alpha <= 1.0:
+        raise RecipeError(f"Received alpha={alpha}; expected the share of the teacher, in [0, 1].")
+    if not 0.0 <= feature_weight < float("inf"):
+        raise RecipeError(f"Received feature_weight={feature_weight}; expected a number of at least 0.")
+    if kind not in KINDS:
+        raise RecipeError(f"Received kind={kind!r} of distillation{nearest(str(kind), KINDS)}")
+
+
+@dataclass(frozen=True)
+class DistilReport(TrainingReport):
+    """What a distillation did.
+
+    Attributes:
+        distillation: Its options, the teacher by name.
+        student: Name of the new model, or None where the model itself was trained.
+    """
+
+    distillation: Mapping[str, Any] = field(default_factory=dict)
+    student: str | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the report as JSON values."""
+        return {**super().to_dict(), "distillation": dict(self.distillation), "student": self.student}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Distil:
+    """Train the model, or a new student, with a teacher.
+
+    Attributes:
+        training: How long and how.
+        teacher: Whom to listen to; None takes the context's teacher, or, with `student`, the model that is given.
+        student: A function that is called with the given model and returns the new, untrained one; or its
+            ``module:function``. None trains a copy of the given model.
+        temperature: As in `Distillation`, like the following.
+        alpha: Share of the soft part.
+        features: Student's layer -> teacher's layer.
+        feature_weight: Of the features.
+        loss_kind: `Distillation.kind`.
+        keep_zeros: Keep at zero what an earlier pass has pruned.
+
+    Raises:
+        RecipeError: An option is out of its range, or there are no epochs.
+
+    Example:
+        >>> Distil(student=build_small, training=Training(epochs=20)).apply(big, context).model
+    """
+
+    training: Training = field(default_factory=Training)
+    teacher: Any = None
+    student: Callable[[Any], Any] | str | None = None
+    temperature: float = 4.0
+    alpha: float = 0.5
+    features: Mapping[str, str] = field(default_factory=dict)
+    feature_weight: float = 1.0
+    loss_kind: str = "auto"
+    keep_zeros: bool = True
+
+    name = "distil"
+
+    def __post_init__(self) -> None:
+        check_options(self.temperature, self.alpha, self.feature_weight, self.loss_kind)
+        if self.training.epochs == 0:
+            raise RecipeError("Received epochs=0 for the pass 'distil'; expected at least 1.")
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """Fields of the context that these options need."""
+        return ("train",)
+
+    def apply(self, model: Any, context: PassContext) -> PassResult:
+        """Return the trained student, of the flavour of `model`, and a `DistilReport`; `model` is not changed.
+
+        Raises:
+            UsageError: No teacher, a layer that does not exist, or a student whose outputs are not the teacher's.
+            DataError: Data that do not fit.
+            TrainingDivergedError: The loss became NaN or infinite.
+        """
+        check_needs(self, context)
+        distillation = self._distillation(model, context)
+        student = self._student(model, context)
+        keep, kept = zero_keeper(student) if self.keep_zeros else (None, {})
+        context = replace(with_loss_of(model, context, self.name), distillation=distillation)
+        done = train(student, context, self.training, name=self.name, keep=keep)
+        report = DistilReport(
+            self.training,
+            tuple(done.history),
+            done.resumed_at,
+            done.best_epoch,
+            kept,
+            distillation=distillation.to_dict(),
+            student=None if self.student is None else str(student.name),
+        )
+        return PassResult(done.model, report)
+
+    def _distillation(self, model: Any, context: PassContext) -> Distillation:
+        given = getattr(context.distillation, "teacher", None)
+        teacher = self.teacher if self.teacher is not None else given
+        if teacher is None and self.student is not None:
+            teacher = model
+        if teacher is None:
+            raise UsageError("Pass 'distil' has no teacher; give teacher=..., a student=..., or one in the context.")
+        return Distillation(
+            teacher=teacher,
+            temperature=self.temperature,
+            alpha=self.alpha,
+            features=self.features,
+            feature_weight=self.feature_weight,
+            kind=self.loss_kind,
+        )
+
+    def _student(self, model: Any, context: PassContext) -> Any:
+        if self.student is None:
+            return copy_model(model)
+        from .training_seeds import seed_everything
+
+        flavour = flavour_of(model)
+        if flavour is not None:
+            seed_everything(flavour, context.seed)
+        student = builder(self.student)(model)
+        if flavour_of(student) is not flavour:
+            raise UsageError(
+                f"The student builder returned {type(student).__module__.split('.')[0]}.{type(student).__name__}; "
+                f"expected a {'Keras' if flavour is None else flavour.value} model like the one that it was given."
+            )
+        return student
+
+
+def builder(student: Callable[[Any], Any] | str) -> Callable[[Any], Any]:
+    """Return the student builder, imported where it is given as ``module:function``.
+
+    Raises:
+        UsageError: It cannot be imported, or is no function.
+    """
+    if not isinstance(student, str):
+        return student
+    module, _, name = student.partition(":")
+    try:
+        found: Callable[[Any], Any] = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise UsageError(f"Received student={student!r}; expected module:function that exists: {error}.") from error
+    if not callable(found):
+        raise UsageError(f"Received student={student!r}, a {type(found).__name__}; expected a function.")
+    return found

@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 SUSTAINED_S = 30.0  # runs at least this long are looked at over time
 WINDOWS = 20
 LOOKS = 60  # how often the board's state is read in a sustained run
-NO_OP_PROFILE = "the Python interpreters of ai-edge-litert and tflite-runtime offer no per-operator profile"
 
 
 def bench_plan(
@@ -100,7 +99,9 @@ class BenchRun:
         fields = {**self.measurement.to_dict(), "threads": self.measurement.kernel_profile.threads}
         fields["invalid"] = [dict(item) for item in self.invalid]
         fields["energy"] = self.energy()
-        fields["op_profile"], fields["op_profile_note"] = None, NO_OP_PROFILE
+        fields["op_profile"] = self.measurement.op_profile
+        if self.latency.emulated and fields["op_profile"] is not None:
+            fields["op_profile"] = {**fields["op_profile"], "latency_note": NOT_A_MEASUREMENT}
         if self.latency.runs["seconds"] >= SUSTAINED_S:
             windows = self.over_time()
             fields["over_time"] = windows

@@ -153,8 +153,8 @@ class Device(AbstractContextManager["Device"]):
         latency = Latency.from_reply(result["latency"], seed) if chosen.bench is not None else None
         profile = KernelProfile(**result["kernel_profile"])
         skipped, machine = tuple(result["runtimes_skipped"]), result.get("machine", "")
-        tpu = result.get("edge_tpu")
-        return Measurement(self.label, profile, latency, evaluation, skipped, machine, tpu)
+        tpu, operators = result.get("edge_tpu"), result.get("op_profile")
+        return Measurement(self.label, profile, latency, evaluation, skipped, machine, tpu, operators)
 
     def bench(
         self,
@@ -275,6 +275,7 @@ class Device(AbstractContextManager["Device"]):
             "delegate": options.delegate,
             "minimum_runtime": options.minimum_runtime,
             "keep": options.keep,
+            "op_profile": options.op_profile,
             "bench": None if options.bench is None else asdict(options.bench),
             "evaluate": bound is not None,
         }

@@ -200,6 +200,8 @@ class Measurement:
         runtimes_skipped: What was tried before: "runtime" and "reason" of each.
         machine: The kind of CPU, as `uname -m` prints it; "" when it is not known.
         edge_tpu: What is known of the Edge TPU that ran it: device, runtime version, USB speed, temperature.
+        op_profile: "runs" and "operators" ("op", "by", "index", "ms", "share" of each), or "problem"; None when it was
+            not asked for.
     """
 
     device: str
@@ -209,6 +211,7 @@ class Measurement:
     runtimes_skipped: tuple[dict[str, str], ...]
     machine: str = ""
     edge_tpu: dict[str, Any] | None = None
+    op_profile: dict[str, Any] | None = None
 
     @property
     def warnings(self) -> tuple[str, ...]:

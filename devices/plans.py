@@ -46,6 +46,7 @@ class RunOptions:
         threads: Of one inference.
         kernels: "default", "builtin" (without XNNPACK) or "reference" (slow, the same integers everywhere).
         bench: When the timing ends, or None for no timing.
+        op_profile: After a timing, also tell the time of each operator, where the runtime has a profiler.
         keep: Leave the run's folder, with the outputs, on the device until its next run.
         delegate: "edgetpu", or the path of a shared library on the device; None for none but the runtime's own.
         minimum_runtime: The Edge TPU runtime that the file was compiled for, 10 to 14; an older one is refused by name.
@@ -58,6 +59,7 @@ class RunOptions:
     delegate: str | None = None
     minimum_runtime: int | None = None
     keep: bool = False
+    op_profile: bool = False
 
     def __post_init__(self) -> None:
         for name, value, known in (("runtime", self.runtime, (AUTO, *RUNTIMES)), ("kernels", self.kernels, KERNELS)):

@@ -73,6 +73,7 @@ def _parser() -> argparse.ArgumentParser:
     bench.add_argument("--runs", type=int, metavar="N", help="at most this many timed runs")
     bench.add_argument("--seconds", type=float, metavar="S", help="at most this long")
     bench.add_argument("--processes", type=int, metavar="N", help="fresh processes to spread the timing over (9)")
+    bench.add_argument("--op-profile", action="store_true", help="tell the time of each operator, too")
     evaluation = commands.add_parser("eval", help="run data through a model, and score it where --labels are given")
     evaluation.add_argument("--outputs", metavar="FOLDER", help="keep the outputs there, as .npy files")
     for command in (bench, evaluation):
@@ -126,6 +127,7 @@ def _request(options: argparse.Namespace, folder: Optional[str]) -> Message:
         request["inputs"] = _named(options.inputs)
     if options.command == "bench":
         request["bench"] = _bounds(options)
+        request["op_profile"] = options.op_profile
     request["evaluate"] = options.command == "eval" or bool(options.labels)
     return request
 
@@ -167,6 +169,8 @@ def _report(options: argparse.Namespace, result: Message) -> Message:
         fields["emulated"] = fields["conditions"]["board"]["emulated"]
         if fields["emulated"]:
             fields["latency_note"] = "not a measurement: the board is emulated"
+    if "op_profile" in result:
+        fields["op_profile"] = result["op_profile"]
     if "evaluation" in result:
         found: Dict[str, Any] = result["evaluation"]
         fields["samples"] = found["samples"]

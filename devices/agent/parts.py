@@ -5,8 +5,11 @@ from __future__ import annotations
 from typing import Any, List
 
 from .plan import Plan
-from .protocol import Message
+from .protocol import AgentError, Message
 from .supervisor import Supervisor
+
+# The one runtime with a profiler; see `opprofile`.
+PROFILED = "ai_edge_litert"
 
 
 def measure(supervisor: Supervisor, request: Message) -> Message:
@@ -28,7 +31,22 @@ def measure(supervisor: Supervisor, request: Message) -> Message:
             part["runtime"] = results[0]["kernel_profile"]["runtime"]
         results.append(supervisor.run(part))
     latency = dict(merged([result["latency"] for result in results]), plan=whole._asdict())
-    return dict(results[-1], latency=latency, runtimes_skipped=results[0]["runtimes_skipped"])
+    result = dict(results[-1], latency=latency, runtimes_skipped=results[0]["runtimes_skipped"])
+    if request.get("op_profile"):
+        result["op_profile"] = _op_profile(supervisor, request, result["kernel_profile"])
+    return result
+
+
+def _op_profile(supervisor: Supervisor, request: Message, kernels: Message) -> Message:
+    """Return the time of each operator, or ``problem``: why there is none. The job itself does not fail of it."""
+    if kernels["runtime"] != PROFILED:
+        return {"problem": "%s offers no per-operator profile" % kernels["runtime"]}
+    if request.get("delegate"):
+        return {"problem": "a delegate runs the file as one operator"}
+    try:
+        return supervisor.run(dict(request, op="op_profile", runtime=PROFILED))
+    except AgentError as error:
+        return {"problem": error.message}
 
 
 def merged(parts: List[Any]) -> Any:

@@ -11,6 +11,8 @@ from .arith import Array, percentile
 
 RESAMPLES = 1000
 _Z95 = 1.959963984540054  # the 97.5 % quantile of the normal distribution
+ENOUGH_PROCESSES = 6  # 2 / 2^6 is 3 %
+_STUDENT = (12.706, 4.303, 3.182, 2.776)  # the 97.5 % quantiles of 1 to 4 degrees of freedom
 _ROWS_AT_ONCE = 50  # bounds the memory of a resample on a small board
 
 
@@ -56,7 +58,7 @@ def median_interval(samples: Array, seed: int = 0) -> Tuple[float, float]:
 
 
 def process_interval(medians: List[float]) -> Tuple[float, float]:
-    """Return the interval from the smallest to the largest of several processes' medians.
+    """Return an interval of what such a run gives, from the medians of its processes: the smallest to the largest.
 
     Each process is timed by itself, so their medians m_1 ... m_k are a sample of what a run of this length can give:
     whatever its distribution, the median of all such processes lies outside with probability 2 / 2^k (the sign test's
@@ -65,9 +67,17 @@ def process_interval(medians: List[float]) -> Tuple[float, float]:
     largest, are all of the other run). So it is at least a 95 % interval of what the next run will print, which a
     bootstrap over one process's runs is not: that knows nothing of the other processes.
 
+    Fewer than six processes cannot give 95 % that way. Then it is Student's prediction interval of another such mean,
+    m +- t s sqrt(2 / k), with k - 1 degrees of freedom, which takes them for normally distributed.
+
     The median of all runs of the processes together lies in it, always.
     """
-    return min(medians), max(medians)
+    low, high, count = min(medians), max(medians), len(medians)
+    if count >= ENOUGH_PROCESSES:
+        return low, high
+    mean, deviation = float(np.mean(medians)), float(np.std(medians, ddof=1))
+    half = _STUDENT[count - 2] * deviation * math.sqrt(2 / count)
+    return max(0.0, min(low, mean - half)), max(high, mean + half)
 
 
 def latency_figures(raw: Dict[str, Any], seed: int = 0) -> Dict[str, Any]:

@@ -22,6 +22,8 @@ def result_table(result: Message) -> str:
     rows += [("left out", "%(runtime)s: %(reason)s" % item) for item in result["runtimes_skipped"]]
     if "latency_ms" in result:
         rows += _latency(result)
+    if "op_profile" in result:
+        rows += _operators(result["op_profile"])
     if "samples" in result:
         found = result["evaluation"]
         way = "%d samples in %.2f s, %d at a time on %d core%s" % (
@@ -40,6 +42,12 @@ def info_table(result: Message) -> str:
         usable = "%s with NumPy %s" % (runtime["version"], runtime["numpy"])
         rows.append((runtime["name"], usable if runtime["problem"] is None else "no: " + runtime["problem"]))
     return _aligned(rows)
+
+
+def _operators(profile: Message) -> Rows:
+    if "problem" in profile:
+        return [("operators", "not profiled: %s" % profile["problem"])]
+    return [("operator", "%(ms).3f ms  %(op)s (%(by)s %(index)d)" % item) for item in profile["operators"]]
 
 
 def _latency(result: Message) -> Rows:

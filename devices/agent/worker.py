@@ -118,6 +118,14 @@ def _measure(request: Message, stage: Stage, report: Progress) -> Message:
     return result
 
 
+def _op_profile(request: Message, stage: Stage, report: Progress) -> Message:
+    """Tell the time of each operator."""
+    from .opprofile import profile
+
+    stage("invoke")
+    return profile(request["model"], request.get("threads", 1), request.get("kernels", "default"))
+
+
 def _kernel_profile(runtime: Any, session: Any, kernels: str) -> Message:
     return {
         "runtime": runtime.name,
@@ -205,4 +213,8 @@ def _die_first() -> None:
         pass
 
 
-_JOBS: Dict[str, Callable[[Message, Stage, Progress], Message]] = {"probe": _probe, "measure": _measure}
+_JOBS: Dict[str, Callable[[Message, Stage, Progress], Message]] = {
+    "probe": _probe,
+    "measure": _measure,
+    "op_profile": _op_profile,
+}

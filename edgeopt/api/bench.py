@@ -27,6 +27,7 @@ def bench(
     against: PathLike | bytes | Artifact | None = None,
     data: Any = None,
     plan: BenchPlan | None = None,
+    op_profile: bool = True,
     keep: bool = False,
     seed: int = 0,
     on_progress: Callable[[Progress], None] | None = None,
@@ -44,6 +45,7 @@ def bench(
         against: Another file, to be timed in turns with this one: the way to say "faster".
         data: Samples as `edgeopt.data.load_dataset` takes them, the first of which is run; None: noise.
         plan: When a timing ends; see `edgeopt.devices.bench_plan`.
+        op_profile: Also tell the time of each operator, where the runtime has a profiler.
         keep: Leave the run's folder on the device until its next run.
         seed: Of the bootstrap intervals.
         on_progress: Called with every sign of life of the device.
@@ -65,6 +67,7 @@ def bench(
         delegate=delegate,
         minimum_runtime=minimum_runtime(model),
         keep=keep,
+        op_profile=op_profile,
         bench=plan or BenchPlan(),
     )
     inputs = None if data is None else bound_inputs(model, data)

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from ..devices import BenchReport
     from ..devices.bench import BenchRun
 
+SLOWEST = 5  # operators that are printed; the JSON has all
+
 
 @click.command()
 @click.argument("file", metavar="FILE.tflite")
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
 @click.option("--against", metavar="OTHER.tflite", help="Time the two in turns, and give the ratio with its interval.")
 @click.option("--data", metavar="DATA", help="Run the first of these samples, in place of noise.")
 @click.option("--seed", default=0, show_default=True, metavar="N", help="Of the bootstrap intervals.")
+@click.option("--op-profile/--no-op-profile", default=True, show_default=True, help="The time of each operator, too.")
 @click.option("--keep", is_flag=True, help="Leave the run's folder on the device until its next run.")
 @click.option("--strict", is_flag=True, help="Exit 5 when the board throttled or was busy.")
 @json_option
@@ -130,4 +133,15 @@ def _remarks(run: BenchRun) -> list[tuple[str, str]]:
         found.append((f"p50 ms in parts: {series}", ""))
     if fields["energy"] is not None:
         found.append((f"power: {fields['energy']['mean_power_w']:.2f} W by the board's sensor, idle included", ""))
+    found += _operators(run.measurement.op_profile or {})
     return found + [(f"warning: {text}", "yellow") for text in run.measurement.warnings]
+
+
+def _operators(profile: dict[str, Any]) -> list[tuple[str, str]]:
+    """Return the operators that take most of the time, or why they are not known."""
+    if "problem" in profile:
+        return [(f"operators: not profiled: {profile['problem']}", "")]
+    slowest = sorted(profile.get("operators", ()), key=lambda item: -item["ms"])[:SLOWEST]
+    lines = [f"  {item['ms']:.3f} ms ({100 * item['share']:.0f} %) {item['op']} ({item['by']} {item['index']})"
+             for item in slowest]  # fmt: skip
+    return [("slowest operators, one inference:\n" + "\n".join(lines), "")] if lines else []

@@ -93,11 +93,22 @@ def test_cold_start_is_told_apart() -> None:
     assert found["latency_runs"]["runs"] == 2
 
 
+def raw_of(medians: list[int]) -> dict[str, object]:
+    raw = {"samples_ns": medians, "load_ns": 0, "first_ns": 0, "warmup_runs": 1, "seconds": 0.01, "stable": True}
+    return {**raw, "stopped_by": "stable", "processes": [{"p50_ns": value} for value in medians]}
+
+
 def test_several_processes_give_the_interval_and_are_told() -> None:
-    raw = {"samples_ns": [1_000_000, 2_000_000, 4_000_000], "load_ns": 0, "first_ns": 0, "warmup_runs": 1}
-    raw.update(seconds=0.01, stable=True, stopped_by="stable")
-    assert latency_figures(raw)["latency_runs"]["process_p50_ms"] == [2.0]
-    raw["processes"] = [{"p50_ns": value} for value in raw["samples_ns"]]  # type: ignore[attr-defined]
-    found = latency_figures(raw)
-    assert found["latency_ms"]["p50_ci95"] == [1.0, 4.0]
-    assert found["latency_runs"]["process_p50_ms"] == [1.0, 2.0, 4.0]
+    found = latency_figures(raw_of([1_000_000 * value for value in (3, 1, 2, 5, 6, 4)]))
+    assert found["latency_ms"]["p50_ci95"] == [1.0, 6.0]
+    assert found["latency_runs"]["process_p50_ms"] == [3.0, 1.0, 2.0, 5.0, 6.0, 4.0]
+    assert latency_figures({**raw_of([2_000_000]), "processes": []})["latency_runs"]["process_p50_ms"] == [2.0]
+
+
+def test_few_processes_give_a_wider_interval_than_they_span() -> None:
+    rng = np.random.default_rng(0)
+    runs = rng.normal(10, 1, (2000, 3))
+    held = np.mean([low <= other <= high for (low, high), other in
+                    zip(map(process_interval, runs), np.roll(runs.mean(axis=1), 1), strict=True)])  # fmt: skip
+    assert 0.93 <= held <= 0.97, "95 %; 3 standard errors of 2000 runs are 1.5 %"
+    assert process_interval([1.0, 9.0])[0] == 0.0, "no time is negative"

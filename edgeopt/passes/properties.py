@@ -108,7 +108,7 @@ def measure_model(model: Any) -> dict[str, WeightProperty]:
     """
     found: dict[str, WeightProperty] = {}
     for layer, prefix in _layers(model):
-        kernels = _kernels(layer)
+        kernels = kernels_of(layer)
         own = str(layer.name) if str(layer.name) not in found else f"{prefix}_{layer.name}"
         for weight, path, axes in kernels:
             key = own if len(kernels) == 1 else f"{own}/{path}"
@@ -194,7 +194,7 @@ def _layers(model: Any, prefix: str = "") -> Iterator[tuple[Any, str]]:
             yield layer, prefix
 
 
-def _kernels(layer: Any) -> list[tuple[Any, str, tuple[int, ...]]]:
+def kernels_of(layer: Any) -> list[tuple[Any, str, tuple[int, ...]]]:
     """Return the kernels of a layer: variable, its path inside the layer, and the axes of its output channels."""
     found = []
     for weight in layer.weights:

@@ -1,0 +1,251 @@
+"""Pruning: the least important weights become zero, one by one, in blocks, or m of every n; shapes stay."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from ..errors import RecipeError, nearest
+from . import tfmot_private
+from .base import PassContext, PassResult, check_needs
+from .finetune import with_loss_of, zero_keeper
+from .properties import measure_model
+from .prune_report import PruneReport, compare
+from .prune_schedule import Steps, check_step, plan_steps, tfmot_schedule
+from .prune_select import Selection, make_prunable, select
+from .training import Trained, Training, train
+from .training_data import steps_of
+from .wrapping import Wrappable, carry_back, check_any, check_layer_names, wrap, wrappable
+
+SCHEDULES = ("polynomial", "constant")
+CRITERIA = ("magnitude", "random")
+POOLING = ("avg", "max")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prune:
+    """Set weights to zero while the model trains on, with TFMOT's `prune_low_magnitude`.
+
+    Attributes:
+        sparsity: Fraction of each kernel to zero, in [0, 1); None prunes only what `layers` names.
+        layers: Layer name -> its own sparsity.
+        skip: Layers that stay.
+        schedule: ``polynomial`` raises the sparsity step by step; ``constant`` goes there at once, at `begin`.
+        initial_sparsity: Where ``polynomial`` begins.
+        power: Exponent of ``polynomial``.
+        begin: First pruning step: a step when it is an int, a fraction of the run when it is a float.
+        end: Where ``polynomial`` reaches its target; the rest of the run lets the other weights recover.
+        frequency: Steps between two updates of the masks; None spreads some twenty of them.
+        m_by_n: (2, 4) zeroes 2 of every 4 consecutive input weights; instead of a sparsity.
+        block_size: (rows, columns) of a Dense kernel that are zeroed together.
+        block_pooling: What counts of a block: its ``avg`` or its ``max`` magnitude.
+        criterion: ``magnitude``, or ``random``: the baseline that any criterion must beat.
+        keep_first: Leave the layers that the model's inputs go into as they are.
+        keep_last: The same for those that make the outputs.
+        keep_zeros: Keep at zero what an earlier pass has pruned.
+        training: The fine-tuning; with ``epochs=0`` the weights are zeroed once, and nothing is trained.
+
+    Raises:
+        RecipeError: An option is out of its range, unknown, or contradicts another.
+
+    Example:
+        >>> result = Prune(sparsity=0.8).apply(model, PassContext(train=(x, y), loss="mse"))
+        >>> result.report.layers[0].after
+        0.8
+    """
+
+    sparsity: float | None = None
+    layers: Mapping[str, float] = field(default_factory=dict)
+    skip: tuple[str, ...] = ()
+    schedule: str = "polynomial"
+    initial_sparsity: float = 0.0
+    power: float = 3.0
+    begin: float = 0.0
+    end: float = 0.75
+    frequency: int | None = None
+    m_by_n: tuple[int, int] | None = None
+    block_size: tuple[int, int] = (1, 1)
+    block_pooling: str = "avg"
+    criterion: str = "magnitude"
+    keep_first: bool = False
+    keep_last: bool = False
+    keep_zeros: bool = True
+    training: Training = field(default_factory=Training)
+
+    name = "prune"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "skip", tuple(self.skip))
+        object.__setattr__(self, "block_size", tuple(self.block_size))
+        fractions = {f"layers[{name!r}]": value for name, value in self.layers.items()}
+        fractions["initial_sparsity"] = self.initial_sparsity
+        if self.sparsity is not None:
+            fractions["sparsity"] = self.sparsity
+        for what, value in fractions.items():
+            if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0.0 <= value < 1.0:
+                raise RecipeError(f"Received {what}={value!r}; expected the fraction of zeros, in [0, 1).")
+        for key, choices in (("schedule", SCHEDULES), ("criterion", CRITERIA), ("block_pooling", POOLING)):
+            if getattr(self, key) not in choices:
+                raise RecipeError(f"Received {key}={getattr(self, key)!r}{nearest(str(getattr(self, key)), choices)}")
+        check_step("begin", self.begin)
+        check_step("end", self.end)
+        if self.frequency is not None and self.frequency < 1:
+            raise RecipeError(f"Received frequency={self.frequency}; expected at least 1 step.")
+        if self.power <= 0:
+            raise RecipeError(f"Received power={self.power}; expected a positive exponent.")
+        self._check_pattern()
+
+    def _check_pattern(self) -> None:
+        if len(self.block_size) != 2 or not all(isinstance(size, int) and size > 0 for size in self.block_size):
+            raise RecipeError(f"Received block_size={self.block_size}; expected two positive whole numbers.")
+        if self.m_by_n is None:
+            if self.sparsity is None and not self.layers:
+                raise RecipeError("Received no target; give sparsity=..., layers={name: sparsity} or m_by_n=(2, 4).")
+            return
+        object.__setattr__(self, "m_by_n", tuple(self.m_by_n))
+        if (
+            len(self.m_by_n) != 2
+            or not all(isinstance(n, int) for n in self.m_by_n)
+            or not 0 < self.m_by_n[0] < self.m_by_n[1]
+        ):
+            raise RecipeError(f"Received m_by_n={self.m_by_n}; expected (m, n), m zeros in every n weights, m < n.")
+        if self.sparsity is not None or self.layers or self.block_size != (1, 1):
+            raise RecipeError("Received m_by_n together with sparsity, layers or block_size; the pattern says it all.")
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """Fields of the context that these options need."""
+        return ("train",) if self.training.epochs else ()
+
+    @property
+    def pattern(self) -> str:
+        """What is zeroed together."""
+        if self.m_by_n is not None:
+            return f"{self.m_by_n[0]}:{self.m_by_n[1]}"
+        return "unstructured" if self.block_size == (1, 1) else f"blocks {self.block_size[0]}x{self.block_size[1]}"
+
+    def target_of(self, layer: str) -> float | None:
+        """Return the sparsity that is wanted of a layer, or None."""
+        if self.m_by_n is not None:
+            return self.m_by_n[0] / self.m_by_n[1]
+        return self.layers.get(layer, self.sparsity)
+
+    def apply(self, model: Any, context: PassContext) -> PassResult:
+        """Return the pruned model, flat, of the flavour of `model`, uncompiled, and a `PruneReport`.
+
+        Raises:
+            UsageError: An unknown layer name, or no loss; `DataError` for data that do not fit.
+            RecipeError: A schedule that does not fit the length of the run.
+            ModelError: Nothing can be pruned, a layer is named that cannot be, or a layer has no tf_keras counterpart.
+            TrainingDivergedError: The loss became NaN or infinite.
+        """
+        check_needs(self, context)
+        source = wrappable(model, context.seed)
+        check_layer_names(source, self.skip, "skip")
+        check_layer_names(source, self.layers, "layers")
+        selection = select(source, self)
+        check_any(source, selection.targets, selection.skipped, "prune")
+        before = measure_model(source.target)
+        run = _Run(self, context, source, selection)
+        done = run.train(model)
+        result = carry_back(source, run.stripped(), context.seed)
+        layers, sparsity = compare(selection.targets, before, measure_model(result))
+        report = PruneReport(
+            self.criterion,
+            self.pattern,
+            layers,
+            sparsity,
+            self.training,
+            tuple(done.history),
+            done.resumed_at,
+            selection.skipped,
+        )
+        return PassResult(result, report)
+
+
+class _Run:
+    """One pruning: the wrapped model, its training, and what is left without the wrappers."""
+
+    def __init__(self, options: Prune, context: PassContext, source: Wrappable, selection: Selection) -> None:
+        self.options, self.context, self.selection = options, context, selection
+        self.steps = self._steps()
+        self.wrappers: dict[str, Any] = {}
+        self.model = wrap(source, self._wrapper)
+        self.keep: Callable[[Any], None] | None = zero_keeper(source.model)[0] if options.keep_zeros else None
+        if options.criterion == "random":
+            generator = np.random.default_rng(context.seed)
+            for wrapper in self.wrappers.values():
+                weights = [weight.numpy() for weight in tfmot_private.pruned_weights(wrapper)]
+                # What is zero already is chosen first, as it would be by magnitude.
+                scores = [generator.random(weight.shape, np.float32) * (weight != 0) for weight in weights]
+                tfmot_private.prune_by_scores(wrapper, scores)
+
+    def train(self, model: Any) -> Trained:
+        """Train and prune in step, then see to it that the target is reached."""
+        import tensorflow_model_optimization as tfmot
+
+        options, done = self.options, Trained(self.model)
+        if options.training.epochs:
+            context = with_loss_of(model, self.context, options.name)
+            callbacks = [tfmot.sparsity.keras.UpdatePruningStep()]
+            done = train(self.model, context, options.training, name=options.name, callbacks=callbacks, keep=self.keep)
+        for name, wrapper in self.wrappers.items():
+            tfmot_private.apply_masks(wrapper)
+            if self._falls_short(wrapper, self.selection.targets[name]):
+                # No training, one that an early stop cut short or took back, or a layer that is called several times.
+                tfmot_private.update_masks(wrapper, 1 if options.m_by_n is not None else self.last_update)
+        if self.keep is not None:
+            self.keep(self.model)
+        return done
+
+    def stripped(self) -> Any:
+        """Return the trained model without the wrappers."""
+        import tensorflow_model_optimization as tfmot
+
+        return tfmot.sparsity.keras.strip_pruning(self.model)
+
+    @property
+    def last_update(self) -> int:
+        """The step at which the masks reach the target."""
+        return self.steps.begin if self.options.schedule == "constant" else self.steps.end
+
+    def _steps(self) -> Steps:
+        options, training = self.options, self.options.training
+        if training.epochs == 0:
+            return Steps(1, 1, 1)
+        each = steps_of(self.context.train, training.batch_size, training.steps_per_epoch)
+        if each is None:
+            raise RecipeError("The training data do not tell how many steps they make; give training steps_per_epoch.")
+        end = options.end if options.schedule == "polynomial" else 1.0
+        return plan_steps(each * training.epochs, options.begin, end, options.frequency)
+
+    def _wrapper(self, name: str, layer: Any) -> Any:
+        import tensorflow_model_optimization as tfmot
+
+        target = self.selection.targets.get(name)
+        if target is None:
+            return layer
+        options = self.options
+        wrapper = tfmot.sparsity.keras.prune_low_magnitude(
+            make_prunable(layer),
+            pruning_schedule=tfmot_schedule(
+                self.steps, options.schedule, min(options.initial_sparsity, target), target, options.power
+            ),
+            block_size=options.block_size,
+            block_pooling_type=options.block_pooling.upper(),
+            sparsity_m_by_n=options.m_by_n,
+        )
+        self.wrappers[name] = wrapper
+        return wrapper
+
+    def _falls_short(self, wrapper: Any, target: float) -> bool:
+        for weight in tfmot_private.pruned_weights(wrapper):
+            array = weight.numpy()
+            zeros = int(np.count_nonzero(array == 0))
+            # TFMOT keeps round(size * (1 - target)) weights, and at least one; blocks at the rim are cut.
+            if zeros < array.size - max(round(array.size * (1.0 - target)), 1):
+                return True
+        return False

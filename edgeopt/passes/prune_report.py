@@ -1,0 +1,100 @@
+"""What a pruning did: zeros of each layer before and after, and what stayed and why."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from .base import Skipped
+from .properties import WeightProperty
+from .training import Training
+
+
+@dataclass(frozen=True)
+class LayerSparsity:
+    """Sparsity of one pruned layer's kernel, as fractions.
+
+    Attributes:
+        name: The layer, or layer/weight where it has several kernels.
+        target: What was asked for.
+        before: Measured in the model that was given.
+        after: Measured in the model that came out.
+        size: Number of weights.
+    """
+
+    name: str
+    target: float
+    before: float
+    after: float
+    size: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the figures as JSON values."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class PruneReport:
+    """The account of a pruning.
+
+    Attributes:
+        criterion: What chose the weights.
+        pattern: ``unstructured``, ``2:4``, or ``blocks 4x1``.
+        layers: The layers that were pruned.
+        sparsity: Of all kernels of the model together, pruned or not.
+        training: The options of the fine-tuning.
+        history: Metric values of each epoch.
+        resumed_at: Epochs that came from a checkpoint.
+        skipped: Layers with kernels that were not pruned, with a reason from `PruneReason`.
+    """
+
+    criterion: str
+    pattern: str
+    layers: tuple[LayerSparsity, ...]
+    sparsity: float
+    training: Training
+    history: tuple[Mapping[str, float], ...] = ()
+    resumed_at: int = 0
+    skipped: tuple[Skipped, ...] = field(default=())
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the report as JSON values."""
+        return {
+            "criterion": self.criterion,
+            "pattern": self.pattern,
+            "sparsity": self.sparsity,
+            "layers": [layer.to_dict() for layer in self.layers],
+            "training": self.training.to_dict(),
+            "history": [dict(epoch) for epoch in self.history],
+            "resumed_at": self.resumed_at,
+            "skipped": [entry.to_dict() for entry in self.skipped],
+        }
+
+    def __str__(self) -> str:
+        lines = [f"prune, {self.criterion}, {self.pattern}: {100 * self.sparsity:.1f} % of all kernel weights are zero"]
+        lines += [
+            f"  {layer.name}: {100 * layer.before:.1f} -> {100 * layer.after:.1f} % (target {100 * layer.target:.1f})"
+            for layer in self.layers
+        ]
+        lines += [f"  {entry.subject}: not pruned, {entry.reason}" for entry in self.skipped]
+        return "\n".join(lines)
+
+
+def compare(
+    targets: Mapping[str, float], before: Mapping[str, WeightProperty], after: Mapping[str, WeightProperty]
+) -> tuple[tuple[LayerSparsity, ...], float]:
+    """Return the pruned layers' sparsity, and that of all kernels together.
+
+    Args:
+        targets: Layer -> sparsity that was asked for.
+        before: `measure_model` of the flat model, before.
+        after: The same afterwards.
+    """
+    layers = []
+    for name, item in after.items():
+        target = targets.get(name.split("/")[0])
+        if target is not None and "depthwise" not in name.split("/")[-1]:
+            layers.append(LayerSparsity(name, target, before[name].sparsity, item.sparsity, item.size))
+    size = sum(item.size for item in after.values())
+    return tuple(layers), sum(item.zeros for item in after.values()) / max(size, 1)

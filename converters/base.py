@@ -47,7 +47,8 @@ class Converter(Protocol):
         Args:
             lean: The exported model.
             recipe: What is asked for.
-            samples: Input name -> calibration samples of shape (samples, ...), when the recipe needs them.
+            samples: Input name -> calibration samples of shape (samples, ...), when the recipe needs them and the
+                model does not hold its ranges itself.
 
         Raises:
             ConversionError: The backend refuses the model; the operator and, where known, the layer are named.

@@ -40,7 +40,7 @@ class TFLiteBackend:
         started = time.monotonic()
         with without_reloading(_SIGNATURE):
             converter = tf.lite.TFLiteConverter.from_saved_model(str(lean.folder), signature_keys=[_SIGNATURE])
-        flags = _configure(converter, recipe)
+        flags = _configure(converter, recipe, calibrated=samples is not None)
         clock = _Clock()
         if samples is not None:
             converter.representative_dataset = _representative_dataset(lean, samples, clock)
@@ -65,8 +65,12 @@ class _Clock:
     seconds = 0.0
 
 
-def _configure(converter: Any, recipe: ConvertRecipe) -> dict[str, Any]:
-    """Set the converter up; return the settings by their public names, for the sidecar."""
+def _configure(converter: Any, recipe: ConvertRecipe, *, calibrated: bool) -> dict[str, Any]:
+    """Set the converter up; return the settings by their public names, for the sidecar.
+
+    Without samples, the model holds its ranges. The converter then demands that float operators be allowed, but leaves
+    none where it has ranges; the file is checked afterwards.
+    """
     import tensorflow as tf
 
     ops = tf.lite.OpsSet
@@ -83,6 +87,7 @@ def _configure(converter: Any, recipe: ConvertRecipe) -> dict[str, Any]:
             "int16x8": ops.EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8,
         }[recipe.quantize]
         allowed = [integer, ops.TFLITE_BUILTINS] if recipe.allow_float_ops else [integer]
+        allowed = allowed if calibrated else [ops.TFLITE_BUILTINS]
         converter.target_spec.supported_ops = allowed
         converter.inference_input_type = getattr(tf, recipe.file_input_type)
         converter.inference_output_type = getattr(tf, recipe.file_output_type)

@@ -15,9 +15,11 @@ if TYPE_CHECKING:
     from .api.check import check_model
     from .api.convert import convert
     from .api.inspect import inspect
+    from .api.optimize import optimize
     from .api.validate import validate
     from .artifact import Artifact
     from .budget import Budget
+    from .passes.qat.scope import qat_scope
     from .validation import ValidationReport
 
 # public name -> the module that defines it
@@ -30,6 +32,8 @@ _PUBLIC = {
     "convert": "edgeopt.api.convert",
     "errors": "edgeopt",
     "inspect": "edgeopt.api.inspect",
+    "optimize": "edgeopt.api.optimize",
+    "qat_scope": "edgeopt.passes.qat.scope",
     "validate": "edgeopt.api.validate",
 }
 
@@ -43,6 +47,8 @@ __all__ = [
     "convert",
     "errors",
     "inspect",
+    "optimize",
+    "qat_scope",
     "validate",
 ]
 

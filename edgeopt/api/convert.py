@@ -39,8 +39,9 @@ def convert(
 
     Args:
         model: A ``keras.Model``, a ``tf_keras.Model``, or the path of a .keras or .h5 file or a SavedModel folder.
-        calibration: Samples for int8 and int16x8: an ndarray, a dict by input name, a ``tf.data.Dataset``, a
-            ``representative_dataset`` callable, or a path (.npz, .npy, a folder of images, ``module:callable``).
+        calibration: Samples for int8 and int16x8 (none for a model that was trained quantised): an ndarray, a dict by
+            input name, a ``tf.data.Dataset``, a ``representative_dataset`` callable, or a path (.npz, .npy, a folder of
+            images, ``module:callable``).
         recipe: All settings at once; `options` change single ones.
         custom_objects: ``module:NAME`` for what a model file needs.
         unsafe_load: Allow Python code stored in a model file to run.
@@ -72,8 +73,9 @@ def convert(
             source, reply = _convert_object(model, calibration, settings, folder, isolate, notify)
         data = (folder / "model.tflite").read_bytes()
     warnings = [*reply["warnings"], *verify(data, settings, reply["layers"])]
-    if calibration is not None and not settings.needs_calibration:
-        warnings.append(f"unused: the calibration data were not needed for quantize={settings.quantize!r}")
+    if calibration is not None and (reply["trained_ranges"] or not settings.needs_calibration):
+        why = "a model that was trained quantised" if reply["trained_ranges"] else f"quantize={settings.quantize!r}"
+        warnings.append(f"unused: the calibration data were not needed for {why}")
     sidecar = {
         **describe_file(data, settings),
         "calibration": reply["calibration"],
@@ -138,11 +140,16 @@ def _convert_file(
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Load and convert in the child; here, fail in milliseconds on what needs no TensorFlow to be seen."""
     from ..models.detect import detect
+    from ..models.trained_ranges import wrappers_in
 
-    detect(job.path)
+    maker = wrappers_in(detect(job.path).config_text)
+    if maker:
+        from .convert_job import check_trained
+
+        check_trained(recipe)
     in_memory = calibration is not None and not isinstance(calibration, (str, os.PathLike))
     chosen = None
-    if recipe.needs_calibration and (in_memory or calibration is None):
+    if not maker and recipe.needs_calibration and (in_memory or calibration is None):
         from .convert_job import choose, write_chosen
 
         if (found := choose(recipe, calibration)) is not None:
@@ -154,6 +161,7 @@ def _convert_file(
         "recipe": recipe.to_dict(),
         "calibration": None if calibration is None or in_memory else os.fspath(calibration),
         "chosen": chosen,
+        "trained_ranges": maker,
         "folder": str(folder),
     }
     source = {"path": job.path, "sha256": model_fingerprint(job.path)}
@@ -165,11 +173,17 @@ def _convert_object(
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Export here; convert the lean SavedModel in the child."""
     from ..models.load import describe
-    from .convert_job import choose, lean_request, prepare
+    from ..models.trained_ranges import carries_ranges
+    from .convert_job import check_trained, choose, lean_request, prepare
 
     progress = _Progress(on_event)
     loaded = describe(model, input_names=list(recipe.input_shapes))
-    prepared = prepare(lambda: loaded, recipe, lambda: choose(recipe, calibration), folder / "lean", progress)
+    trained = carries_ranges(loaded.layers)
+    if trained:
+        check_trained(recipe)
+    prepared = prepare(
+        lambda: loaded, recipe, lambda: None if trained else choose(recipe, calibration), folder / "lean", progress
+    )
     reply = _run("convert_lean", lean_request(prepared, recipe, folder), isolate, progress)
     source = {"path": None, "name": loaded.source, "sha256": None}
     return source, {**prepared.report, **reply, "seconds": {**prepared.report["seconds"], **reply["seconds"]}}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,11 +13,12 @@ import numpy as np
 
 from ..calibration import calibration_set, check_fit, range_warnings
 from ..data import Array, Dataset, sample_hashes
-from ..errors import DataError
+from ..errors import DataError, RecipeError
 from ..models.expectations import input_expectations
 from ..models.export import LeanModel, export_lean
 from ..models.loaded import LoadedModel
 from ..models.spec import InputSpec, fix_shapes
+from ..models.trained_ranges import carries_ranges
 from ..recipe import ConvertRecipe
 
 Emit = Callable[[Mapping[str, Any]], None]
@@ -102,6 +103,7 @@ def prepare(
     emit({"loops": lean.loops})
     report = {
         "flavour": model.flavour.value,
+        "trained_ranges": carries_ranges(model.layers),
         "warnings": [*warnings, *lean.warnings],
         "seconds": seconds,
         "calibration": None if chosen is None or samples is None else _calibration_report(recipe, chosen, samples),
@@ -116,14 +118,17 @@ def convert_file(request: Mapping[str, Any], emit: Emit) -> dict[str, Any]:
     def load() -> LoadedModel:
         from ..models.load import load_model
 
-        return load_model(
-            request["model"],
-            custom_objects=request["custom_objects"],
-            unsafe_load=request["unsafe_load"],
-            input_names=list(recipe.input_shapes),
-        )
+        with quantized_layers(request["trained_ranges"]):
+            return load_model(
+                request["model"],
+                custom_objects=request["custom_objects"],
+                unsafe_load=request["unsafe_load"],
+                input_names=list(recipe.input_shapes),
+            )
 
     def choose_data() -> Chosen | None:
+        if request["trained_ranges"]:
+            return None
         if request["chosen"] is None:
             return choose(recipe, request["calibration"])
         return _read_chosen(request["chosen"])
@@ -132,6 +137,36 @@ def convert_file(request: Mapping[str, Any], emit: Emit) -> dict[str, Any]:
     folder = Path(request["folder"])
     prepared = prepare(load, recipe, choose_data, folder / "lean", emit)
     return _convert(prepared.lean, recipe, prepared.samples, folder, emit, prepared.report)
+
+
+def check_trained(recipe: ConvertRecipe) -> None:
+    """Raise unless a model that was trained for int8 is to become int8.
+
+    Raises:
+        RecipeError: Another quantisation is asked for.
+    """
+    if recipe.quantize != "int8":
+        raise RecipeError(
+            f"Received quantize={recipe.quantize!r} for a model that was trained for int8; use quantize='int8', or "
+            "convert the float model that the training returned beside it."
+        )
+
+
+def quantized_layers(maker: str) -> Any:
+    """Return a context in which Keras knows the layers of a QAT model.
+
+    Args:
+        maker: ``edgeopt``, ``tfmot``, or "" for a model without such layers.
+    """
+    if maker == "edgeopt":
+        from ..passes.qat import qat_scope
+
+        return qat_scope()
+    if maker == "tfmot":
+        import tensorflow_model_optimization as tfmot
+
+        return tfmot.quantization.keras.quantize_scope()
+    return nullcontext()
 
 
 def convert_lean(request: Mapping[str, Any], emit: Emit) -> dict[str, Any]:

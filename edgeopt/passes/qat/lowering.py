@@ -1,0 +1,380 @@
+"""A float tf_keras model becomes a QAT model: each layer the quantised layer that stands for it; imports TensorFlow."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import tf_keras
+
+from ...errors import ModelError
+from ...models.bridge.graph import Graph, Step
+from ...models.bridge.nodes import new_input
+from ...models.bridge.structure import Ref, flatten_structure, map_structure, refs_in
+from ...models.bridge.template import encode
+from ...models.bridge.tf_objects import KerasOperation
+from ...models.detect import Flavour
+from ...models.graph import copy_layer
+from ..base import Skipped
+from ..properties import measure_kernel
+from . import rules
+from .activations import FUSED
+from .kernels import channel_axes
+from .layers import (
+    QuantizedActivation,
+    QuantizedAffine,
+    QuantizedLayer,
+    QuantizedMerge,
+    QuantizedTensor,
+    QuantizedWeights,
+)
+from .report import QuantizedLayerReport, Reason
+from .separable import split
+
+Weights = list[npt.NDArray[Any]]
+_FLEXIBLE = frozenset({"training", "mask"})
+
+
+@dataclass(frozen=True)
+class Choices:
+    """What the pass's options say of single layers: which stay float, and what of earlier passes is kept."""
+
+    skip: frozenset[str] = frozenset()
+    sparsity: bool = True
+    clusters: bool = True
+    per_tensor_dense: bool = False
+
+
+@dataclass
+class Lowered:
+    """A QAT model and where everything went.
+
+    Attributes:
+        model: The tf_keras model.
+        layers: What was quantised.
+        skipped: What stays float.
+        sources: Gives the trained weights of each layer of the float model, by its name.
+    """
+
+    model: Any = None
+    layers: list[QuantizedLayerReport] = field(default_factory=list)
+    skipped: list[Skipped] = field(default_factory=list)
+    sources: dict[str, Callable[[], Weights]] = field(default_factory=dict)
+
+
+def lower(graph: Graph, choices: Choices) -> Lowered:
+    """Return the QAT model of a flattened tf_keras model, with its weights.
+
+    Args:
+        graph: `read_native` of the model.
+        choices: What the options say.
+
+    Raises:
+        ModelError: No layer can be quantised.
+    """
+    lowered = _Lowering(graph, choices).run()
+    if not lowered.layers:
+        raise ModelError(
+            f"Model {graph.name!r} has no layer that can be trained quantised: "
+            f"{lowered.skipped[0].detail if lowered.skipped else 'it computes nothing'}."
+        )
+    return lowered
+
+
+class _Lowering:
+    """Walks the steps; a step may take in the BatchNormalization and the ReLU behind it."""
+
+    def __init__(self, graph: Graph, choices: Choices) -> None:
+        self.graph = graph
+        self.choices = choices
+        self.result = Lowered()
+        self.tensors: dict[Ref, Any] = {}
+        self.users: dict[Ref, list[Step]] = defaultdict(list)
+        for step in graph.steps:
+            for ref in refs_in((step.args, step.kwargs)):
+                self.users[ref].append(step)
+        self.ends = set(refs_in(graph.outputs))
+        self.calls = Counter(id(step.layer) for step in graph.steps if step.layer is not None)
+        self.names = {step.name for step in graph.steps} | set(graph.input_names.values())
+        self.absorbed: set[int] = set()
+        self.ended: set[str] = set()
+        self.made: dict[int, Callable[[Any], Any]] = {}
+        self.after: list[Callable[[], None]] = []
+
+    def run(self) -> Lowered:
+        inputs = {
+            ref: new_input(tf_keras, Flavour.TF_KERAS, ref.shape, ref.dtype, name)
+            for ref, name in self.graph.input_names.items()
+        }
+        for ref, tensor in inputs.items():
+            name = self._free(f"{self.graph.input_names[ref]}_quantized")
+            self.tensors[ref] = QuantizedTensor(name=name)(tensor) if ref.is_float else tensor
+        for step in self.graph.steps:
+            if id(step) not in self.absorbed:
+                self._step(step)
+        given = map_structure(inputs.__getitem__, self.graph.inputs)
+        self.result.model = tf_keras.Model(given, self._resolve(self.graph.outputs), name=self.graph.name)
+        for action in self.after:
+            action()
+        order = {step.name: index for index, step in enumerate(self.graph.steps)}
+        self.result.layers.sort(key=lambda layer: order[layer.name])
+        return self.result
+
+    def _step(self, step: Step) -> None:
+        end = step
+        if step.layer is None:
+            outputs = self._operation(step)
+        else:
+            function = self.made.get(id(step.layer))
+            if function is None:
+                function, end = self._make(step)
+                self.made[id(step.layer)] = function
+            outputs = function(step)
+        self.tensors.update(zip(end.outputs, flatten_structure(outputs), strict=True))
+
+    def _make(self, step: Step) -> tuple[Callable[[Step], Any], Step]:
+        """Return what computes a step, and the last step that it computes."""
+        layer, kind = step.layer, type(step.layer).__name__
+        found: rules.Objection | None = ("asked", "named in skip") if step.name in self.choices.skip else None
+        if found is None and any(value is not None for key, value in step.kwargs.items() if key not in _FLEXIBLE):
+            found = ("unknown layer", f"{kind} is called with {', '.join(step.kwargs)}")
+        found = found or rules.objection(layer, [ref.shape for ref in refs_in(step.args)])
+        if found is not None:
+            return self._float(step, *found), step
+        if kind in rules.PASSING:
+            return self._plain(copy_layer(layer, step, {}), step), step
+        if kind in rules.WEIGHTED:
+            return self._weighted(step)
+        if kind in rules.SEPARABLE:
+            return self._separable(step)
+        self._note(step, kind)
+        if kind in rules.AFFINE:
+            return self._affine(step)
+        if kind in rules.MERGES:
+            return self._merge(step)
+        name = rules.function_name(layer) if kind in rules.ACTIVATIONS else None
+        if name is not None:
+            return self._call(QuantizedActivation(name, name=step.name)), step
+        copied = copy_layer(layer, step, {})
+        self._keep(step.name, copied, layer)
+        return self._call(QuantizedLayer(copied, name=step.name)), step
+
+    def _weighted(self, step: Step) -> tuple[Callable[[Step], Any], Step]:
+        layer = step.layer
+        copied = copy_layer(layer, step, {"activation": "linear"})
+        return self._kernel(step, copied, _arrays(layer), type(layer).__name__)
+
+    def _separable(self, step: Step) -> tuple[Callable[[Step], Any], Step]:
+        layer = step.layer
+        depthwise, pointwise = split(layer, step)
+        kernel, *rest = _arrays(layer)
+        grid, masked, clusters = self._grid(depthwise, kernel, False)
+        first = QuantizedWeights(
+            depthwise, grid=grid, masked=masked, clusters=clusters, name=self._free(f"{step.name}_depthwise")
+        )
+        self.after.append(lambda: _load(first, [kernel]))
+        self._note(step, "depthwise part", grid, "", _words(masked, clusters))
+        second, end = self._kernel(step, pointwise, rest, type(layer).__name__)
+        pointwise_weights = self.result.sources.pop(step.name)
+        self.result.sources[step.name] = lambda: [first.weight.numpy(), *pointwise_weights()]
+
+        def both(called: Step) -> Any:
+            middle = first(self._resolve(called.args)[0])
+            return second(_Given((middle,)))
+
+        return both, end
+
+    def _kernel(self, step: Step, copied: Any, weights: Weights, kind: str) -> tuple[Callable[[Any], Any], Step]:
+        """A convolution or Dense layer with what can be taken in behind it."""
+        function = rules.function_name(step.layer)
+        norm_step = self._norm_behind(step) if function == "linear" else None
+        norm = frozen = None
+        end = step
+        if norm_step is not None:
+            self.absorbed.add(id(norm_step))
+            norm, end = copy_layer(norm_step.layer, norm_step, {}), norm_step
+            frozen = not norm_step.trainable or norm_step.kwargs.get("training") is False
+        if function == "linear":
+            function, end = self._relu_behind(end)
+        grid, masked, clusters = self._grid(copied, weights[0], norm is not None)
+        split_off = function not in FUSED
+        quantized = QuantizedWeights(
+            copied,
+            norm=norm,
+            norm_frozen=bool(frozen),
+            grid=grid,
+            masked=masked,
+            clusters=clusters,
+            activation="linear" if split_off else str(function),
+            name=self._free(f"{end.name}_linear") if split_off else end.name,
+        )
+        norm_weights = None if norm_step is None else _arrays(norm_step.layer)
+        self.after.append(lambda: _load(quantized, weights, norm_weights))
+        self.result.sources[step.name] = lambda: quantized.float_weights()[copied.name]
+        if norm_step is not None:
+            norm_name = norm_step.name
+            self.result.sources[norm_name] = lambda: quantized.float_weights()[norm_name]
+        self._note(step, kind, grid, "" if norm_step is None else norm_step.name, _words(masked, clusters))
+        if not split_off:
+            return self._call(quantized), end
+        activation = self._activation(step, function)
+        return (lambda called: activation(quantized(self._resolve(called.args)[0]))), end
+
+    def _activation(self, step: Step, function: str | None) -> Callable[[Any], Any]:
+        """The activation of a convolution or Dense layer, as a layer of its own."""
+        if function is not None:
+            layer: Callable[[Any], Any] = QuantizedActivation(function, name=step.name)
+            return layer
+        reason, detail = rules.activation_objection(step.layer) or ("no int8 operator", "")
+        self.result.skipped.append(Skipped(step.name, reason, detail))
+        plain = tf_keras.layers.Activation(step.layer.activation, name=self._free(f"{step.name}_float"))
+        return lambda tensor: self._back_to_integers(step, plain(tensor))
+
+    def _grid(self, layer: Any, kernel: npt.NDArray[Any], has_norm: bool) -> tuple[str, bool, int]:
+        """Return the grid of a kernel, whether its zeros are kept, and how many clusters are."""
+        found = measure_kernel(kernel, channel_axes(layer))
+        masked = self.choices.sparsity and found.sparse
+        # Of what is not zero: a sparse kernel has few distinct values by itself.
+        values = np.unique(kernel[kernel != 0])
+        few = found.clustered and 2 * len(values) <= found.size - found.zeros
+        clusters = found.clusters if self.choices.clusters and few else 0
+        kind = type(layer).__name__
+        if clusters and kind == "Conv2D":
+            return "shared", masked, clusters
+        if clusters and "Depthwise" not in kind and not has_norm:
+            return "tensor", masked, clusters
+        return ("tensor" if kind == "Dense" and self.choices.per_tensor_dense else "channel"), masked, clusters
+
+    def _affine(self, step: Step) -> tuple[Callable[[Step], Any], Step]:
+        copied = copy_layer(step.layer, step, {})
+        self._keep(step.name, copied, step.layer)
+        function, end = self._relu_behind(step)
+        frozen = not step.trainable or step.kwargs.get("training") is False
+        return self._call(QuantizedAffine(copied, frozen=frozen, activation=function, name=end.name)), end
+
+    def _merge(self, step: Step) -> tuple[Callable[[Step], Any], Step]:
+        kind, count = type(step.layer).__name__, len(refs_in(step.args))
+        function, end = self._relu_behind(step) if kind in ("Add", "Multiply", "Subtract") else ("linear", step)
+        return self._call(QuantizedMerge(kind, count, activation=function, name=end.name)), end
+
+    def _float(self, step: Step, reason: Reason, detail: str) -> Callable[[Step], Any]:
+        """A copy of the layer, and a range for what goes back into integers."""
+        self.result.skipped.append(Skipped(step.name, reason, detail))
+        copied = copy_layer(step.layer, step, {})
+        compute = self._plain(copied, step)
+
+        def called(one: Step) -> Any:
+            return self._back_to_integers(one, compute(one))
+
+        if step.outputs[0].is_float and len(step.outputs) == 1:
+            copied._name = self._free(f"{step.name}_float")
+        return called
+
+    def _back_to_integers(self, step: Step, outputs: Any) -> Any:
+        flat = flatten_structure(outputs)
+        first = step.name not in self.ended and len(flat) == 1
+        self.ended.add(step.name)
+        names = [step.name] if first else [self._free(f"{step.name}_{i}") for i in range(len(flat))]
+        quantized = [
+            QuantizedTensor(name=name)(tensor) if ref.is_float else tensor
+            for name, tensor, ref in zip(names, flat, step.outputs, strict=True)
+        ]
+        return quantized[0] if len(quantized) == 1 else quantized
+
+    def _operation(self, step: Step) -> Any:
+        template, refs = encode(step.args, step.kwargs)
+        tensors = [self.tensors[ref] for ref in refs]
+        given = tensors[0] if len(tensors) == 1 else tensors
+        if step.operation in rules.PASSING_OPERATIONS:
+            return KerasOperation(step.operation, template, name=step.name)(given)
+        self.result.skipped.append(Skipped(step.name, "operation", f"keras.ops.{step.operation}; write it with layers"))
+        outputs = KerasOperation(step.operation, template, name=self._free(f"{step.name}_float"))(given)
+        return self._back_to_integers(step, outputs)
+
+    def _plain(self, copied: Any, step: Step) -> Callable[[Step], Any]:
+        self._keep(step.name, copied, step.layer)
+        return lambda called: copied(*self._resolve(called.args), **self._resolve(called.kwargs))
+
+    def _call(self, layer: Any) -> Callable[[Any], Any]:
+        return lambda called: layer(*self._resolve(called.args))
+
+    def _keep(self, name: str, copied: Any, layer: Any) -> None:
+        """Give the copy its weights at the end, and remember that it has them."""
+        if layer.weights:
+            self.after.append(lambda: _assign(copied, _arrays(layer)))
+            self.result.sources[name] = lambda: _arrays(copied)
+
+    def _norm_behind(self, step: Step) -> Step | None:
+        follower = self._only_user(step)
+        if follower is None or type(follower.layer).__name__ != "BatchNormalization":
+            return None
+        fits = follower.name not in self.choices.skip and not rules.objection(follower.layer, [step.outputs[0].shape])
+        return follower if fits else None
+
+    def _relu_behind(self, step: Step) -> tuple[str, Step]:
+        """Take in a ReLU that is the only one to use the step's output."""
+        follower = self._only_user(step)
+        if follower is None or type(follower.layer).__name__ not in ("Activation", "ReLU"):
+            return "linear", step
+        name = rules.function_name(follower.layer)
+        if name not in ("relu", "relu6") or follower.name in self.choices.skip:
+            return "linear", step
+        self.absorbed.add(id(follower))
+        self._note(follower, type(follower.layer).__name__)
+        return name, follower
+
+    def _only_user(self, step: Step) -> Step | None:
+        """The step that alone uses the output of a layer that is called once, and is itself called once."""
+        ref = step.outputs[0]
+        users = self.users[ref]
+        if len(users) != 1 or ref in self.ends or self.calls[id(step.layer)] > 1 or users[0].layer is None:
+            return None
+        return users[0] if self.calls[id(users[0].layer)] == 1 and len(users[0].outputs) == 1 else None
+
+    def _note(self, step: Step, kind: str, grid: str = "", norm: str = "", preserved: tuple[str, ...] = ()) -> None:
+        self.result.layers.append(QuantizedLayerReport(step.name, kind, grid, norm, preserved))
+
+    def _free(self, name: str) -> str:
+        while name in self.names:
+            name += "_"
+        self.names.add(name)
+        return name
+
+    def _resolve(self, structure: Any) -> Any:
+        if isinstance(structure, Ref):
+            return self.tensors[structure]
+        return map_structure(lambda leaf: self.tensors[leaf] if isinstance(leaf, Ref) else leaf, structure)
+
+
+@dataclass(frozen=True)
+class _Given:
+    """Arguments that are tensors already, in the place of a step's."""
+
+    args: tuple[Any, ...]
+
+
+def _words(masked: bool, clusters: int) -> tuple[str, ...]:
+    return (*(("sparsity",) if masked else ()), *(("clusters",) if clusters else ()))
+
+
+def _arrays(layer: Any) -> Weights:
+    return [np.asarray(weight) for weight in layer.weights]
+
+
+def _assign(layer: Any, arrays: Weights) -> None:
+    for weight, array in zip(layer.weights, arrays, strict=True):
+        weight.assign(array)
+    finalize = getattr(layer, "finalize_state", None)
+    if finalize is not None and arrays:
+        finalize()
+
+
+def _load(quantized: QuantizedWeights, weights: Weights, norm: Weights | None = None) -> None:
+    _assign(quantized.layer, weights)
+    if norm is not None:
+        _assign(quantized.norm, norm)
+    quantized.weight.remember()

@@ -1,0 +1,164 @@
+"""The pass: options, ranges from data, training, and the two models that come out of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Literal
+
+from ...errors import RecipeError, UsageError, nearest
+from ...models.bridge import flatten, to_tf_keras
+from ...models.detect import Flavour
+from ...models.graph import read_native
+from ...models.load import flavour_of
+from ..base import PassContext, check_needs
+from ..properties import WeightProperty, check_kept, measure_file, measure_model
+from ..training import Trained, Training, train
+from ..training_data import open_feed
+from .report import QatReport, QatResult
+from .strip import like_the_users, put_back
+
+if TYPE_CHECKING:
+    from .lowering import Lowered
+
+PRESERVE = ("auto", "none", "sparsity", "clusters", "both")
+Properties = dict[str, WeightProperty]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Qat:
+    """Train with the rounding of 8-bit integers in the loop, so that the int8 file is as good as the float model.
+
+    Attributes:
+        training: How long and how; ``epochs=0`` only measures the ranges of the activations.
+        preserve: What the passes before left and this one keeps: ``auto`` keeps what it finds in each kernel (a tenth
+            of zeros or more; few distinct values), ``sparsity`` and ``clusters`` one of the two, ``both``, ``none``.
+        skip: Layers that stay float.
+        per_tensor_dense: One scale for all weights of a Dense layer, for accelerators that know no other.
+        range_batches: Batches of training data from which the ranges start.
+
+    Raises:
+        RecipeError: An option is out of its range or unknown.
+
+    Example:
+        >>> result = Qat(training=Training(epochs=2)).apply(model, PassContext(train=(x, y), loss="mse"))
+        >>> edgeopt.convert(result.qat_model).save("model_int8.tflite")
+    """
+
+    training: Training = field(default_factory=Training)
+    preserve: Literal["auto", "none", "sparsity", "clusters", "both"] = "auto"
+    skip: tuple[str, ...] = ()
+    per_tensor_dense: bool = False
+    range_batches: int = 8
+
+    name = "qat"
+
+    def __post_init__(self) -> None:
+        if self.preserve not in PRESERVE:
+            raise RecipeError(f"Received preserve={self.preserve!r}{nearest(str(self.preserve), PRESERVE)}")
+        if isinstance(self.range_batches, bool) or not isinstance(self.range_batches, int) or self.range_batches < 1:
+            raise RecipeError(f"Received range_batches={self.range_batches!r}; expected a whole number of at least 1.")
+        skip: Any = self.skip
+        if isinstance(skip, str):
+            raise RecipeError(f"Received skip={self.skip!r}; expected a list of layer names.")
+        object.__setattr__(self, "skip", tuple(skip))
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """Fields of the context that these options need."""
+        return ("train",)
+
+    def apply(self, model: Any, context: PassContext) -> QatResult:
+        """Return the trained float model, of the flavour of `model`, and the QAT model; `model` is not changed.
+
+        With `PassContext.convert`, the QAT model is converted, and what was preserved is measured in the file.
+
+        Raises:
+            UsageError: An unknown layer name, no loss, or something in `needs` that is missing.
+            DataError: Data that do not fit the model.
+            ModelError: The model is no graph of layers, has layers that the bridge cannot carry, or none to quantise.
+            PropertyLostError: A kernel has fewer zeros, or more distinct values, than before.
+            TrainingDivergedError: The loss became NaN or infinite.
+        """
+        check_needs(self, context)
+        flavour = flavour_of(model)
+        if flavour is None:
+            raise UsageError(f"Received {type(model).__name__}; expected a Keras model, of Keras 3 or of tf_keras.")
+        bridged = (to_tf_keras if flavour is Flavour.KERAS3 else flatten)(model, seed=context.seed).model
+        before = measure_model(bridged)
+        lowered = self._lower(bridged, before)
+        self._set_ranges(lowered.model, context)
+        loss = context.loss if context.loss is not None else getattr(model, "loss", None)
+        trained = train(lowered.model, replace(context, loss=loss), self.training, name=self.name)
+        put_back(bridged, lowered.sources)
+        after, in_file = self._check(before, bridged, lowered, context)
+        report = _report(lowered, trained, before, after, in_file)
+        return QatResult(like_the_users(model, bridged), report, lowered.model)
+
+    def _lower(self, bridged: Any, before: Properties) -> Lowered:
+        from .lowering import Choices, lower
+
+        graph = read_native(bridged)
+        names = {step.name for step in graph.steps}
+        for name in self.skip:
+            if name not in names:
+                raise UsageError(f"Received skip with the layer {name!r}{nearest(name, names)}")
+        sparsity, clusters = (self.preserve in ("auto", "both", word) for word in ("sparsity", "clusters"))
+        if self.preserve in ("sparsity", "both") and not any(item.sparse for item in before.values()):
+            raise UsageError(f"Received preserve={self.preserve!r}, and no kernel of the model is sparse; prune first.")
+        if self.preserve in ("clusters", "both") and not any(item.clustered for item in before.values()):
+            raise UsageError(f"Received preserve={self.preserve!r}, and no kernel is clustered; cluster first.")
+        return lower(graph, Choices(frozenset(self.skip), sparsity, clusters, self.per_tensor_dense))
+
+    def _set_ranges(self, model: Any, context: PassContext) -> None:
+        """Let the activations' ranges be those of some training data, before a step is made."""
+        from .ranges import observing
+
+        feed = open_feed(context.train, model, batch_size=self.training.batch_size, seed=context.seed)
+        count = self.range_batches if feed.steps is None else min(self.range_batches, feed.steps)
+        context.progress(f"qat: ranges from {count} batches")
+        with observing():
+            for x, *_ in feed.make(0, 1).take(count):
+                model(x, training=False)
+
+    def _check(
+        self, before: Properties, bridged: Any, lowered: Lowered, context: PassContext
+    ) -> tuple[Properties, bool]:
+        """Measure what was to be kept, in the model and, where the context can convert, in the file."""
+        kept = {name for layer in lowered.layers if layer.preserved for name in (layer.name, layer.name.split("/")[0])}
+        relevant = {name: item for name, item in before.items() if name.split("/")[0] in kept}
+        after = measure_model(bridged)
+        words = {word for layer in lowered.layers for word in layer.preserved}
+        if words:
+            check_kept(_only(relevant, words), after, what="The trained model")
+        if context.convert is None:
+            return after, False
+        after = measure_file(context.convert(lowered.model), like=before)
+        if words:
+            check_kept(_only(relevant, words), after)
+        return after, True
+
+
+def _only(properties: Properties, words: set[str]) -> Properties:
+    """Leave out what was not asked to be kept: no zeros, or as many values as weights."""
+    return {
+        name: replace(
+            item,
+            zeros=item.zeros if "sparsity" in words else 0,
+            clusters=item.clusters if "clusters" in words else item.size,
+        )
+        for name, item in properties.items()
+    }
+
+
+def _report(
+    lowered: Lowered, trained: Trained, before: Properties, after: Properties, measured_in_file: bool
+) -> QatReport:
+    return QatReport(
+        tuple(lowered.layers),
+        tuple(lowered.skipped),
+        tuple(trained.history),
+        before,
+        after,
+        measured_in_file,
+        trained.resumed_at,
+    )

@@ -1,0 +1,106 @@
+"""What quantisation-aware training did with each layer, and what it left float and why."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from ..base import PassResult, Skipped
+from ..properties import WeightProperty
+
+Reason = Literal[
+    "asked",  # named in `skip`
+    "recurrent",  # an LSTM, GRU or other recurrent layer
+    "no int8 operator",  # the converter has no integer operator for it, or for its activation, in a trained model
+    "channels first",  # a convolution with the channels before height and width
+    "operation",  # a bare operation without a layer of its own
+    "unknown layer",  # a custom layer, or one that edgeopt has no rule for
+]
+
+
+@dataclass(frozen=True)
+class QuantizedLayerReport:
+    """One layer that was trained quantised.
+
+    Attributes:
+        name: Its name in the flattened model.
+        kind: Its class.
+        grid: Where its weights' scales are (`kernels.Grid`); empty for a layer without a kernel.
+        norm: The BatchNormalization that is folded into it; empty for none.
+        preserved: ``sparsity``, ``clusters``, or both.
+    """
+
+    name: str
+    kind: str
+    grid: str = ""
+    norm: str = ""
+    preserved: tuple[str, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the entry as JSON values."""
+        return {**vars(self), "preserved": list(self.preserved)}
+
+
+@dataclass(frozen=True)
+class QatReport:
+    """The account of a quantisation-aware training.
+
+    Attributes:
+        layers: Every layer that computes in 8 bits with a range or a grid of its own.
+        skipped: Layers that stay float, with a reason from `Reason`.
+        fully_int8: Whether a file made of the model is to hold no float operator.
+        history: Metric values of each epoch.
+        before: Zeros and distinct values of each kernel as the pass received it.
+        after: The same as it left it; of the file's integers where `measured_in_file`.
+        measured_in_file: Whether the properties were measured in a converted file.
+        resumed_at: Epochs that were read from a checkpoint.
+    """
+
+    layers: tuple[QuantizedLayerReport, ...]
+    skipped: tuple[Skipped, ...]
+    history: tuple[Mapping[str, float], ...] = ()
+    before: Mapping[str, WeightProperty] = field(default_factory=dict, repr=False)
+    after: Mapping[str, WeightProperty] = field(default_factory=dict, repr=False)
+    measured_in_file: bool = False
+    resumed_at: int = 0
+
+    @property
+    def fully_int8(self) -> bool:
+        """Whether a file made of the model is to hold no float operator."""
+        return not self.skipped
+
+    @property
+    def preserved(self) -> tuple[str, ...]:
+        """What of earlier passes was kept, in any layer."""
+        return tuple(sorted({word for layer in self.layers for word in layer.preserved}))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the report as JSON values."""
+        return {
+            "layers": [layer.to_dict() for layer in self.layers],
+            "skipped": [entry.to_dict() for entry in self.skipped],
+            "fully_int8": self.fully_int8,
+            "preserved": list(self.preserved),
+            "history": [dict(epoch) for epoch in self.history],
+            "properties": {
+                name: {"before": item.to_dict(), "after": self.after[name].to_dict() if name in self.after else None}
+                for name, item in self.before.items()
+            },
+            "measured_in_file": self.measured_in_file,
+            "resumed_at": self.resumed_at,
+        }
+
+
+@dataclass(frozen=True)
+class QatResult(PassResult):
+    """What quantisation-aware training gives back.
+
+    Attributes:
+        model: The trained float model, of the flavour that was given, without anything of the quantisation in it.
+        report: A `QatReport`.
+        qat_model: The tf_keras model that `edgeopt.convert` makes the int8 file of, without calibration; saved as
+            ``.keras``, it loads inside `edgeopt.qat_scope()`.
+    """
+
+    qat_model: Any = None

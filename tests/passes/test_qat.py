@@ -1,0 +1,259 @@
+"""The pass: options, the two models that come out, what is left float, and what is refused."""
+
+from __future__ import annotations
+
+import importlib
+import json
+
+import numpy as np
+import pytest
+
+import edgeopt
+from edgeopt.errors import DataError, ModelError, RecipeError, UsageError
+from edgeopt.passes.base import Pass, PassContext, PassReport
+from edgeopt.passes.qat import Qat
+from edgeopt.passes.training import Training
+
+ONE_STEP = Training(epochs=1, batch_size=8)
+NO_STEP = Training(epochs=0)
+
+
+def small_cnn(keras, *, name="small"):
+    layers = keras.layers
+    return keras.Sequential(
+        [
+            keras.Input((8, 8, 3), name="image"),
+            layers.Conv2D(8, 3, use_bias=False, name="conv"),
+            layers.BatchNormalization(name="norm"),
+            layers.ReLU(name="relu"),
+            layers.DepthwiseConv2D(3, activation="relu", name="spatial"),
+            layers.Flatten(name="flat"),
+            layers.Dense(4, activation="softmax", name="classes"),
+        ],
+        name=name,
+    )
+
+
+def data(model, samples=16, seed=0):
+    generator = np.random.default_rng(seed)
+    x = generator.normal(size=(samples, *model.input_shape[1:])).astype("float32")
+    return x, generator.integers(0, model.output_shape[-1], samples)
+
+
+def context(model, **options):
+    return PassContext(train=data(model), loss="sparse_categorical_crossentropy", **options)
+
+
+@pytest.fixture(scope="module", params=["keras", "tf_keras"])
+def trained(request):
+    keras = importlib.import_module(request.param)
+    keras.utils.set_random_seed(1)
+    model = small_cnn(keras)
+    before = [np.array(array) for array in model.get_weights()]
+    return keras, model, before, Qat(training=ONE_STEP).apply(model, context(model))
+
+
+def test_it_is_a_pass_with_a_report(trained):
+    _, _, _, result = trained
+    assert isinstance(Qat(), Pass)
+    assert (Qat().name, Qat().needs) == ("qat", ("train",))
+    assert isinstance(result.report, PassReport)
+    assert json.loads(json.dumps(result.report.to_dict()))["fully_int8"] is True
+
+
+def test_the_float_model_is_the_users_own_kind_with_the_same_layers_and_trained_weights(trained):
+    keras, model, before, result = trained
+    assert isinstance(result.model, keras.Sequential)
+    assert [layer.name for layer in result.model.layers] == [layer.name for layer in model.layers]
+    after = result.model.get_weights()
+    assert [a.shape for a in after] == [b.shape for b in before]
+    assert any(not np.array_equal(a, b) for a, b in zip(after, before, strict=True))
+
+
+def test_the_given_model_is_left_as_it_was(trained):
+    _, model, before, _ = trained
+    assert all(np.array_equal(a, b) for a, b in zip(model.get_weights(), before, strict=True))
+
+
+def test_the_float_model_saves_and_loads_without_custom_objects(trained, tmp_path):
+    keras, model, _, result = trained
+    x, _ = data(model)
+    result.model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    np.testing.assert_array_equal(np.asarray(loaded(x)), np.asarray(result.model(x)))
+
+
+def test_the_qat_model_has_the_names_of_the_given_model_and_rounds_its_outputs(trained):
+    _, model, _, result = trained
+    x, _ = data(model)
+    assert result.qat_model.input_names == ["image"]
+    assert result.qat_model.output_names == ["classes"]
+    outputs = np.asarray(result.qat_model(x)) * 256  # softmax: TFLite prescribes steps of 1/256
+    np.testing.assert_allclose(outputs, np.round(outputs), atol=1e-4)
+    # Rounding moves probabilities by a few steps, not by more: 16/256 is generous for three layers.
+    assert np.abs(outputs / 256 - np.asarray(result.model(x))).max() < 16 / 256
+
+
+def test_the_qat_model_loads_inside_qat_scope(trained, tmp_path):
+    import tf_keras
+
+    _, model, _, result = trained
+    x, _ = data(model)
+    result.qat_model.save(tmp_path / "qat.keras")
+    with edgeopt.qat_scope():
+        loaded = tf_keras.models.load_model(tmp_path / "qat.keras")
+    np.testing.assert_array_equal(np.asarray(loaded(x)), np.asarray(result.qat_model(x)))
+
+
+def test_the_report_tells_what_was_quantised_and_folded(trained):
+    *_, result = trained
+    layers = {layer.name: layer for layer in result.report.layers}
+    assert layers["conv"].norm == "norm"
+    assert layers["conv"].grid == layers["classes"].grid == "channel"
+    assert result.report.skipped == ()
+    assert len(result.report.history) == 1
+    assert {"loss", "accuracy"} <= set(result.report.history[0])
+
+
+def test_ranges_are_those_of_the_data_when_nothing_is_trained():
+    """A TFMOT model starts at [-6, 6], and a hundred steps later its ranges are still about there."""
+    import tf_keras
+
+    model = small_cnn(tf_keras)
+    x, y = data(model)
+    x *= 100.0
+    result = Qat(training=NO_STEP).apply(model, PassContext(train=(x, y)))
+    low, high = result.qat_model.get_layer("image_quantized").get_weights()
+    assert (low, high) == (x.min(), x.max())
+    for ours, given in zip(result.model.get_weights(), model.get_weights(), strict=True):
+        np.testing.assert_array_equal(ours, given)
+
+
+def test_a_compiled_model_brings_its_loss():
+    import keras
+
+    model = small_cnn(keras)
+    model.compile(loss=keras.losses.SparseCategoricalCrossentropy())
+    result = Qat(training=ONE_STEP).apply(model, PassContext(train=data(model)))
+    assert np.isfinite(result.report.history[0]["loss"])
+
+
+def test_frozen_layers_keep_their_weights():
+    import keras
+
+    model = small_cnn(keras)
+    model.get_layer("conv").trainable = model.get_layer("norm").trainable = False
+    result = Qat(training=ONE_STEP).apply(model, context(model))
+    for name in ("conv", "norm"):
+        for ours, given in zip(
+            result.model.get_layer(name).get_weights(), model.get_layer(name).get_weights(), strict=True
+        ):
+            np.testing.assert_array_equal(ours, given)
+    kernels = [m.get_layer("classes").get_weights()[0] for m in (result.model, model)]
+    assert not np.array_equal(*kernels)
+
+
+def test_a_shared_layer_stays_one_layer():
+    import tf_keras
+
+    layers = tf_keras.layers
+    left, right = tf_keras.Input((6,), name="left"), tf_keras.Input((6,), name="right")
+    shared = layers.Dense(5, activation="relu", name="shared")
+    outputs = layers.Dense(2, name="out")(layers.Concatenate(name="both")([shared(left), shared(right)]))
+    model = tf_keras.Model([left, right], outputs)
+    generator = np.random.default_rng(0)
+    x = {name: generator.normal(size=(8, 6)).astype("float32") for name in ("left", "right")}
+    result = Qat(training=ONE_STEP).apply(model, PassContext(train=(x, np.zeros((8, 2), "float32")), loss="mse"))
+    assert len(result.model.get_weights()) == 4
+    assert len(result.qat_model.get_layer("shared").inbound_nodes) == 2
+
+
+def test_layers_without_an_integer_operator_stay_float_and_are_named():
+    import keras
+
+    layers = keras.layers
+    model = keras.Sequential(
+        [
+            keras.Input((8, 8, 3)),
+            layers.Conv2D(4, 3, activation="elu", name="conv"),
+            layers.LayerNormalization(name="centred"),
+            layers.Reshape((6, 24), name="rows"),
+            layers.LSTM(4, name="memory"),
+            layers.Dense(3, name="out"),
+        ]
+    )
+    x = np.random.default_rng(0).normal(size=(8, 8, 8, 3)).astype("float32")
+    result = Qat(training=ONE_STEP).apply(model, PassContext(train=(x, np.zeros((8, 3), "float32")), loss="mse"))
+    assert {entry.subject: entry.reason for entry in result.report.skipped} == {
+        "conv": "no int8 operator",
+        "centred": "unknown layer",
+        "memory": "recurrent",
+    }
+    assert not result.report.fully_int8
+    assert result.model.get_layer("memory").get_weights()[0].shape == (24, 16)
+
+
+def test_a_skipped_layer_is_not_rounded():
+    import tf_keras
+
+    model = small_cnn(tf_keras)
+    result = Qat(training=NO_STEP, skip=("spatial",)).apply(model, context(model))
+    assert [(entry.subject, entry.reason) for entry in result.report.skipped] == [("spatial", "asked")]
+    layer = result.qat_model.get_layer("spatial_float")
+    np.testing.assert_array_equal(layer.get_weights()[0], model.get_layer("spatial").get_weights()[0])
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"preserve": "sparcity"}, "did you mean 'sparsity'"),
+        ({"range_batches": 0}, "range_batches=0; expected a whole number of at least 1"),
+        ({"skip": "conv"}, "skip='conv'; expected a list"),
+    ],
+)
+def test_bad_options_are_refused(options, message):
+    with pytest.raises(RecipeError, match=message):
+        Qat(**options)
+
+
+def test_an_unknown_layer_is_refused_with_the_nearest_name():
+    import tf_keras
+
+    model = small_cnn(tf_keras)
+    with pytest.raises(UsageError, match="did you mean 'conv'"):
+        Qat(training=NO_STEP, skip=("conw",)).apply(model, context(model))
+
+
+def test_data_are_needed_and_must_fit():
+    import tf_keras
+
+    model = small_cnn(tf_keras)
+    with pytest.raises(DataError, match="needs training data"):
+        Qat().apply(model, PassContext())
+    with pytest.raises(DataError, match=r"expected \(samples, 8, 8, 3\)"):
+        Qat(training=ONE_STEP).apply(
+            model, PassContext(train=(np.zeros((4, 9, 9, 3), "float32"), np.zeros(4, "int64")), loss="mse")
+        )
+
+
+@pytest.mark.parametrize("preserve", ["sparsity", "clusters", "both"])
+def test_what_is_not_there_cannot_be_preserved(preserve):
+    import tf_keras
+
+    model = small_cnn(tf_keras)
+    with pytest.raises(UsageError, match="no kernel"):
+        Qat(training=NO_STEP, preserve=preserve).apply(model, context(model))
+
+
+def test_a_model_without_anything_to_quantise_is_refused():
+    import tf_keras
+
+    model = tf_keras.Sequential([tf_keras.Input((4, 6)), tf_keras.layers.LSTM(3, name="memory")])
+    x = np.zeros((4, 4, 6), "float32")
+    with pytest.raises(ModelError, match="no layer that can be trained quantised: LSTM"):
+        Qat(training=NO_STEP).apply(model, PassContext(train=(x, np.zeros((4, 3), "float32"))))
+
+
+def test_something_that_is_no_keras_model_is_refused():
+    with pytest.raises(UsageError, match="expected a Keras model"):
+        Qat().apply("model.keras", PassContext(train=(np.zeros((1, 1)), np.zeros(1))))

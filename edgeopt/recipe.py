@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
@@ -165,7 +166,7 @@ def _height_width(value: Any) -> tuple[int, int]:
     return _whole("image_size's height", value[0], 1), _whole("image_size's width", value[1], 1)
 
 
-def load_tables(path: str | Path) -> dict[str, Any]:
+def load_tables(path: str | os.PathLike[str]) -> dict[str, Any]:
     """Read a TOML recipe file as plain tables.
 
     Raises:
@@ -178,10 +179,19 @@ def load_tables(path: str | Path) -> dict[str, Any]:
         raise UsageError(f"Cannot read the recipe {path}: {error.strerror}.") from error
     except UnicodeDecodeError as error:
         raise RecipeError(f"The recipe {path} is not UTF-8 text; save it as TOML.") from error
+    return parse_toml(text, f"The recipe {path}")
+
+
+def parse_toml(text: str, what: str) -> dict[str, Any]:
+    """Return the tables of TOML text; `what` is what messages call it.
+
+    Raises:
+        RecipeError: It is not TOML.
+    """
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise RecipeError(f"The recipe {path} is not valid TOML: {error}.") from error
+        raise RecipeError(f"{what} is not valid TOML: {error}.") from error
 
 
 def convert_recipe_from_file(path: str | Path) -> ConvertRecipe:

@@ -13,7 +13,7 @@ HEAVY = ("tensorflow", "keras", "tf_keras", "tensorflow_model_optimization")
 ROOTS = {"edgeopt": "edgeopt", "converters": "edgeopt.converters", "devices": "edgeopt.devices"}
 
 # The first matching group is a module's own. `None` as its allowance: it may import anything but the CLI.
-LIGHT = ("edgeopt.errors", "edgeopt.recipe", "edgeopt.report", "edgeopt.artifact", "edgeopt.artifact_io", "edgeopt._version",
+LIGHT = ("edgeopt.errors", "edgeopt.recipe", "edgeopt.optimize_recipe", "edgeopt.report", "edgeopt.artifact", "edgeopt.artifact_io", "edgeopt._version",
          "edgeopt.budget", "edgeopt.metrics", "edgeopt.provenance", "edgeopt.scoring", "edgeopt.snippet", "edgeopt.validation")  # fmt: skip
 ARITHMETIC = ("edgeopt.devices.agent.arith", "edgeopt.devices.agent.stats")
 DATA = ("edgeopt.data", "edgeopt.streams", "edgeopt.images", "edgeopt.calibration", "edgeopt.isolation")

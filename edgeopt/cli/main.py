@@ -21,6 +21,7 @@ VERBS: dict[str, tuple[str, str]] = {
         "edgeopt.cli.validate",
         "Measure accuracy and latency of a .tflite file on a device, against a budget.",
     ),
+    "optimize": ("edgeopt.cli.optimize", "Run a recipe of compression passes; export and measure after each."),
     "check": ("edgeopt.cli.check", "Say what an accelerator would take of a model, and why not the rest."),
     "edgetpu": ("edgeopt.cli.edgetpu", "Compile for the Coral Edge TPU; list pipeline segments; compare files."),
     "bench": ("edgeopt.cli.bench", "Time a .tflite file on a device; say whether it is faster than another."),

@@ -55,11 +55,16 @@ def attached(model: Any, distillation: Distillation, loss: Any, sample: Any, see
         raise UsageError(f"Received {type(model).__name__} as a student; expected a Keras model.")
     student, teacher = _Side(model, distillation.features), _Side(distillation.teacher, distillation.features.values())
     x = tf.nest.map_structure(tf.convert_to_tensor, sample)
-    ours, theirs = student(x, training=False), teacher(_for_teacher(x, model, distillation.teacher), training=False)
+    names = _input_names(model), _input_names(distillation.teacher)
+    if len(names[0]) != len(names[1]):
+        raise UsageError(
+            f"The teacher has {len(names[1])} input(s) and the student {len(names[0])}; expected the same."
+        )
+    ours, theirs = student(x, training=False), teacher(_for_teacher(x, *names), training=False)
     soft = _soft_losses(distillation, loss, ours[0], theirs[0])
     maps = _feature_maps(distillation, ours[1], theirs[1], import_keras(flavour), seed)
-    step = _Step(model, flavour, distillation, student, teacher, soft, maps)
-    model.__dict__["train_step"] = step
+    step = _Step(model, flavour, distillation, student, teacher, soft, maps, names)
+    model.__dict__["train_step"] = tf.autograph.experimental.do_not_convert(step)
     try:
         yield Lesson([item for item in maps if item is not None], step.begin_epoch)
     finally:
@@ -93,15 +98,16 @@ def _layer(model: Any, name: str) -> Any:
     raise UsageError(f"The model {model.name!r} has no layer {name!r} to match features on{nearest(name, by_name)}")
 
 
-def _for_teacher(x: Any, student: Any, teacher: Any) -> Any:
+def _input_names(model: Any) -> list[str]:
+    return [item.name for item in describe(model).spec.inputs]
+
+
+def _for_teacher(x: Any, ours: Sequence[str], theirs: Sequence[str]) -> Any:
     """Return the student's inputs under the teacher's names, by name where they agree and else by position."""
-    theirs = [item.name for item in describe(teacher).spec.inputs]
     if not isinstance(x, (Mapping, list, tuple)):
         return x
     if not isinstance(x, Mapping):
-        x = dict(zip([item.name for item in describe(student).spec.inputs], x, strict=True))
-    if len(theirs) != len(x):
-        raise UsageError(f"The teacher has {len(theirs)} input(s) and the student {len(x)}; expected the same.")
+        x = dict(zip(ours, x, strict=True))
     values = [x[name] for name in theirs] if set(theirs) == set(x) else list(x.values())
     return values[0] if len(values) == 1 else dict(zip(theirs, values, strict=True))
 
@@ -211,9 +217,11 @@ class _Step:
         teacher: _Side,
         soft: Sequence[Callable[[Any, Any], Any]],
         maps: Sequence[Any],
+        names: tuple[Sequence[str], Sequence[str]],
     ) -> None:
         self._model, self._three, self._keras = model, flavour is Flavour.KERAS3, import_keras(flavour)
         self._options, self._student, self._teacher, self._soft, self._maps = distillation, student, teacher, soft, maps
+        self._names = names
         self._means = {name: self._keras.metrics.Mean(name=name) for name in ("loss", "distil_loss")}
         self._structure = getattr(model, "_outputs_struct", None) if self._three else None
 
@@ -226,7 +234,7 @@ class _Step:
         """Train on one batch and return the metrics so far."""
         model = self._model
         x, y, weights = self._keras.utils.unpack_x_y_sample_weight(data)
-        targets = self._teacher(_for_teacher(x, model, self._options.teacher), training=False)
+        targets = self._teacher(_for_teacher(x, *self._names), training=False)
         with tf.GradientTape() as tape:
             outputs, features = self._student(x, training=True)
             predicted = self._packed(outputs)

@@ -99,6 +99,7 @@ def _fit(model: Any, flavour: Flavour, feed: Feed, validation: Feed | None, watc
             epochs=last,
             steps_per_epoch=feed.steps if feed.continuous or watch.training.steps_per_epoch else None,
             validation_data=None if validation is None else validation.make(0, 1),
+            shuffle=False,  # the feed has done it
             verbose=0,
             callbacks=[*callbacks, as_callback(import_keras(flavour), watch)],
         )

@@ -1,0 +1,253 @@
+"""``edgeopt.optimize``: a recipe's passes in order, each stage exported and measured, and what each of them bought."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..artifact import Artifact
+from ..budget import Budget
+from ..errors import ModelError, UsageError
+from ..optimize_recipe import OptimizeRecipe
+from ..passes.registry import Planned, plan
+from .compression import compression_report
+from .optimize_folder import Folder
+from .optimize_loss import check_recipe_data, loss_for
+from .optimize_result import OptimizeResult, Stage
+from .optimize_stage import Bench, apply, figures
+
+if TYPE_CHECKING:
+    from ..devices import BenchPlan, Device, Progress
+
+Recipe = str | os.PathLike[str] | Mapping[str, Any] | OptimizeRecipe
+ORIGINAL = "original"
+
+
+def optimize(
+    model: Any,
+    recipe: Recipe,
+    *,
+    train: Any,
+    validation: Any,
+    calibration: Any = None,
+    output: str | os.PathLike[str] | None = None,
+    resume: bool = False,
+    force: bool = False,
+    loss: Any = None,
+    callbacks: Sequence[Any] = (),
+    device: str | Device = "local",
+    devices: str | os.PathLike[str] | None = None,
+    bench: BenchPlan | None = None,
+    custom_objects: Sequence[str] = (),
+    unsafe_load: bool = False,
+    on_step: Callable[[str], None] | None = None,
+    on_progress: Callable[[Progress], None] | None = None,
+) -> OptimizeResult:
+    """Run a recipe: apply its passes in order; after each, export the model and measure the file.
+
+    Args:
+        model: A Keras model of either flavour, or the path of a .keras or .h5 file.
+        recipe: An `OptimizeRecipe`, its tables, a TOML file, or a built-in name: small, fast, edgetpu, tiny.
+        train: Training data with labels, of any kind that `edgeopt.data.load_dataset` takes, or a
+            `keras.utils.PyDataset`.
+        validation: Samples with labels on which each file is scored. Not those of `train`.
+        calibration: Samples for the conversion to int8; None takes some of `train`.
+        output: Folder for ``result.json``, a file a stage, ``model.keras`` and ``recipe.toml``; None writes nothing.
+        resume: Go on with the run that was interrupted in `output`.
+        force: Write into `output` although it is not empty.
+        loss: A Keras loss or its name; None takes the recipe's, the compiled one, or what labels and outputs suggest.
+        callbacks: Keras callbacks for the trainings of models of their flavour.
+        device: What measures: "local", a name of the inventory, or a `edgeopt.devices.Device`.
+        devices: The inventory's file.
+        bench: When a timing ends.
+        custom_objects: ``module:NAME`` for what a model file needs.
+        unsafe_load: Allow Python code stored in a model file to run.
+        on_step: Told in a line what is being done.
+        on_progress: Called with every sign of life of the device.
+
+    Returns:
+        The stages, the first being the original model; see `OptimizeResult.raise_for_budget`.
+
+    Raises:
+        UsageError: A bad recipe, data, or folder (RecipeError, DataError, OutputError).
+        ModelError: A pass or the converter cannot take the model.
+        PromiseError: A property was lost, or a training diverged (PropertyLostError, TrainingDivergedError).
+        DeviceError: The device failed.
+
+    Example:
+        >>> result = edgeopt.optimize("model.keras", "fast", train="train.npz", validation="test.npz", output="fast/")
+        >>> result.stages[-1].figures["latency_ms"]["p50"]
+    """
+    settings, planned = read_recipe(recipe)
+    say = on_step or (lambda _line: None)
+    if resume and output is None:
+        raise UsageError("resume goes with the folder of the run that is to be resumed; give output=...")
+    data = check_recipe_data(train, validation, calibration)
+    original, digest = _model(model, custom_objects, unsafe_load)
+    chosen = loss_for(original, loss if loss is not None else settings.loss, data.train)
+    folder = (
+        None if output is None else Folder(output, _identity(settings, digest, data.digest), resume=resume, force=force)
+    )
+    shared = Bench(
+        settings, original, data.train, data.validation, data.calibration, chosen, callbacks, device, devices, bench,
+        say, on_progress,
+    )  # fmt: skip
+    with ExitStack() as stack:
+        _scope(stack, custom_objects)
+        stages, last = _Run(shared, folder, planned).stages()
+    result = OptimizeResult(
+        tuple(stages),
+        settings,
+        compression_report(stages),
+        last.budget,
+        None if folder is None else folder.path,
+        last.warnings,
+    )
+    if folder is not None:
+        folder.write_result(result.to_dict(), settings.to_toml(), result.model)
+    return result
+
+
+class _Run:
+    """The stages of a run, one after the other, those that an earlier run has finished read and not made again."""
+
+    def __init__(self, bench: Bench, folder: Folder | None, planned: Sequence[Planned]) -> None:
+        self._bench, self._folder, self._planned = bench, folder, planned
+        self._last: Any = None
+
+    def stages(self) -> tuple[list[Stage], Any]:
+        """Return all stages, and the last one's validation."""
+        found = [self._original()]
+        for number, planned in enumerate(self._planned, 1):
+            name = f"{number:02d}-{planned.step.name}"
+            found.append(self._finished(name, planned.step.name) or self._made(name, planned, found[-1].model))
+        if self._last is None:
+            # Everything was read: the budget is judged on the last file, measured again.
+            self._last = self._bench.validated(found[-1].artifact, self._bench.recipe.budget)
+        return found, self._last
+
+    def _original(self) -> Stage:
+        name, bench = f"00-{ORIGINAL}", self._bench
+        found = self._finished(name, ORIGINAL)
+        if found is not None:
+            return found
+        bench.say(f"{name}: converting and measuring")
+        artifact = bench.export(bench.original)
+        stage = Stage(name, ORIGINAL, bench.original, artifact, self._measure(artifact, last=not self._planned))
+        return self._written(stage)
+
+    def _made(self, name: str, planned: Planned, model: Any) -> Stage:
+        bench = self._bench
+        bench.say(f"{name}: applying")
+        done = apply(planned, model, bench, name, None if self._folder is None else self._folder.work(name))
+        bench.say(f"{name}: converting and measuring")
+        artifact = bench.export(done.exported)
+        measured = self._measure(artifact, last=planned is self._planned[-1])
+        qat_model = None if done.exported is done.model else done.exported
+        return self._written(
+            Stage(
+                name,
+                planned.step.name,
+                done.model,
+                artifact,
+                measured,
+                done.report,
+                done.skipped,
+                done.seconds,
+                qat_model,
+            )
+        )
+
+    def _measure(self, artifact: Artifact, *, last: bool) -> dict[str, Any]:
+        report = self._bench.validated(artifact, self._bench.recipe.budget if last else Budget())
+        if last:
+            self._last = report
+        return figures(artifact, report)
+
+    def _finished(self, name: str, kind: str) -> Stage | None:
+        found = None if self._folder is None else self._folder.finished(name)
+        if found is None:
+            return None
+        record, artifact, path = found
+        self._bench.say(f"{name}: taken from the earlier run")
+        model = self._bench.original
+        if kind != ORIGINAL:
+            from ..models.load import load_model
+
+            model = load_model(path).model
+        return Stage(
+            name,
+            kind,
+            model,
+            artifact,
+            record["figures"],
+            record["report"],
+            tuple(record["skipped"]),
+            record["seconds"],
+        )
+
+    def _written(self, stage: Stage) -> Stage:
+        if self._folder is not None:
+            record = {
+                "figures": stage.figures,
+                "report": stage.report,
+                "skipped": list(stage.skipped),
+                "seconds": stage.seconds,
+            }
+            self._folder.write_stage(stage.name, record, stage.artifact, stage.model)
+        return stage
+
+
+def read_recipe(recipe: Recipe) -> tuple[OptimizeRecipe, list[Planned]]:
+    """Return a recipe and its passes; TensorFlow is not needed to refuse a bad one.
+
+    Raises:
+        RecipeError: An unknown key or a value that is not allowed, in the recipe or in one of its passes.
+        UsageError: There is no such file.
+    """
+    if isinstance(recipe, OptimizeRecipe):
+        settings = recipe
+    elif isinstance(recipe, Mapping):
+        settings = OptimizeRecipe.from_tables(recipe)
+    else:
+        settings = OptimizeRecipe.load(recipe)
+    return settings, [plan(table) for table in settings.passes]
+
+
+def _model(model: Any, custom_objects: Sequence[str], unsafe_load: bool) -> tuple[Any, str]:
+    """Return the Keras model and a digest of its structure and weights."""
+    from ..models.detect import Flavour
+    from ..models.load import describe, load_model
+
+    if isinstance(model, (str, os.PathLike)):
+        loaded = load_model(Path(model), custom_objects=custom_objects, unsafe_load=unsafe_load)
+    else:
+        loaded = describe(model)
+    if loaded.flavour is Flavour.SAVED_MODEL:
+        raise ModelError(
+            f"{model} is a SavedModel, a graph without layers, and passes work on layers; give the .keras or .h5 file."
+        )
+    digest = hashlib.sha256(repr(loaded.layers).encode())
+    for weight in loaded.model.weights:
+        digest.update(weight.numpy().tobytes())
+    return loaded.model, digest.hexdigest()
+
+
+def _identity(recipe: OptimizeRecipe, model: str, data: Mapping[str, str]) -> dict[str, Any]:
+    return {"recipe": recipe.to_toml(), "model": model, **{f"{name} data": value for name, value in data.items()}}
+
+
+def _scope(stack: ExitStack, custom_objects: Sequence[str]) -> None:
+    """Let both flavours know the custom objects, for the models that are copied and read on the way."""
+    if not custom_objects:
+        return
+    from ..models.detect import Flavour
+    from ..models.load import import_keras, resolve_custom_objects
+
+    objects = resolve_custom_objects(custom_objects)
+    for flavour in (Flavour.KERAS3, Flavour.TF_KERAS):
+        stack.enter_context(import_keras(flavour).utils.custom_object_scope(objects))

@@ -1,0 +1,117 @@
+"""What ``edgeopt.optimize`` gives back: each stage with its model, file and figures, and what each technique bought."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ..artifact import Artifact
+from ..budget import BudgetLine
+from ..errors import BudgetError
+from ..optimize_recipe import OptimizeRecipe
+from ..report import envelope
+
+
+@dataclass(frozen=True)
+class Stage:
+    """The model after one pass, and what its exported file does.
+
+    Attributes:
+        name: ``00-original``, ``01-prune``...: also of the files.
+        kind: Of the pass, or ``original``.
+        model: The Keras model, in the user's flavour.
+        artifact: The file that was measured.
+        figures: ``accuracy`` and ``accuracy_ci95`` (or ``metric``), ``size_bytes``, ``gzip_bytes``, ``macs``,
+            ``sparsity`` (of the kernels, in the file's integers), ``latency_ms`` and ``kernel_profile`` as
+            `edgeopt.validate` gives them, ``peak_activation_bytes``, ``ops``.
+        report: The pass's own.
+        skipped: What the pass left as it was: ``stage``, ``subject``, ``reason``, ``detail``.
+        seconds: That the pass took.
+        qat_model: What `Qat` trained, where this was `Qat` and the stage was not read from a folder.
+    """
+
+    name: str
+    kind: str
+    model: Any = field(repr=False)
+    artifact: Artifact = field(repr=False)
+    figures: Mapping[str, Any]
+    report: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    skipped: tuple[Mapping[str, str], ...] = ()
+    seconds: float = 0.0
+    qat_model: Any = field(default=None, repr=False)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the stage as JSON values."""
+        head = {"name": self.name, "kind": self.kind, "artifact": f"{self.name}.tflite"}
+        return {**head, **self.figures, "seconds": self.seconds, "report": dict(self.report)}
+
+
+@dataclass(frozen=True)
+class OptimizeResult:
+    """A recipe that was run.
+
+    Attributes:
+        stages: The original, and one a pass, in order.
+        recipe: As it was run.
+        compression: What each technique bought; see `edgeopt.api.compression.compression_report`.
+        budget: One line a limit, judged on the last stage's file.
+        folder: Where it was written, or None.
+        warnings: Of the last stage's measurement.
+
+    Example:
+        >>> result = edgeopt.optimize(model, "fast", train=(x, y), validation=(x_test, y_test))
+        >>> result.artifact.save("model_int8.tflite")
+    """
+
+    stages: tuple[Stage, ...]
+    recipe: OptimizeRecipe
+    compression: tuple[Mapping[str, Any], ...] = ()
+    budget: tuple[BudgetLine, ...] = ()
+    folder: Path | None = None
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def model(self) -> Any:
+        """The last stage's Keras model, in the user's flavour."""
+        return self.stages[-1].model
+
+    @property
+    def artifact(self) -> Artifact:
+        """The last stage's file."""
+        return self.stages[-1].artifact
+
+    @property
+    def skipped(self) -> tuple[Mapping[str, str], ...]:
+        """All that the passes left as it was, with reasons."""
+        return tuple(entry for stage in self.stages for entry in stage.skipped)
+
+    @property
+    def verdict(self) -> str:
+        """ "ok", or "missed" when a line of the budget was."""
+        return "ok" if all(line.met for line in self.budget) else "missed"
+
+    def raise_for_budget(self) -> None:
+        """Do nothing when the budget was kept.
+
+        Raises:
+            BudgetError: A line was missed; the message names each.
+        """
+        missed = [f"{line.name} is {line.limit:.6g}, measured {line.value:.6g}" for line in self.budget if not line.met]
+        if missed:
+            raise BudgetError(f"The budget was missed: {'; '.join(missed)}; relax the limit or change the recipe.")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what ``result.json`` holds, in the envelope that all verbs share."""
+        return envelope(
+            self.verdict,
+            {
+                "stages": [stage.to_dict() for stage in self.stages],
+                "skipped": [dict(entry) for entry in self.skipped],
+                "compression": [dict(entry) for entry in self.compression],
+                "budget": [line.to_dict() for line in self.budget],
+                "recipe": self.recipe.to_tables(),
+                "warnings": list(self.warnings),
+            },
+        )

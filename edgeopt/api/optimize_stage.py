@@ -1,0 +1,174 @@
+"""One stage: apply a pass, export the model, measure the file."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..artifact import Artifact
+from ..budget import Budget
+from ..optimize_recipe import OptimizeRecipe
+from ..passes.base import PassContext
+from ..passes.finetune import FineTune, TrainingReport
+from ..passes.properties import measure_file
+from ..passes.registry import Planned
+from ..passes.training import Training, train
+from ..validation import ValidationReport
+from .convert import convert
+from .validate import validate
+
+if TYPE_CHECKING:
+    from ..devices import BenchPlan, Device, Progress
+
+# What a stage's figures take from a validation, and from an artifact's sidecar.
+_MEASURED = (
+    "metric", "accuracy", "accuracy_ci95", "accuracy_drop", "accuracy_drop_ci95", "drop", "drop_ci95", "agreement",
+    "samples", "latency_ms", "kernel_profile", "device", "emulated",
+)  # fmt: skip
+_READ = ("size_bytes", "gzip_bytes", "macs", "parameters", "peak_activation_bytes", "ops", "fully_int8")
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What all stages share: data, conversion, and the device that measures.
+
+    Attributes:
+        recipe: As it is run.
+        original: The model that the run began with: teacher and baseline.
+        train: Training data.
+        validation: Samples with labels on which every file is scored.
+        calibration: Samples for the conversion.
+        loss: Of every training.
+        callbacks: The user's.
+        device: Which one measures.
+        devices: The inventory.
+        plan: When a timing ends; None for the default.
+        say: Told what is being done.
+        on_progress: Told every sign of life of the device.
+    """
+
+    recipe: OptimizeRecipe
+    original: Any
+    train: Any
+    validation: Any
+    calibration: Any
+    loss: Any
+    callbacks: Sequence[Any] = ()
+    device: str | Device = "local"
+    devices: Any = None
+    plan: BenchPlan | None = None
+    say: Callable[[str], None] = print
+    on_progress: Callable[[Progress], None] | None = None
+
+    def export(self, model: Any) -> Artifact:
+        """Convert a model as the recipe says."""
+        return convert(model, calibration=self.calibration, recipe=self.recipe.convert)
+
+    def validated(self, artifact: Artifact, budget: Budget | None = None) -> ValidationReport:
+        """Score and time a file, against the original Keras model on the same samples."""
+        return validate(
+            artifact,
+            data=self.validation,
+            device=self.device,
+            devices=self.devices,
+            baseline=self.original,
+            metric=self.recipe.metric,
+            budget=budget,
+            seed=self.recipe.seed,
+            bench=self.plan,
+            on_progress=self.on_progress,
+        )
+
+    def latency_ms(self, data: bytes) -> float:
+        """Time a file: the median of an inference, in milliseconds."""
+        from ..devices import BenchPlan, RunOptions
+        from .devices import open_device
+
+        with open_device(self.device, self.devices) as target:
+            figures = target.measure(data, None, RunOptions(bench=self.plan or BenchPlan())).to_dict()["latency_ms"]
+        return float(figures["p50"])
+
+    def context(self, checkpoints: Path | None, training: Training) -> PassContext:
+        """Return what a pass gets; only an early stop on validation data makes every epoch look at them."""
+        stop = training.early_stop
+        watches = stop is not None and stop.metric.startswith("val_")
+        base = PassContext(
+            train=self.train,
+            validation=self.validation if watches else None,
+            loss=self.loss,
+            seed=self.recipe.seed,
+            convert=lambda model: self.export(model).model,
+            measure=self.latency_ms,
+            progress=self.say,
+            distillation=self._distillation(),
+            checkpoints=checkpoints,
+            callbacks=tuple(self.callbacks),
+        )
+        return base if training.epochs == 0 else replace(base, finetune=_finetuner(base, training))
+
+    def _distillation(self) -> Any:
+        if self.recipe.distillation is None:
+            return None
+        from ..passes.distil import Distillation
+
+        return Distillation(teacher=self.original, **self.recipe.distillation)
+
+
+def _finetuner(context: PassContext, training: Training) -> Callable[[Any], Any]:
+    """Return what an iterative pass calls between its steps, each training with a checkpoint of its own."""
+    count = 0
+
+    def finetune(model: Any) -> Any:
+        nonlocal count
+        count += 1
+        return train(model, context, training, name=f"step{count}").model
+
+    return finetune
+
+
+@dataclass(frozen=True)
+class Applied:
+    """What a pass made of a model."""
+
+    model: Any
+    exported: Any
+    report: Mapping[str, Any]
+    skipped: tuple[Mapping[str, str], ...]
+    seconds: float
+
+
+def apply(planned: Planned, model: Any, bench: Bench, stage: str, checkpoints: Path | None) -> Applied:
+    """Apply a pass, and the training behind it where it does not train by itself."""
+    started = time.monotonic()
+    own: Training = getattr(planned.step, "training", Training(epochs=0))
+    training = planned.finetune or own
+    context = bench.context(checkpoints, training)
+    if planned.step.name == "distil" and context.distillation is None:
+        from ..passes.distil import Distillation
+
+        context = replace(context, distillation=Distillation(teacher=bench.original))
+    result = planned.step.apply(model, context)
+    report, after = dict(result.report.to_dict()), result.model
+    skipped = [{"stage": stage, **entry.to_dict()} for entry in result.report.skipped]
+    if planned.finetune is not None:
+        tuned = FineTune(training=planned.finetune).apply(after, context)
+        after = tuned.model
+        if isinstance(tuned.report, TrainingReport):
+            report["finetune"] = tuned.report.to_dict()
+    exported = getattr(result, "qat_model", None)
+    return Applied(after, after if exported is None else exported, report, tuple(skipped), time.monotonic() - started)
+
+
+def figures(artifact: Artifact, report: ValidationReport) -> dict[str, Any]:
+    """Return what is to be said of a stage's file."""
+    measured, sidecar = report.to_dict(), artifact.sidecar
+    kernels = list(measure_file(artifact.model).values())
+    weights = sum(item.size for item in kernels)
+    return {
+        **{name: measured[name] for name in _MEASURED if name in measured},
+        **{name: sidecar[name] for name in _READ if name in sidecar},
+        "sparsity": sum(item.zeros for item in kernels) / weights if weights else 0.0,
+    }

@@ -1,0 +1,129 @@
+"""``edgeopt optimize``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ..artifact_io import refuse_to_overwrite
+from ..errors import UsageError
+from .devices import devices_option
+from .output import console, json_option, readable_bytes
+from .progress import progress_bars
+
+if TYPE_CHECKING:
+    from ..api.optimize_result import OptimizeResult, Stage
+
+_REQUIRED = {"model": "MODEL", "recipe": "--recipe", "train": "--train", "validation": "--validation", "output": "-o"}
+
+
+def _print_recipe(context: click.Context, _parameter: click.Parameter, name: str | None) -> None:
+    """Print a built-in recipe and end."""
+    if name is not None:
+        from ..optimize_recipe import built_in_text
+
+        click.echo(built_in_text(name), nl=False)
+        context.exit()
+
+
+@click.command()
+@click.argument("model", required=False)
+@click.option("--recipe", metavar="FILE.toml|NAME", help="What to do: a TOML file, or small, fast, edgetpu, tiny.")
+@click.option("--train", metavar="DATA", help="Training samples with labels: .npz with x and y, a folder of images, "
+              "module:callable.")  # fmt: skip
+@click.option("--validation", metavar="DATA", help="Samples with labels on which each file is scored.")
+@click.option("--calibration", metavar="DATA", help="Samples for the conversion; by default some of --train.")
+@click.option("-o", "--output", metavar="OUTDIR", help="Folder for result.json, a file a stage, and model.keras.")
+@click.option("--resume", is_flag=True, help="Go on with the run in OUTDIR that was interrupted.")
+@click.option("--force", is_flag=True, help="Write into OUTDIR although it is not empty.")
+@click.option("--device", default="local", show_default=True, metavar="NAME", help="What measures.")
+@devices_option
+@click.option(
+    "--seconds", type=float, default=10.0, show_default=True, metavar="S", help="Time a file at most so long."
+)
+@click.option("--custom-objects", multiple=True, metavar="module:NAME",
+              help="Custom layer or function in the model; may be repeated.")  # fmt: skip
+@click.option("--unsafe-load", is_flag=True, help="Allow Python code stored in the model file to run.")
+@click.option("--print-recipe", metavar="NAME", is_eager=True, expose_value=False, callback=_print_recipe,
+              help="Print a built-in recipe (small, fast, edgetpu, tiny) and end.")  # fmt: skip
+@json_option
+def command(json_path: str | None, seconds: float, **options: Any) -> None:
+    """Run a recipe on MODEL (.keras or .h5): apply its passes in order; after each, export and measure the file.
+
+    OUTDIR gets result.json, a .tflite file a stage, the final Keras model, and the recipe as it was run. Exit 4 when
+    the recipe's budget is missed; everything is written all the same.
+    """
+    from ..report import write_json
+
+    for name, word in _REQUIRED.items():
+        if options[name] is None:
+            raise UsageError(f"optimize needs {word}, and got none; see edgeopt optimize --help.")
+    if json_path is not None and json_path != "-":
+        refuse_to_overwrite(json_path, force=True)  # before minutes of training, not after
+    result = _optimize(options.pop("model"), options.pop("recipe"), seconds, options)
+    if json_path is not None:
+        write_json(result.to_dict(), json_path)
+    if json_path != "-":
+        _print(result)
+    result.raise_for_budget()
+
+
+def _optimize(model: str, recipe: str, seconds: float, options: dict[str, Any]) -> OptimizeResult:
+    from ..api.optimize import optimize, read_recipe
+    from ..api.quiet import load_tensorflow_quietly
+    from ..devices import BenchPlan
+
+    settings, _ = read_recipe(recipe)
+    load_tensorflow_quietly()
+    bench = BenchPlan(min_seconds=min(1.0, seconds), max_seconds=seconds)
+    err = console(stderr=True)
+
+    def say(line: str) -> None:
+        err.print(line, markup=False)
+
+    with progress_bars() as on_progress:
+        return optimize(model, settings, bench=bench, on_step=say, on_progress=on_progress, **options)
+
+
+def _print(result: OptimizeResult) -> None:
+    from rich import box
+    from rich.table import Table
+
+    from .output import add_row
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    metric = result.stages[0].figures["metric"]["name"]
+    for name in ("stage", metric, "95 % interval", "size", "zipped", "MMACs", "zeros", "p50 ms"):
+        table.add_column(name, overflow="fold")
+    for stage in result.stages:
+        add_row(table, *_cells(stage))
+    out = console()
+    out.print(table)
+    for entry in result.compression:
+        out.print(f"{entry['stage']} {entry['summary']}. {entry['note']}", markup=False)
+    for item in result.skipped:
+        out.print(f"left as it was in {item['stage']}: {item['subject']} ({item['reason']}) {item['detail']}",
+                  markup=False)  # fmt: skip
+    for line in result.budget:
+        out.print(f"budget: {line}", style="green" if line.met else "red", markup=False)
+    for warning in result.warnings:
+        out.print(f"warning: {warning}", style="yellow", markup=False)
+    if result.folder is not None:
+        out.print(f"The files and result.json are in {result.folder}/.", markup=False)
+
+
+def _cells(stage: Stage) -> list[str]:
+    figures = stage.figures
+    low, high = figures["metric"]["ci95"]
+    latency = figures["latency_ms"]
+    return [
+        stage.name,
+        f"{figures['metric']['value']:.4f}",
+        f"{low:.4f} to {high:.4f}",
+        readable_bytes(figures["size_bytes"]),
+        readable_bytes(figures["gzip_bytes"]),
+        f"{figures['macs'] / 1e6:.3f}",
+        f"{figures['sparsity']:.1%}",
+        "not timed" if latency is None else f"{latency['p50']:.4f}",
+    ]

@@ -1,0 +1,220 @@
+"""The recipe of ``edgeopt optimize``: ordered passes, then the conversion, then the budget.
+
+TOML: ``[[pass]]`` tables in order (``kind`` and the pass's options), ``[convert]``, ``[budget]``, and optionally
+``[distillation]`` (the original model teaches every training) and the keys `loss`, `metric` and `seed`. What options a
+pass has, the passes themselves know; here are their kinds and which may follow which.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from .budget import Budget
+from .errors import RecipeError, UsageError, nearest
+from .recipe import ConvertRecipe, load_tables, parse_toml
+
+KINDS = ("channels", "cluster", "distil", "finetune", "prune", "qat")
+BUILT_IN = ("small", "fast", "edgetpu", "tiny")
+_TABLES = ("pass", "convert", "budget", "distillation", "loss", "metric", "seed")
+_DISTILLATION = ("temperature", "alpha", "features", "feature_weight", "kind")
+# What a pass must not come after, and why.
+_CONTRADICTIONS: dict[str, tuple[tuple[str, ...], str]] = {
+    "qat": (KINDS, "its weights are trained for their 8-bit grid, and any later change leaves it; put qat last"),
+    "cluster": (
+        ("prune", "channels", "distil", "finetune"),
+        "it would move the weights away from the centroids; put it before cluster",
+    ),
+}
+
+
+@dataclass(frozen=True)
+class OptimizeRecipe:
+    """What ``edgeopt optimize`` is to do.
+
+    Attributes:
+        passes: In order; each with its ``kind`` and options.
+        convert: How each stage becomes a .tflite file.
+        budget: What the last stage's file may cost.
+        distillation: Options of `edgeopt.passes.distil.Distillation` but the teacher, which is the original model;
+            None for no teacher.
+        loss: Name of a Keras loss; None takes the compiled loss, or what labels and outputs suggest.
+        metric: What is scored, as `edgeopt.validate` names it.
+        seed: Of everything random.
+
+    Raises:
+        RecipeError: An unknown kind or key, or passes that contradict each other.
+
+    Example:
+        >>> OptimizeRecipe.built_in("fast").kinds
+        ('channels', 'qat')
+    """
+
+    passes: tuple[Mapping[str, Any], ...] = ()
+    convert: ConvertRecipe = field(default_factory=ConvertRecipe)
+    budget: Budget = field(default_factory=Budget)
+    distillation: Mapping[str, Any] | None = None
+    loss: str | None = None
+    metric: str = "accuracy"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for number, table in enumerate(self.passes, 1):
+            if not isinstance(table, Mapping) or "kind" not in table:
+                raise RecipeError(f"Pass {number} has no kind; expected one of {', '.join(KINDS)}.")
+            if table["kind"] not in KINDS:
+                raise RecipeError(
+                    f"Unknown kind {table['kind']!r} of pass {number}{nearest(str(table['kind']), KINDS)}"
+                )
+        for key in self.distillation or {}:
+            if key not in _DISTILLATION:
+                raise RecipeError(f"Unknown option {key!r} of [distillation]{nearest(key, _DISTILLATION)}")
+        if isinstance(self.seed, bool) or not isinstance(self.seed, int) or self.seed < 0:
+            raise RecipeError(f"seed is {self.seed!r}; expected a whole number of at least 0.")
+        for name in ("loss", "metric"):
+            value = getattr(self, name)
+            if not isinstance(value, str) and (name, value) != ("loss", None):
+                raise RecipeError(f"{name} is {value!r}; expected text.")
+        self._check_order()
+
+    def _check_order(self) -> None:
+        for number, kind in enumerate(self.kinds):
+            for earlier in self.kinds[:number]:
+                forbidden, why = _CONTRADICTIONS.get(earlier, ((), ""))
+                if kind in forbidden:
+                    raise RecipeError(f"The recipe has the pass {kind!r} after {earlier!r}: {why}.")
+            if kind == "distil" and number and "student" in self.passes[number]:
+                raise RecipeError(
+                    f"The recipe has a distil pass with a student after {self.kinds[number - 1]!r}, whose work the "
+                    "student would replace; put it first."
+                )
+        if "qat" in self.kinds and self.convert.quantize != "int8":
+            raise RecipeError(
+                f"The recipe trains for 8 bits (qat) and converts to {self.convert.quantize!r}; use quantize = 'int8', "
+                "or drop the pass."
+            )
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """The kinds of the passes, in order."""
+        return tuple(str(table["kind"]) for table in self.passes)
+
+    @classmethod
+    def load(cls, source: str | os.PathLike[str]) -> OptimizeRecipe:
+        """Return the recipe in a TOML file, or the built-in one of that name.
+
+        Raises:
+            UsageError: There is no such file.
+            RecipeError: It is not TOML, or not a recipe.
+        """
+        if isinstance(source, str) and source in BUILT_IN and not Path(source).is_file():
+            return cls.built_in(source)
+        if not Path(source).is_file():
+            raise UsageError(
+                f"There is no recipe file {source}; expected a TOML file, or one of {', '.join(BUILT_IN)}."
+            )
+        return cls.from_tables(load_tables(source))
+
+    @classmethod
+    def built_in(cls, name: str) -> OptimizeRecipe:
+        """Return a built-in recipe.
+
+        Raises:
+            RecipeError: There is none of that name.
+        """
+        return cls.from_tables(parse_toml(built_in_text(name), f"The recipe {name}"))
+
+    @classmethod
+    def from_tables(cls, tables: Mapping[str, Any]) -> OptimizeRecipe:
+        """Return the recipe that TOML tables describe.
+
+        Raises:
+            RecipeError: An unknown table or key (the nearest valid one is named), or a value that is not allowed.
+        """
+        for name in tables:
+            if name not in _TABLES:
+                raise RecipeError(f"Unknown table or key {name!r} in the recipe{nearest(name, _TABLES)}")
+        for name in ("convert", "budget", "distillation"):
+            if not isinstance(tables.get(name, {}), Mapping):
+                raise RecipeError(f"{name!r} in the recipe is {tables[name]!r}; expected a [{name}] table.")
+        passes = tables.get("pass", [])
+        if not isinstance(passes, Sequence) or isinstance(passes, str):
+            raise RecipeError("'pass' in the recipe is one table; write [[pass]], with two brackets, for each pass.")
+        return cls(
+            tuple(passes),
+            ConvertRecipe.from_dict(tables.get("convert", {})),
+            _budget(tables.get("budget", {})),
+            tables.get("distillation"),
+            tables.get("loss"),
+            tables.get("metric", "accuracy"),
+            tables.get("seed", 0),
+        )
+
+    def to_tables(self) -> dict[str, Any]:
+        """Return the recipe as TOML tables, defaults of the conversion included, what is not set left out."""
+        top = {"loss": self.loss, "metric": self.metric, "seed": self.seed}
+        tables = {
+            **top,
+            "distillation": None if self.distillation is None else dict(self.distillation),
+            "pass": [dict(table) for table in self.passes],
+            "convert": self.convert.to_dict(),
+            "budget": {item.name: getattr(self.budget, item.name) for item in fields(self.budget)},
+        }
+        filled: dict[str, Any] = _without_none(tables)
+        return filled
+
+    def to_toml(self) -> str:
+        """Return the recipe as a TOML file holds it."""
+        tables = self.to_tables()
+        lines = [f"{key} = {_toml(value)}" for key, value in tables.items() if not isinstance(value, (dict, list))]
+        for name, value in tables.items():
+            for table in value if isinstance(value, list) else [value] if isinstance(value, dict) else []:
+                lines += ["", f"[[{name}]]" if isinstance(value, list) else f"[{name}]"]
+                lines += [f"{key} = {_toml(item)}" for key, item in table.items()]
+        return "\n".join(lines) + "\n"
+
+
+def built_in_text(name: str) -> str:
+    """Return the TOML of a built-in recipe, comments included.
+
+    Raises:
+        RecipeError: There is none of that name.
+    """
+    if name not in BUILT_IN:
+        raise RecipeError(f"There is no built-in recipe {name!r}{nearest(name, BUILT_IN)}")
+    return resources.files("edgeopt").joinpath("recipes").joinpath(f"{name}.toml").read_text("utf-8")
+
+
+def _budget(values: Mapping[str, Any]) -> Budget:
+    valid = [item.name for item in fields(Budget)]
+    for key, value in values.items():
+        if key not in valid:
+            raise RecipeError(f"Unknown limit {key!r} in [budget]{nearest(key, valid)}")
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            raise RecipeError(f"The limit {key} in [budget] is {value!r}; expected a number.")
+    return Budget(**values)
+
+
+def _without_none(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _without_none(item) for key, item in value.items() if item is not None}
+    return [_without_none(item) for item in value] if isinstance(value, (list, tuple)) else value
+
+
+def _toml(value: Any) -> str:
+    """Return a value in TOML's spelling: JSON's, but for tables."""
+    if isinstance(value, Mapping):
+        inside = ", ".join(f"{json.dumps(str(key))} = {_toml(item)}" for key, item in value.items())
+        return f"{{ {inside} }}" if inside else "{}"
+    if isinstance(value, (list, tuple)):
+        return f"[{', '.join(map(_toml, value))}]"
+    if isinstance(value, (str, int)):  # bool included
+        return json.dumps(value, ensure_ascii=False)
+    if isinstance(value, float):
+        return repr(value)
+    raise RecipeError(f"The recipe holds {value!r} of type {type(value).__name__}, which TOML cannot.")

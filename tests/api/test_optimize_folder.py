@@ -1,0 +1,77 @@
+"""The folder of a run: refusals before anything slow, and nothing half-written."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from edgeopt.api.optimize_folder import Folder, save_model
+from edgeopt.artifact import Artifact
+from edgeopt.errors import FileFormatError, OutputError, UsageError
+
+RUN = {"recipe": "seed = 0", "model": "aa", "train data": "bb"}
+
+
+class Model:
+    """Stands for a Keras model: what is tested is where the file goes."""
+
+    def __init__(self, content=b"weights", error=None):
+        self.content, self.error = content, error
+
+    def save(self, path):
+        path.write_bytes(self.content)
+        if self.error is not None:
+            raise self.error
+
+
+def test_a_stage_is_there_only_once_its_record_is(tmp_path):
+    folder = Folder(tmp_path / "out", RUN, resume=False, force=False)
+    again = Folder(tmp_path / "out", RUN, resume=True, force=False)
+    assert again.finished("01-prune") is None
+    folder.write_stage("01-prune", {"figures": {"size_bytes": 3}}, Artifact(b"abc", {"sha256": None}), Model())
+    record, artifact, path = again.finished("01-prune")
+    assert (record["figures"], artifact.model, path.read_bytes()) == ({"size_bytes": 3}, b"abc", b"weights")
+
+
+def test_without_resume_an_earlier_run_is_not_used(tmp_path):
+    first = Folder(tmp_path / "out", RUN, resume=False, force=False)
+    first.write_stage("01-prune", {}, Artifact(b"abc"), Model())
+    with pytest.raises(OutputError, match="is not empty; pass --resume"):
+        Folder(tmp_path / "out", RUN, resume=False, force=False)
+    assert Folder(tmp_path / "out", RUN, resume=False, force=True).finished("01-prune") is None
+    assert not (tmp_path / "out" / "work" / "01-prune").exists()
+
+
+@pytest.mark.parametrize("key", list(RUN))
+def test_another_run_is_not_resumed_and_the_difference_is_named(tmp_path, key):
+    Folder(tmp_path / "out", RUN, resume=False, force=False)
+    with pytest.raises(UsageError, match=f"was of another {key}; resume it with the same"):
+        Folder(tmp_path / "out", {**RUN, key: "other"}, resume=True, force=False)
+
+
+def test_resume_in_an_empty_folder_begins(tmp_path):
+    folder = Folder(tmp_path / "out", RUN, resume=True, force=False)
+    assert json.loads((folder.path / "work" / "run.json").read_text()) == RUN
+
+
+def test_a_damaged_record_is_an_error_that_names_it(tmp_path):
+    folder = Folder(tmp_path / "out", RUN, resume=False, force=False)
+    (folder.work("01-prune") / "stage.json").write_text('{"figures"')
+    with pytest.raises(FileFormatError, match=r"stage.json is not readable"):
+        Folder(tmp_path / "out", RUN, resume=True, force=False).finished("01-prune")
+
+
+def test_a_model_that_cannot_be_saved_leaves_the_old_one(tmp_path):
+    path = tmp_path / "model.keras"
+    save_model(Model(b"old"), path)
+    with pytest.raises(OutputError, match="Cannot write the model .*No space left"):
+        save_model(Model(b"new", OSError(28, "No space left on device")), path)
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_path_that_is_a_file_is_refused(tmp_path):
+    (tmp_path / "out").write_text("")
+    with pytest.raises(OutputError, match="Cannot make the folder"):
+        Folder(tmp_path / "out", RUN, resume=False, force=False)

@@ -1,0 +1,112 @@
+"""``edgeopt optimize`` as its users run it: recipes printed, bad input refused at once, a whole run with its files."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from edgeopt.cli import main
+from edgeopt.optimize_recipe import BUILT_IN, OptimizeRecipe
+from edgeopt.recipe import parse_toml
+
+
+@pytest.fixture
+def run(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+    def optimize(*arguments):
+        code = main(["optimize", *map(str, arguments)])
+        out, err = capsys.readouterr()
+        return code, out, err
+
+    return optimize
+
+
+@pytest.mark.parametrize("name", BUILT_IN)
+def test_printed_recipes_can_be_used_as_they_are(run, name):
+    code, out, _ = run("--print-recipe", name)
+    assert code == 0
+    assert OptimizeRecipe.from_tables(parse_toml(out, "it")) == OptimizeRecipe.built_in(name)
+
+
+def test_an_unknown_recipe_name_is_exit_2_with_the_nearest(run):
+    code, _, err = run("--print-recipe", "smal")
+    assert code == 2
+    assert "did you mean 'small'" in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "needs MODEL"),
+        (["m.keras", "--recipe", "fast", "--train", "t.npz", "-o", "out"], "needs --validation"),
+        (
+            ["m.keras", "--recipe", "none.toml", "--train", "t.npz", "--validation", "v.npz", "-o", "out"],
+            "There is no recipe file none.toml",
+        ),
+        (
+            ["m.keras", "--recipe", "fast", "--train", "t.npz", "--validation", "v.npz", "-o", "out"],
+            "t.npz does not exist",
+        ),
+    ],
+)
+def test_bad_usage_is_exit_2_and_writes_nothing(run, tmp_path, arguments, message):
+    code, out, err = run(*arguments)
+    assert (code, out) == (2, "")
+    assert message in err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_unknown_option_of_a_pass_is_named_before_anything_is_loaded(run, tmp_path):
+    (tmp_path / "r.toml").write_text("[[pass]]\nkind = 'prune'\nsparsty = 0.5\n")
+    code, _, err = run("m.keras", "--recipe", "r.toml", "--train", "t.npz", "--validation", "v.npz", "-o", "out")
+    assert code == 2
+    assert "Unknown option 'sparsty' of the pass 'prune'; did you mean 'sparsity'" in err
+
+
+@pytest.mark.heavy
+def test_a_whole_run_leaves_its_files_and_is_exit_4_when_the_budget_is_missed(run, tmp_path):
+    import keras
+
+    generator = np.random.default_rng(0)
+    labels = generator.integers(0, 2, 96)
+    images = generator.normal(size=(96, 6, 6, 1)).astype(np.float32) + labels[:, None, None, None]
+    np.savez(tmp_path / "train.npz", x=images[:64], y=labels[:64])
+    np.savez(tmp_path / "test.npz", x=images[64:], y=labels[64:])
+    layers = keras.layers
+    keras.Sequential(
+        [keras.Input((6, 6, 1), name="image"), layers.Conv2D(8, 3, activation="relu", name="conv"), layers.Flatten(),
+         layers.Dense(2, activation="softmax", name="classes")]
+    ).save(tmp_path / "m.keras")  # fmt: skip
+    (tmp_path / "r.toml").write_text(
+        "[[pass]]\nkind = 'prune'\nsparsity = 0.5\nkeep_last = true\n[budget]\nmax_size_bytes = 10\n"
+    )
+    code, out, err = run(
+        "m.keras", "--recipe", "r.toml", "--train", "train.npz", "--validation", "test.npz", "-o", "out",
+        "--seconds", 0.1, "--json", "-",
+    )  # fmt: skip
+    assert code == 4
+    assert "The budget was missed: max_size_bytes is 10" in err
+    result = json.loads(out)
+    assert result == json.loads((tmp_path / "out" / "result.json").read_text())
+    assert (result["verdict"], [stage["name"] for stage in result["stages"]]) == (
+        "missed",
+        ["00-original", "01-prune"],
+    )
+    for stage in result["stages"]:
+        assert {
+            "accuracy", "accuracy_ci95", "size_bytes", "gzip_bytes", "macs", "sparsity", "latency_ms",
+        } <= set(stage)  # fmt: skip
+        assert (tmp_path / "out" / stage["artifact"]).stat().st_size == stage["size_bytes"]
+        assert stage["latency_ms"]["p50"] > 0
+    assert any(entry["subject"] == "classes" and entry["stage"] == "01-prune" for entry in result["skipped"])
+    pruned = keras.saving.load_model(tmp_path / "out" / "model.keras")
+    assert np.mean(pruned.get_layer("conv").kernel.numpy() == 0) == pytest.approx(0.5, abs=0.02)
+    assert OptimizeRecipe.load(tmp_path / "out" / "recipe.toml").kinds == ("prune",)
+    code, _, err = run(
+        "m.keras", "--recipe", "r.toml", "--train", "train.npz", "--validation", "test.npz", "-o", "out",
+    )  # fmt: skip
+    assert code == 2
+    assert "is not empty; pass --resume" in err

@@ -1,0 +1,199 @@
+"""Clustering: each kernel is left with a few distinct values, which zip well; shapes, and the raw size, stay."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any
+
+from ..errors import ModelError, RecipeError, nearest
+from . import tfmot_private
+from .base import PassContext, PassResult, Skipped, check_needs
+from .cluster_report import ClusterReport, compare
+from .finetune import with_loss_of
+from .properties import kernels_of, measure_model
+from .training import Trained, Training, train
+from .wrapping import Wrappable, carry_back, check_any, check_layer_names, wrap, wrappable
+
+INITIALIZATIONS = {
+    "kmeans++": "KMEANS_PLUS_PLUS",
+    "linear": "LINEAR",
+    "density": "DENSITY_BASED",
+    "random": "RANDOM",
+}
+
+
+class ClusterReason(str, Enum):
+    """Why a layer with a kernel is not clustered: the closed list."""
+
+    DEPTHWISE = "depthwise"
+    LAYER = "layer-not-supported"
+    MASKED = "masked"
+    FROZEN = "frozen"
+    FEW = "too-few-weights"
+    SKIPPED = "in-skip-list"
+    NO_TARGET = "no-target"
+
+
+_DETAILS = {
+    ClusterReason.DEPTHWISE: "few weights that matter much; TFMOT clusters no depthwise kernels",
+    ClusterReason.LAYER: "TFMOT does not know how to cluster it",
+    ClusterReason.MASKED: "a Keras mask passes here, and TFMOT's wrapper would drop it",
+    ClusterReason.FROZEN: "TFMOT clusters trainable weights only; set trainable = True",
+    ClusterReason.FEW: "a kernel of it has no more weights than there are to be values",
+    ClusterReason.NO_TARGET: "not named in layers, and no number of clusters for the others",
+}
+# A number of clusters that TFMOT takes, to see whether it takes the layer.
+_TRIAL = 3
+# Attention takes several tensors, and TFMOT's clustering wrapper gives it back with its weights in another place.
+_UNFIT = ("MultiHeadAttention", "EinsumDense", "TimeDistributed", "ConvLSTM1D", "ConvLSTM2D", "ConvLSTM3D")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cluster:
+    """Train with a few shared values a kernel, with TFMOT's `cluster_weights`.
+
+    Attributes:
+        clusters: Most distinct values of each kernel, zero included; None clusters only what `layers` names.
+        layers: Layer name -> its own number.
+        skip: Layers that stay.
+        initialization: Where the centroids begin: ``kmeans++``, ``linear``, ``density`` or ``random``.
+        preserve_sparsity: Keep zeros at zero, on a centroid of their own; for models that were pruned.
+        training: The fine-tuning; with ``epochs=0`` each weight goes to its nearest centroid, and nothing is trained.
+
+    Raises:
+        RecipeError: An option is out of its range, unknown, or contradicts another.
+
+    Example:
+        >>> result = Cluster(clusters=16).apply(model, PassContext(train=(x, y), loss="mse"))
+        >>> result.report.layers[0].after
+        16
+    """
+
+    clusters: int | None = None
+    layers: Mapping[str, int] = field(default_factory=dict)
+    skip: tuple[str, ...] = ()
+    initialization: str = "kmeans++"
+    preserve_sparsity: bool = False
+    training: Training = field(default_factory=Training)
+
+    name = "cluster"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "skip", tuple(self.skip))
+        numbers: dict[str, Any] = {f"layers[{name!r}]": value for name, value in self.layers.items()}
+        if self.clusters is not None:
+            numbers["clusters"] = self.clusters
+        if not numbers:
+            raise RecipeError("Received no target; give clusters=16 or layers={name: clusters}.")
+        least = 3 if self.preserve_sparsity else 2
+        for what, value in numbers.items():
+            if isinstance(value, bool) or not isinstance(value, int) or value < least:
+                why = " (zero is one of them)" if self.preserve_sparsity else ""
+                raise RecipeError(f"Received {what}={value!r}; expected a whole number of at least {least}{why}.")
+        if self.initialization not in INITIALIZATIONS:
+            raise RecipeError(
+                f"Received initialization={self.initialization!r}{nearest(str(self.initialization), INITIALIZATIONS)}"
+            )
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """Fields of the context that these options need."""
+        return ("train",) if self.training.epochs else ()
+
+    def apply(self, model: Any, context: PassContext) -> PassResult:
+        """Return the clustered model, flat, of the flavour of `model`, uncompiled, and a `ClusterReport`.
+
+        Raises:
+            UsageError: An unknown layer name, or no loss; `DataError` for data that do not fit.
+            ModelError: Nothing can be clustered, a layer is named that cannot be, or one has no tf_keras counterpart.
+            TrainingDivergedError: The loss became NaN or infinite.
+        """
+        import tensorflow_model_optimization as tfmot
+
+        check_needs(self, context)
+        source = wrappable(model, context.seed)
+        check_layer_names(source, self.skip, "skip")
+        check_layer_names(source, self.layers, "layers")
+        targets, skipped = self._select(source)
+        check_any(source, targets, skipped, "cluster")
+        before = measure_model(source.target)
+        wrapped = self._wrapped(source, targets, context.seed)
+        done = Trained(wrapped)
+        if self.training.epochs:
+            done = train(wrapped, with_loss_of(model, context, self.name), self.training, name=self.name)
+        result = carry_back(source, tfmot.clustering.keras.strip_clustering(wrapped), context.seed)
+        layers = compare(targets, before, measure_model(result))
+        return PassResult(
+            result,
+            ClusterReport(
+                self.initialization,
+                self.preserve_sparsity,
+                layers,
+                self.training,
+                tuple(done.history),
+                done.resumed_at,
+                skipped,
+            ),
+        )
+
+    def _wrapped(self, source: Wrappable, targets: Mapping[str, int], seed: int) -> Any:
+        import tensorflow as tf
+        import tensorflow_model_optimization as tfmot
+
+        start = tfmot.clustering.keras.CentroidInitialization[INITIALIZATIONS[self.initialization]]
+        tf.random.set_seed(seed)  # "random" draws its centroids
+
+        def wrapper(name: str, layer: Any) -> Any:
+            if name not in targets:
+                return layer
+            return tfmot_private.cluster_layer(layer, targets[name], start, preserve_sparsity=self.preserve_sparsity)
+
+        return wrap(source, wrapper)
+
+    def _select(self, source: Wrappable) -> tuple[dict[str, int], tuple[Skipped, ...]]:
+        """Return the layers to cluster with their numbers, and the others with a reason."""
+        targets: dict[str, int] = {}
+        skipped: list[Skipped] = []
+        for name, layer in source.layers.items():
+            count = self.layers.get(name, self.clusters)
+            reason = _obstacle(name, layer, source, count)
+            if name in self.skip:
+                reason = ClusterReason.SKIPPED
+            if reason is None and count is not None:
+                targets[name] = count
+                continue
+            reason = reason or ClusterReason.NO_TARGET
+            detail = _DETAILS.get(reason, "")
+            if name in self.layers and reason is not ClusterReason.SKIPPED:
+                raise ModelError(
+                    f"layers names {name!r} ({type(layer).__name__}), which cannot be clustered: {detail}."
+                )
+            skipped.append(Skipped(name, reason.value, detail))
+        return targets, tuple(skipped)
+
+
+def _obstacle(name: str, layer: Any, source: Wrappable, count: int | None) -> ClusterReason | None:
+    """What makes clustering impossible, whatever was asked for."""
+    import tensorflow_model_optimization as tfmot
+
+    if "DepthwiseConv" in type(layer).__name__:
+        return ClusterReason.DEPTHWISE
+    if not layer.trainable:
+        return ClusterReason.FROZEN
+    if type(layer).__name__ in _UNFIT:
+        return ClusterReason.LAYER
+    if name in source.masked:
+        return ClusterReason.MASKED
+    if any(_size(weight) <= max(count or 0, _TRIAL) for weight, _, _ in kernels_of(layer)):
+        return ClusterReason.FEW
+    try:
+        tfmot.clustering.keras.cluster_weights(layer, _TRIAL)
+    except ValueError:
+        return ClusterReason.LAYER
+    return None
+
+
+def _size(weight: Any) -> int:
+    return int(weight.shape.num_elements())

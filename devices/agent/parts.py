@@ -23,7 +23,8 @@ def measure(supervisor: Supervisor, request: Message) -> Message:
     if request.get("bench") is None:
         return supervisor.run(request)
     whole = Plan.from_data(request["bench"])
-    plans, results = whole.split(), []
+    plans = whole.split()
+    results: List[Message] = []
     for number, plan in enumerate(plans):
         last = number == len(plans) - 1
         part = dict(request, bench=plan._asdict(), part=number, evaluate=last and request.get("evaluate"))

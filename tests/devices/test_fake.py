@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from edgeopt.budget import Budget
-from edgeopt.devices import Device, FakeTransport, RunOptions, load_profile
-from edgeopt.errors import BudgetError, DeviceError
+from edgeopt.devices import Device, DeviceGone, FakeTransport, RunOptions, load_profile
+from edgeopt.devices.agent.protocol import Message
+from edgeopt.errors import BudgetError, DeviceError, DeviceLostError
 
 from .conftest import classifier_model
 
@@ -42,3 +43,12 @@ def test_removing_forgets() -> None:
     transport = FakeTransport(lambda _: {}, files={"/fake/runs/a": b"1", "/fake/other": b"2"})
     transport.remove("/fake/runs", timeout_s=1)
     assert list(transport.files) == ["/fake/other"]
+
+
+def test_a_board_that_is_lost_can_be_played() -> None:
+    def lost(request: Message) -> Message:
+        raise DeviceGone("the cable was pulled")
+
+    with Device(FakeTransport(lost), load_profile("rpi4")) as device:
+        with pytest.raises(DeviceLostError, match="last words were: the cable was pulled"):
+            device.measure(classifier_model(), {"x": SCORES})

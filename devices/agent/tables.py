@@ -61,9 +61,10 @@ def _latency(result: Message) -> Rows:
     count = "%d in %.1f s after %d to warm up, median %s" % (runs["runs"], runs["seconds"], runs["warmup_runs"], steady)
     spread_over = len(runs["process_p50_ms"])
     count += ", %d process%s" % (spread_over, "" if spread_over == 1 else "es")
-    if result["conditions"]["board"]["emulated"]:
-        median += ", emulated: not a measurement"
-    rows = [("median", median), ("tail", tail), ("spread", spread), ("cold start", cold), ("runs", count)]
+    rows = [("median", median), ("tail", tail), ("spread", spread), ("cold start", cold)]
+    if result["emulated"]:
+        rows = [(name, text + ", emulated: not a measurement") for name, text in rows]
+    rows.append(("runs", count))
     rows.append(("governor", _text(after["governors"])))
     rows.append(("temperature", _text(after["temperature_c"])))
     rows.append(("throttling", _text(after["throttling"])))

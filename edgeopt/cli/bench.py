@@ -107,7 +107,7 @@ def _cells(report: BenchReport, run: BenchRun) -> tuple[str, ...]:
     low, high = figures["p50_ci95"]
     peak = run.latency.conditions["peak_rss_bytes"]
     return (
-        report.device + (" (emulated)" if run.latency.emulated else ""),
+        report.device + (" (emulated: not a measurement)" if run.latency.emulated else ""),
         f"{profile.runtime} {profile.version}, {profile.delegate}{kernels}",
         str(profile.threads),
         f"{figures['p50']:.3f}",
@@ -121,27 +121,28 @@ def _cells(report: BenchReport, run: BenchRun) -> tuple[str, ...]:
 
 def _remarks(run: BenchRun) -> list[tuple[str, str]]:
     found = [(f"invalid: {item['reason']}: {item['detail']}", "red") for item in run.invalid]
+    note = " (emulated: not a measurement)" if run.latency.emulated else ""
     compared = run.latency.comparison
     if compared is not None:
         low, high = compared.ratio_ci95
         interval = f"{compared.ratio:.3f} of the other's time (95 % interval {low:.3f} to {high:.3f})"
-        found.append((f"against: {interval}, {compared.pairs} pairs in turns: {compared.verdict}", "bold"))
+        found.append((f"against: {interval}, {compared.pairs} pairs in turns: {compared.verdict}{note}", "bold"))
     fields = run.to_dict()
     if "slowdown" in fields:
         found.append((f"over time: the last part took {fields['slowdown']:.2f} of the first part's time", "bold"))
         series = " ".join(f"{item['p50_ms']:.3f}" for item in fields["over_time"])
-        found.append((f"p50 ms in parts: {series}", ""))
+        found.append((f"p50 ms in parts: {series}{note}", ""))
     if fields["energy"] is not None:
         found.append((f"power: {fields['energy']['mean_power_w']:.2f} W by the board's sensor, idle included", ""))
-    found += _operators(run.measurement.op_profile or {})
+    found += _operators(run.measurement.op_profile or {}, note)
     return found + [(f"warning: {text}", "yellow") for text in run.measurement.warnings]
 
 
-def _operators(profile: dict[str, Any]) -> list[tuple[str, str]]:
+def _operators(profile: dict[str, Any], note: str) -> list[tuple[str, str]]:
     """Return the operators that take most of the time, or why they are not known."""
     if "problem" in profile:
         return [(f"operators: not profiled: {profile['problem']}", "")]
     slowest = sorted(profile.get("operators", ()), key=lambda item: -item["ms"])[:SLOWEST]
     lines = [f"  {item['ms']:.3f} ms ({100 * item['share']:.0f} %) {item['op']} ({item['by']} {item['index']})"
              for item in slowest]  # fmt: skip
-    return [("slowest operators, one inference:\n" + "\n".join(lines), "")] if lines else []
+    return [(f"slowest operators, one inference{note}:\n" + "\n".join(lines), "")] if lines else []

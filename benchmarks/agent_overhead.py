@@ -57,14 +57,14 @@ def agent_median_ms(agent: Path, model: str, runs: int, threads: int) -> float:
 
 
 def sign_interval(values: list[float]) -> tuple[float, float]:
-    """Return the narrowest interval of order statistics that holds the median with 95 % (Thompson 1936)."""
-    ordered, below, cut = sorted(values), 0.0, 0
-    while True:
-        below += math.comb(len(ordered), cut) / 2 ** len(ordered)
-        if 2 * below > 0.05 or cut >= (len(ordered) - 1) // 2:
+    """Return the narrowest interval of order statistics that holds the median with 95 % (W. R. Thompson, 1936)."""
+    ordered, count = sorted(values), len(values)
+    outside, place = 0.0, 0
+    for cut in range(count // 2):
+        outside += math.comb(count, cut) / 2**count  # the chance that at most `cut` values lie below the median
+        if 2 * outside > 0.05:
             break
-        cut += 1
-    place = max(0, cut - 1)
+        place = cut
     return ordered[place], ordered[-1 - place]
 
 

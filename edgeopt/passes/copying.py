@@ -5,21 +5,25 @@ from __future__ import annotations
 from typing import Any
 
 from ..errors import ModelError, UsageError
+from ..models.bridge import flatten
 from ..models.load import flavour_of, import_keras
 
 
 def copy_model(model: Any) -> Any:
     """Return an uncompiled copy of a model, of its flavour, with its weights and frozen layers.
 
-    Nested models stay nested. Custom layers are made anew from their configurations.
+    Nested models stay nested. Custom layers are made anew from their configurations. A subclassed model becomes the
+    graph of layers that its `call` composes, if it does.
 
     Raises:
         UsageError: `model` is no Keras model.
-        ModelError: It cannot be made from its configuration (subclassed models without one).
+        ModelError: It cannot be made from its configuration, or is subclassed and no graph.
     """
     flavour = flavour_of(model)
     if flavour is None:
         raise UsageError(f"Received {type(model).__name__}; expected a Keras model, of Keras 3 or of tf_keras.")
+    if not getattr(model, "inputs", None):
+        return flatten(model).model
     try:
         copied = import_keras(flavour).models.clone_model(model)
     except (ValueError, TypeError, NotImplementedError) as error:
@@ -32,8 +36,6 @@ def copy_model(model: Any) -> Any:
         raise ModelError(f"The model {model.name!r} is not what its configuration makes; build it from layers.")
     for layer, twin in zip(layers, copies, strict=True):  # outer ones first: freezing one freezes what is inside
         twin.trainable = layer.trainable
-    if not copied.built and model.inputs:
-        copied.build(model.input_shape)
     copied.set_weights(model.get_weights())
     return copied
 

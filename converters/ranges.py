@@ -9,8 +9,9 @@ a tensor. Two traits of the original are kept, so that the files are the same:
   the input's range then holds the output's values. Such pairs are found as they are: by equal addresses in an
   interpreter that shares memory.
 
-Each conversion proves the sameness on its first sample; where it does not hold, or a model has what only the original
-can do (several subgraphs, open dimensions, variables, LSTM intermediates, custom operators), the original runs.
+Each conversion compares the two on its first sample. Where they differ, the original has mixed up memory in some other
+way, and the ranges of the tensors themselves are taken, without the second trait. Where a model has what only the
+original can do (several subgraphs, open dimensions, variables, LSTM intermediates, custom operators), that runs.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ import numpy.typing as npt
 
 from ..errors import ConversionError
 from ..flatbuffer import Model, Subgraph, read_model
+from .cell_states import widened_cell_states
 
 _THREADS = 4  # of TensorFlow's calibrator: the default size of its Eigen thread pool
 _ORIGINAL_ONLY = frozenset(
@@ -37,7 +39,11 @@ Sample = dict[str, Any]
 
 @dataclass
 class Calibration:
-    """Which engine measured the ranges: ``fast``, or ``tflite`` for TensorFlow's own."""
+    """Which engine measured the ranges.
+
+    ``fast``: this module, with TensorFlow's result; ``exact``: this module, where TensorFlow's result is wrong;
+    ``tflite``: TensorFlow's own.
+    """
 
     engine: str = "tflite"
 
@@ -58,13 +64,14 @@ def faster_calibration() -> Iterator[Calibration]:
             first = next(samples, None)
             content = bytes(self._model_content)
             if first is None or not _supported(read_model(content)):
-                return bytes(super().calibrate(lambda: chain([first] if first is not None else [], samples)))
+                measured = super().calibrate(lambda: chain([first] if first is not None else [], samples))
+                return widened_cell_states(bytes(measured))
             ranges = RangeMeter(content)
             ranges.feed(first)
-            reference = bytes(super().calibrate(lambda: [first]))
-            if not ranges.equals(reference):
-                return bytes(original(content).calibrate(lambda: chain([first], samples)))
             outcome.engine = "fast"
+            if not ranges.equals(bytes(super().calibrate(lambda: [first]))):
+                outcome.engine, ranges = "exact", RangeMeter(content, in_place=False)
+                ranges.feed(first)
             for sample in samples:
                 ranges.feed(sample)
             return ranges.annotated()
@@ -94,8 +101,14 @@ def _supported(model: Model) -> bool:
 class RangeMeter:
     """Minimum and maximum of every float activation of a .tflite file, over the samples fed so far."""
 
-    def __init__(self, content: bytes) -> None:
-        """Prepare to run the float file `content` (one subgraph)."""
+    def __init__(self, content: bytes, *, in_place: bool = True) -> None:
+        """Prepare to run the float file `content` (one subgraph).
+
+        Args:
+            content: The file.
+            in_place: Whether an input that is overwritten by its operator's output has the range of both, as
+                TensorFlow's calibrator sees it.
+        """
         self._content = content
         graph = read_model(content).main
         self._names = [tensor.name for tensor in graph.tensors]
@@ -105,7 +118,7 @@ class RangeMeter:
         self._views = [self._interpreter.tensor(index) for index in self._tensors]
         self.low: npt.NDArray[np.float32] = np.full(len(self._tensors), np.inf, dtype=np.float32)
         self.high: npt.NDArray[np.float32] = -self.low
-        self._in_place = _in_place_pairs(content, graph, self._tensors)
+        self._in_place = _in_place_pairs(content, graph, self._tensors) if in_place else []
 
     def feed(self, sample: Sample) -> None:
         """Run one sample, given by signature input name.

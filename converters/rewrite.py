@@ -1,7 +1,8 @@
 """Put the Keras model's names, and its order of inputs and outputs, into a finished .tflite file.
 
-TFLite sorts inputs by name and outputs by chance. Only names and the two index lists change: operators, tensors and
-buffers keep their order and bytes, and buffers their 16-byte alignment.
+TFLite sorts inputs by name and outputs by chance. Names and the two index lists change: operators, tensors and buffers
+keep their order and bytes, and buffers their 16-byte alignment; what the quantiser got wrong is put right on the way
+(`requantise`).
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import numpy as np
 
 from ..errors import ConversionError
 from ..models.export import input_key, output_key
+from .requantise import requantise_copies
 
 _FILE_IDENTIFIER = b"TFL3"
 _BUFFER_ALIGNMENT = 16
@@ -56,6 +58,7 @@ def put_names(model: bytes, input_names: Sequence[str], output_names: Sequence[s
     signature.inputs = [inputs[input_key(i)] for i in range(len(input_names))]
     signature.outputs = [outputs[output_key(i)] for i in range(len(output_names))]
     _empty_orphans(tree)
+    requantise_copies(tree)
     builder = _AligningBuilder(len(model) + 4096)
     builder.Finish(tree.Pack(builder), file_identifier=_FILE_IDENTIFIER)
     return bytes(builder.Output())

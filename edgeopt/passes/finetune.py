@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -106,8 +106,28 @@ def with_loss_of(model: Any, context: PassContext, name: str) -> PassContext:
     return replace(context, loss=loss_of(model, context, name))
 
 
-def zero_keeper(model: Any) -> tuple[Callable[[Any], None] | None, dict[str, int]]:
-    """Return a function that zeroes again what is zero now in pruned kernels, and the number of weights by layer."""
+class ZeroKeeper:
+    """Sets weights to zero again after a training step.
+
+    Args:
+        masks: Variables, each with an array of its shape: 0 for what is to be zero, else 1.
+    """
+
+    def __init__(self, masks: Sequence[tuple[Any, Any]]) -> None:
+        self._masks = tuple(masks)
+
+    def __call__(self, model: Any) -> None:
+        """Zero what is to be zero."""
+        for weight, mask in self._masks:
+            weight.assign(weight * mask)
+
+    def moved(self, twins: Mapping[int, Any]) -> ZeroKeeper:
+        """Return the same for the variables that stand in for these, by their ids."""
+        return ZeroKeeper([(twins[id(weight)], mask) for weight, mask in self._masks])
+
+
+def zero_keeper(model: Any) -> tuple[ZeroKeeper | None, dict[str, int]]:
+    """Return what zeroes again what is zero now in pruned kernels, and the number of such weights by layer."""
     masks: list[tuple[Any, Any]] = []
     counts: dict[str, int] = {}
     for layer in model._flatten_layers(include_self=False, recursive=True):
@@ -119,11 +139,4 @@ def zero_keeper(model: Any) -> tuple[Callable[[Any], None] | None, dict[str, int
             if _PRUNED_SHARE <= share < 1.0:
                 masks.append((weight, (array != 0).astype(array.dtype)))
                 counts[str(layer.name)] = counts.get(str(layer.name), 0) + int(np.sum(array == 0))
-    if not masks:
-        return None, {}
-
-    def restore(_model: Any) -> None:
-        for weight, mask in masks:
-            weight.assign(weight * mask)
-
-    return restore, counts
+    return (ZeroKeeper(masks) if masks else None), counts

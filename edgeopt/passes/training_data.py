@@ -237,7 +237,9 @@ def _stream(epoch: Epoch) -> Callable[[int, int], Any]:
             for number in range(start, stop):
                 yield from epoch(number)
 
-        return tf.data.Dataset.from_generator(batches, output_signature=signature).prefetch(2)
+        options = tf.data.Options()
+        options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA
+        return tf.data.Dataset.from_generator(batches, output_signature=signature).prefetch(2).with_options(options)
 
     return make
 

@@ -32,6 +32,10 @@ def run(
     if flavour is None:
         raise UsageError(f"Received {type(model).__name__}; expected a Keras model, of Keras 3 or of tf_keras.")
     check_name(name)
+    if training.strategy is not None or training.mixed_precision is not None:
+        from .training_elsewhere import run_elsewhere
+
+        return run_elsewhere(run, model, context, training, name, callbacks, keep)
     if not model.trainable_weights:
         raise ModelError(
             f"Pass {name!r} received a model without trainable weights; set trainable = True on what is to be trained."
@@ -167,7 +171,7 @@ class Watch:
         state.epoch, state.model = epoch + 1, weights
         state.history.append(metrics)
         state.stopped = self._judge(metrics, weights)
-        if self._checkpoint is not None:
+        if self._checkpoint is not None and _writes():
             state.optimizer = [item.numpy() for item in self._others()]
             self._checkpoint.write(state)
         shown = ", ".join(f"{key} {value:.4g}" for key, value in metrics.items())
@@ -228,6 +232,13 @@ def as_callback(keras: Any, watch: Watch) -> Any:
                 self.model.stop_training = True
 
     return _Callback()
+
+
+def _writes() -> bool:
+    """Whether this process is the one that writes checkpoints: the first of several workers, or the only one."""
+    import tensorflow as tf
+
+    return not tf.distribute.has_strategy() or bool(tf.distribute.get_strategy().extended.should_checkpoint)
 
 
 def optimizer_variables(model: Any) -> list[Any]:

@@ -50,6 +50,8 @@ def derived(seed: int, epoch: int, place: int) -> int:
 
 @contextmanager
 def _reseedable(model: Any, seed: int) -> Iterator[Reseed]:
+    import tensorflow as tf
+
     flavour = flavour_of(model)
     if flavour is Flavour.KERAS3:
         states = [item for item in model.variables if item.path.split("/")[-1] == "seed_generator_state"]
@@ -60,6 +62,9 @@ def _reseedable(model: Any, seed: int) -> Iterator[Reseed]:
                 state.assign(np.array([derived(seed, epoch, place), 0], dtype=np.uint32))
 
         yield reseed
+        return
+    if tf.distribute.has_strategy():  # each replica draws for itself
+        yield lambda epoch: _reseed_process(seed, epoch)
         return
     with _stateful_generators(model, seed) as generators:
 

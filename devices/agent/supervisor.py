@@ -63,7 +63,8 @@ class Supervisor:
                     raise
                 skipped.append((name, error.message))
             else:
-                return dict(result, runtimes_skipped=[_skip(item) for item in skipped])
+                before = RUNTIMES[: RUNTIMES.index(name)]  # one that would have come later is not missed
+                return dict(result, runtimes_skipped=[_skip(item) for item in skipped if item[0] in before])
         reasons = "; ".join("%s: %s" % item for item in skipped)
         message = "no TFLite runtime can be used here (%s)" % reasons
         raise AgentError("runtime_missing", message, tried=[_skip(item) for item in skipped])

@@ -72,7 +72,8 @@ def check_model(model: Any, *, target: str, **options: Any) -> CheckReport:
     Args:
         model: A .tflite file (its path, bytes or an artifact), or a Keras model or the path of one, which is converted
             to int8 for the check.
-        target: "edgetpu", or an Ethos-U configuration such as "ethos-u55-128".
+        target: "prune", "channels", "cluster", "qat" or "convert" (for a Keras model); "edgetpu", or an Ethos-U
+            configuration such as "ethos-u55-128".
         **options: For a Keras model ``calibration``, ``input_shapes``, ``custom_objects``, ``unsafe_load`` (as
             `edgeopt.convert` takes them); for "edgetpu" ``minimum_runtime``, ``rules`` and ``intermediate_tensors``.
 

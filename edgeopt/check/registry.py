@@ -50,14 +50,18 @@ class Checker(Protocol):
 
 
 # name -> "module:function", which takes the name and the caller's options and returns the Checker; loaded on use
-CHECKERS: dict[str, str] = {name: ".accelerator:checker" for name in ACCELERATORS}
+_STAGES = ("prune", "channels", "cluster", "qat", "convert")
+CHECKERS: dict[str, str] = {
+    **{name: ".accelerator:checker" for name in ACCELERATORS},
+    **{name: ".stages:checker" for name in _STAGES},
+}
 
 
 def checker(name: str, options: Mapping[str, Any] | None = None) -> Checker:
     """Return the checker `name`.
 
     Args:
-        name: "edgetpu", "ethos-u55-128", ...
+        name: "edgetpu", "ethos-u55-128", ..., or a stage: "prune", "channels", "cluster", "qat", "convert".
         options: What the caller set, for the checker to take; see each checker.
 
     Raises:

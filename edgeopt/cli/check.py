@@ -14,11 +14,12 @@ if TYPE_CHECKING:
     from ..check.items import CheckItem
 
 _PIPE_WIDTH = 160
+_TARGETS = "prune, channels, cluster, qat or convert; or edgetpu, ethos-u55-128, ..."
 
 
 @click.command("check")
 @click.argument("model", metavar="MODEL")
-@click.option("--for", "target", required=True, metavar="edgetpu|ethos-u55-128|...", help="What to check for.")
+@click.option("--for", "target", required=True, metavar="STAGE|ACCELERATOR", help=_TARGETS)
 @click.option("--min-runtime", "minimum_runtime", type=int, metavar="10..14", help="edgetpu: the board's runtime.")
 @click.option("--rules", metavar="FILE.toml", help="edgetpu: rules to use instead of the built-in ones.")
 @click.option(
@@ -29,10 +30,11 @@ _PIPE_WIDTH = 160
 @click.option("--unsafe-load", is_flag=True, help="Keras model: allow Python code stored in the file to run.")
 @json_option
 def command(model: str, target: str, json_path: str | None, **options: Any) -> None:
-    """Say what an accelerator would take of MODEL, what it would leave on the CPU, why, and what to do.
+    """Say what a pass, the conversion or an accelerator would do with each part of MODEL, why, and what to do.
 
-    MODEL is a .tflite file, or a Keras model, which is converted to int8 for the check. The compiler need not be
-    there. The exit code is 4 when the target would refuse the model.
+    For an accelerator, MODEL is a .tflite file, or a Keras model, which is converted to int8 for the check; the
+    compiler need not be there. For the others it is a Keras model; nothing is trained. The exit code is 4 when the
+    target would refuse the model.
     """
     from ..api.check import check_model
     from ..report import write_json
@@ -50,7 +52,30 @@ def command(model: str, target: str, json_path: str | None, **options: Any) -> N
 
 
 def print_report(report: CheckReport) -> None:
-    """Print the compiler's kind of table, with a reason and a remedy on each line, and the totals."""
+    """Print the compiler's kind of table, or one line a layer; with a reason and a remedy on each, and the totals."""
+    if "mapped_ops" in report.summary:
+        _print_operators(report)
+    else:
+        _print_layers(report)
+
+
+def _print_layers(report: CheckReport) -> None:
+    """Print what is not simply taken."""
+    from rich.text import Text
+
+    out = console()
+    if not out.is_terminal:
+        out.width = max(out.width, _PIPE_WIDTH)
+    out.print(Text(f"{report.model} for {report.target}", "bold"))
+    for item in report.items:
+        if item.verdict != "ok":
+            line = f"  {item.verdict}: {item.name} ({item.kind}) [{item.rule}]: {item.reason}; {item.remedy}"
+            out.print(Text("".join(c if c.isprintable() else "\ufffd" for c in line)))
+    counts = report.summary["verdicts"]
+    out.print(", ".join(f"{count} {verdict}" for verdict, count in counts.items()), markup=False)
+
+
+def _print_operators(report: CheckReport) -> None:
     from rich import box
     from rich.table import Table
     from rich.text import Text

@@ -116,7 +116,7 @@ class Cluster:
         source = wrappable(model, context.seed)
         check_layer_names(source, self.skip, "skip")
         check_layer_names(source, self.layers, "layers")
-        targets, skipped = self._select(source)
+        targets, skipped = self.select(source)
         check_any(source, targets, skipped, "cluster")
         before = measure_model(source.target)
         wrapped = self._wrapped(source, targets, context.seed)
@@ -152,8 +152,12 @@ class Cluster:
 
         return wrap(source, wrapper)
 
-    def _select(self, source: Wrappable) -> tuple[dict[str, int], tuple[Skipped, ...]]:
-        """Return the layers to cluster with their numbers, and the others with a reason."""
+    def select(self, source: Wrappable) -> tuple[dict[str, int], tuple[Skipped, ...]]:
+        """Return the layers to cluster with their numbers, and the others with a reason.
+
+        Raises:
+            ModelError: A layer is named in ``layers`` that cannot be clustered.
+        """
         targets: dict[str, int] = {}
         skipped: list[Skipped] = []
         for name, layer in source.layers.items():

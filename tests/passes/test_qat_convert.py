@@ -86,7 +86,7 @@ def test_no_calibration_is_needed(trained, types, running):
 
 @pytest.mark.heavy
 def test_the_file_is_as_accurate_as_the_qat_model(trained, running):
-    """Where TFMOT's files fall apart (model-optimization issues 368 and 974): few steps, hard swish, pixels as inputs."""
+    """What TFMOT's files are reported not to be (model-optimization issues 368, 974): few steps, hard swish, pixels."""
     x, labels = pictures(200, 1)
     expected = trained.predict(x, verbose=0)
     got = scores(running(convert(trained, isolate=False).model), x)

@@ -107,7 +107,7 @@ def test_the_integers_of_the_file_keep_it_too(what):
 
 
 def test_a_sparse_and_clustered_1x1_convolution_is_not_zeroed():
-    """TFMOT 0.8.1 leaves nothing but zeros in it (model-optimization issue 979)."""
+    """As TFMOT is reported to do (model-optimization issue 979)."""
     import keras
 
     model = prepared(keras, PROPERTIES["both"])

@@ -53,8 +53,12 @@ class WeightProperty:
 
     @property
     def clustered(self) -> bool:
-        """Whether the values are so few that a pass must have done it: 256, and half of the weights, at most."""
-        return self.clusters <= min(_MOST_CLUSTERS, self.size // 2)
+        """Whether the values are so few that a pass must have done it.
+
+        Values other than zero: 256 at most, and each for two weights or more; pruning alone leaves few values, too.
+        """
+        values = self.clusters - (self.zeros > 0)
+        return self.clusters <= _MOST_CLUSTERS and 2 * values <= self.size - self.zeros
 
     def to_dict(self) -> dict[str, float | int | bool]:
         """Return the figures as JSON values."""

@@ -31,6 +31,13 @@ def test_few_values_or_many_zeros_are_a_property_and_a_chance_zero_is_none():
     assert measure_kernel(values // 2).clustered
 
 
+def test_a_kernel_that_is_mostly_zero_is_not_clustered_by_that():
+    """Ten of a hundred weights are left, all different: eleven values, and no clusters."""
+    values = np.where(np.arange(100.0) < 90, 0.0, np.arange(100.0)).reshape(10, 10)
+    assert measure_kernel(values).sparse and not measure_kernel(values).clustered
+    assert measure_kernel(np.where(values > 0, np.round(values / 8), 0.0)).clustered
+
+
 def prepared(keras):
     """A net of all kinds of kernels, half of them zero, or of few values."""
     layers = keras.layers

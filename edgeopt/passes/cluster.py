@@ -81,7 +81,10 @@ class Cluster:
     name = "cluster"
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "skip", tuple(self.skip))
+        skip: Any = self.skip
+        if isinstance(skip, str):
+            raise RecipeError(f"Received skip={skip!r}; expected a list of layer names.")
+        object.__setattr__(self, "skip", tuple(skip))
         numbers: dict[str, Any] = {f"layers[{name!r}]": value for name, value in self.layers.items()}
         if self.clusters is not None:
             numbers["clusters"] = self.clusters

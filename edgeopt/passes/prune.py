@@ -78,7 +78,10 @@ class Prune:
     name = "prune"
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "skip", tuple(self.skip))
+        skip: Any = self.skip
+        if isinstance(skip, str):
+            raise RecipeError(f"Received skip={skip!r}; expected a list of layer names.")
+        object.__setattr__(self, "skip", tuple(skip))
         object.__setattr__(self, "block_size", tuple(self.block_size))
         fractions = {f"layers[{name!r}]": value for name, value in self.layers.items()}
         fractions["initial_sparsity"] = self.initial_sparsity

@@ -161,6 +161,7 @@ def test_the_report_is_json_and_text(keras):
         ({}, r"Received no target; give clusters=16"),
         ({"clusters": 1}, r"Received clusters=1; expected a whole number of at least 2"),
         ({"clusters": 2, "preserve_sparsity": True}, r"at least 3 \(zero is one of them\)"),
+        ({"clusters": 8, "skip": "conv"}, r"Received skip='conv'; expected a list of layer names"),
         ({"clusters": 2.5}, r"Received clusters=2.5"),
         ({"layers": {"a": True}}, r"Received layers\['a'\]=True"),
         ({"clusters": 8, "initialization": "kmeans"}, r"did you mean 'kmeans\+\+'"),

@@ -268,6 +268,7 @@ def test_the_report_is_json_and_text(keras):
         ({"sparsity": 0.5, "block_size": (0, 4)}, r"expected two positive whole numbers"),
         ({"sparsity": 0.5, "begin": 2.0}, r"Received begin=2.0; expected a step"),
         ({"sparsity": 0.5, "frequency": 0}, r"Received frequency=0; expected at least 1"),
+        ({"sparsity": 0.5, "skip": "conv"}, r"Received skip='conv'; expected a list of layer names"),
         ({"sparsity": 0.5, "power": 0}, r"Received power=0; expected a positive exponent"),
     ],
 )

@@ -78,6 +78,9 @@ def _configure(converter: Any, recipe: ConvertRecipe, *, calibrated: bool) -> di
     if recipe.quantize != "float32":
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
         flags["optimizations"] = ["DEFAULT"]
+    if recipe.sparse_weights:
+        converter.optimizations = [*converter.optimizations, tf.lite.Optimize.EXPERIMENTAL_SPARSITY]
+        flags["optimizations"] = [*flags["optimizations"], "EXPERIMENTAL_SPARSITY"]
     if recipe.quantize == "float16":
         converter.target_spec.supported_types = [tf.float16]
         flags["supported_types"] = ["float16"]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ._version import __version__
 
 if TYPE_CHECKING:
-    from . import bridge, errors
+    from . import bridge, callbacks, errors
     from .api.check import check_model
     from .api.convert import convert
     from .api.inspect import inspect
@@ -28,6 +28,7 @@ _PUBLIC = {
     "Budget": "edgeopt.budget",
     "bridge": "edgeopt",
     "ValidationReport": "edgeopt.validation",
+    "callbacks": "edgeopt",
     "check_model": "edgeopt.api.check",
     "convert": "edgeopt.api.convert",
     "errors": "edgeopt",
@@ -43,6 +44,7 @@ __all__ = [
     "ValidationReport",
     "__version__",
     "bridge",
+    "callbacks",
     "check_model",
     "convert",
     "errors",

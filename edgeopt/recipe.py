@@ -47,6 +47,7 @@ class ConvertRecipe:
         preprocess: The user's own note on how inputs are prepared, kept in the sidecar.
         image_size: (height, width) for a folder of images.
         image_scaling: What the pixels of a folder of images become.
+        sparse_weights: Store kernels with many zeros in TFLite's sparse format, which DENSIFY operators expand.
     """
 
     quantize: str = "int8"
@@ -62,9 +63,10 @@ class ConvertRecipe:
     preprocess: str = ""
     image_size: tuple[int, int] | None = None
     image_scaling: str = "0..255"
+    sparse_weights: bool = False
 
     def __post_init__(self) -> None:
-        for name in ("dynamic_batch", "per_tensor_dense", "allow_float_ops"):
+        for name in ("dynamic_batch", "per_tensor_dense", "allow_float_ops", "sparse_weights"):
             _require(name, getattr(self, name), bool, "true or false")
         for name in ("quantize", "preprocess", "image_scaling"):
             _require(name, getattr(self, name), str, "text")

@@ -22,6 +22,7 @@ EVERYTHING = {
     "preprocess": "mean subtracted",
     "image_size": [96, 64],
     "image_scaling": "-1..1",
+    "sparse_weights": True,
 }
 
 

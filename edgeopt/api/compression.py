@@ -52,8 +52,20 @@ def _entry(before: Stage, after: Stage) -> dict[str, Any]:
         **changes,
         "sparsity": {"before": before.figures["sparsity"], "after": after.figures["sparsity"]},
         "summary": _summary(changes),
-        "note": _NOTES.get(kind, ""),
+        "note": " ".join(filter(None, (_NOTES.get(kind, ""), _densify(after.figures)))),
     }
+
+
+def _densify(figures: Mapping[str, Any]) -> str:
+    """Return what sparse kernels cost, where the file has some."""
+    count = figures.get("densify_ops", 0)
+    if not count:
+        return ""
+    expanded = figures["expanded_weight_bytes"]
+    return (
+        f"The kernels lie in the file in TFLite's sparse format; {count} DENSIFY operators expand them to {expanded:,} "
+        "bytes of memory when the file is loaded."
+    )
 
 
 def _change(name: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]:

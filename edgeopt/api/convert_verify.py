@@ -82,6 +82,7 @@ def stray_float_ops(model: Model, recipe: ConvertRecipe) -> list[FloatOperator]:
 def describe_file(data: bytes, recipe: ConvertRecipe) -> dict[str, Any]:
     """Return the sidecar fields that are read from the file itself."""
     model = read_model(data)
+    memory = memory_use(model)
     return {
         "sha256": hashlib.sha256(data).hexdigest(),
         "size_bytes": len(data),
@@ -96,7 +97,8 @@ def describe_file(data: bytes, recipe: ConvertRecipe) -> dict[str, Any]:
         "macs": macs(model),
         "parameters": parameters(model),
         "stateful": stateful(model),
-        "peak_activation_bytes": memory_use(model).peak_bytes,
+        "peak_activation_bytes": memory.peak_bytes,
+        "expanded_weight_bytes": memory.expanded_weight_bytes,
     }
 
 

@@ -136,16 +136,16 @@ class _Run:
         if found is not None:
             return found
         bench.say(f"{name}: converting and measuring")
-        artifact = bench.export(bench.original)
-        stage = Stage(name, ORIGINAL, bench.original, artifact, self._measure(artifact, last=not self._planned))
-        return self._written(stage)
+        artifact, skipped = bench.smallest(bench.original, name)
+        measured = self._measure(artifact, last=not self._planned)
+        return self._written(Stage(name, ORIGINAL, bench.original, artifact, measured, skipped=skipped))
 
     def _made(self, name: str, planned: Planned, model: Any) -> Stage:
         bench = self._bench
         bench.say(f"{name}: applying")
         done = apply(planned, model, bench, name, None if self._folder is None else self._folder.work(name))
         bench.say(f"{name}: converting and measuring")
-        artifact = bench.export(done.exported)
+        artifact, dense = bench.smallest(done.exported, name)
         measured = self._measure(artifact, last=planned is self._planned[-1])
         qat_model = None if done.exported is done.model else done.exported
         return self._written(
@@ -156,7 +156,7 @@ class _Run:
                 artifact,
                 measured,
                 done.report,
-                done.skipped,
+                (*done.skipped, *dense),
                 done.seconds,
                 qat_model,
             )

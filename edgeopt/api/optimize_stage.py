@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..artifact import Artifact
 from ..budget import Budget
+from ..errors import ModelError
 from ..optimize_recipe import OptimizeRecipe
 from ..passes.base import PassContext
 from ..passes.finetune import FineTune, TrainingReport
@@ -28,7 +29,18 @@ _MEASURED = (
     "metric", "accuracy", "accuracy_ci95", "accuracy_drop", "accuracy_drop_ci95", "drop", "drop_ci95", "agreement",
     "samples", "latency_ms", "kernel_profile", "device", "emulated",
 )  # fmt: skip
-_READ = ("size_bytes", "gzip_bytes", "macs", "parameters", "peak_activation_bytes", "ops", "fully_int8")
+# With fewer zeros, the sparse format's indices alone take more than it saves.
+_WORTH_TRYING = 0.3
+_READ = (
+    "size_bytes",
+    "gzip_bytes",
+    "macs",
+    "parameters",
+    "peak_activation_bytes",
+    "expanded_weight_bytes",
+    "ops",
+    "fully_int8",
+)
 
 
 @dataclass(frozen=True)
@@ -64,8 +76,32 @@ class Bench:
     on_progress: Callable[[Progress], None] | None = None
 
     def export(self, model: Any) -> Artifact:
-        """Convert a model as the recipe says."""
-        return convert(model, calibration=self.calibration, recipe=self.recipe.convert)
+        """Convert a model as the recipe says, with kernels stored dense."""
+        recipe = replace(self.recipe.convert, sparse_weights=False)
+        return convert(model, calibration=self.calibration, recipe=recipe)
+
+    def smallest(self, model: Any, stage: str) -> tuple[Artifact, tuple[Mapping[str, str], ...]]:
+        """Convert a model; keep sparse kernels, where the recipe wants them, if the file is smaller and runs.
+
+        Returns:
+            The file, and what was not done, with the reason.
+        """
+        dense = self.export(model)
+        if not self.recipe.convert.sparse_weights:
+            return dense, ()
+        skipped = {"stage": stage, "subject": "sparse_weights"}
+        share = zero_share(dense.model)
+        if share < _WORTH_TRYING:
+            return dense, ({**skipped, "reason": "few-zeros", "detail": f"{share:.1%} of the kernels are zero"},)
+        sparse = convert(model, calibration=self.calibration, recipe=self.recipe.convert)
+        if sparse.size_bytes < dense.size_bytes:
+            try:
+                self.latency_ms(sparse.model)
+            except ModelError as error:  # XNNPACK takes no sparse int8 weights of a fully connected layer
+                return dense, ({**skipped, "reason": "does-not-run", "detail": str(error)},)
+            return sparse, ()
+        detail = f"{sparse.size_bytes:,} bytes with sparse kernels, {dense.size_bytes:,} without"
+        return dense, ({**skipped, "reason": "file-not-smaller", "detail": detail},)
 
     def validated(self, artifact: Artifact, budget: Budget | None = None) -> ValidationReport:
         """Score and time a file, against the original Keras model on the same samples."""
@@ -165,10 +201,16 @@ def apply(planned: Planned, model: Any, bench: Bench, stage: str, checkpoints: P
 def figures(artifact: Artifact, report: ValidationReport) -> dict[str, Any]:
     """Return what is to be said of a stage's file."""
     measured, sidecar = report.to_dict(), artifact.sidecar
-    kernels = list(measure_file(artifact.model).values())
-    weights = sum(item.size for item in kernels)
     return {
         **{name: measured[name] for name in _MEASURED if name in measured},
         **{name: sidecar[name] for name in _READ if name in sidecar},
-        "sparsity": sum(item.zeros for item in kernels) / weights if weights else 0.0,
+        "densify_ops": sidecar["ops"].get("DENSIFY", 0),
+        "sparsity": zero_share(artifact.model),
     }
+
+
+def zero_share(data: bytes) -> float:
+    """Return the fraction of zeros among the integers (or floats) of all kernels in a file."""
+    kernels = list(measure_file(data).values())
+    weights = sum(item.size for item in kernels)
+    return sum(item.zeros for item in kernels) / weights if weights else 0.0

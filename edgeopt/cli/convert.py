@@ -72,6 +72,11 @@ def _recipe_defaults(context: click.Context, _parameter: click.Parameter, path: 
 @click.option(
     "--per-tensor-dense", is_flag=True, help="One scale for a Dense layer's weights, for consumers that need it."
 )
+@click.option(
+    "--sparse-weights",
+    is_flag=True,
+    help="Store kernels with many zeros in TFLite's sparse format, expanded in memory; can make a file larger.",
+)
 @click.option("--allow-float-ops", is_flag=True, help="Accept a file in which some operators stay float.")
 @click.option("--image-size", metavar="HxW", help="Size for a folder of images, such as 96x96.")
 @click.option(

@@ -63,3 +63,12 @@ def test_a_file_that_was_not_timed_makes_no_claim_about_latency():
     found = entry(stage("01-prune", "prune", 80_000, 25_000, 1000, None))
     assert found["latency_ms"] == {"before": None, "after": None, "changed": False}
     assert "latency" not in found["summary"]
+
+
+def test_sparse_kernels_are_told_with_what_they_cost_in_memory():
+    sparse = stage("01-prune", "prune", 45_000, 25_000, 1000, 0.40)
+    sparse.figures.update({"densify_ops": 3, "expanded_weight_bytes": 70_000})
+    assert entry(sparse)["note"].endswith(
+        "3 DENSIFY operators expand them to 70,000 bytes of memory when the file is loaded."
+    )
+    assert "DENSIFY" not in entry(stage("01-prune", "prune", 45_000, 25_000, 1000, 0.40))["note"]

@@ -1,0 +1,156 @@
+"""Keras callbacks for people who keep their own training loop.
+
+`TFLiteEvaluation` is a callback of both flavours: an instance goes into the `fit` of a Keras 3 or a tf_keras model.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .errors import UsageError
+from .recipe import ConvertRecipe
+
+if TYPE_CHECKING:
+    from .validation import ValidationReport
+
+
+class _AnyFlavour:
+    """What both flavours ask of a callback, doing nothing: neither's base class would do for the other."""
+
+    model: Any = None
+
+    def __init__(self) -> None:
+        self.params: dict[str, Any] = {}
+
+    def set_model(self, model: Any) -> None:
+        """Take the model that is trained (called by Keras)."""
+        self.model = model
+
+    def set_params(self, params: dict[str, Any] | None) -> None:
+        """Take the training's parameters (called by Keras)."""
+        self.params = dict(params or {})
+
+    def _nothing(self, *_arguments: Any, **_named: Any) -> None:
+        return None
+
+    def _no_batches(self) -> bool:
+        return False
+
+    on_train_begin = on_train_end = on_epoch_begin = on_epoch_end = on_batch_begin = on_batch_end = _nothing
+    on_train_batch_begin = on_train_batch_end = on_test_batch_begin = on_test_batch_end = _nothing
+    on_predict_batch_begin = on_predict_batch_end = _nothing
+    on_test_begin = on_test_end = on_predict_begin = on_predict_end = _nothing
+    _implements_train_batch_hooks = _implements_test_batch_hooks = _implements_predict_batch_hooks = _no_batches
+
+
+class TFLiteEvaluation(_AnyFlavour):
+    """Log, during `fit`, what the exported file scores: the int8 file's accuracy, not the float model's.
+
+    Every `every` epochs the model is converted, the file is run in the deployment runtime on `data`, and its metric is
+    put into the epoch's logs as ``tflite_accuracy`` (``tflite_`` and the metric's name), where History, CSVLogger and
+    callbacks behind this one see it. With `log_dir` it becomes a TensorBoard scalar of that name.
+
+    Args:
+        every: Epochs between two evaluations; the last epoch is always evaluated.
+        data: Samples with labels, of any kind that `edgeopt.data.load_dataset` takes.
+        calibration: Samples for the conversion; None takes those of `data`, which flatters the file a little.
+        recipe: How to convert; None is full int8.
+        metric: As `edgeopt.validate` names it.
+        log_dir: Where TensorBoard looks; None writes no events.
+        seconds: Time each file for so long, and log its median as ``tflite_latency_ms``; 0 does not time.
+
+    Raises:
+        UsageError: `every` is less than 1, or `seconds` negative.
+
+    Example:
+        >>> watch = edgeopt.callbacks.TFLiteEvaluation(every=5, data=(x_test, y_test), calibration=x_train)
+        >>> model.fit(x_train, y_train, epochs=20, callbacks=[watch])
+        >>> watch.history
+        [{'epoch': 4, 'tflite_accuracy': 0.871}, ...]
+    """
+
+    def __init__(
+        self,
+        *,
+        every: int = 1,
+        data: Any,
+        calibration: Any = None,
+        recipe: ConvertRecipe | None = None,
+        metric: str = "accuracy",
+        log_dir: str | Path | None = None,
+        seconds: float = 0.0,
+    ) -> None:
+        super().__init__()
+        if isinstance(every, bool) or not isinstance(every, int) or every < 1:
+            raise UsageError(f"Received every={every!r}; expected a whole number of epochs of at least 1.")
+        if seconds < 0:
+            raise UsageError(f"Received seconds={seconds}; expected 0 (no timing) or more.")
+        self.every, self.metric, self.seconds = every, metric, seconds
+        self.history: list[dict[str, float]] = []
+        self.reports: list[ValidationReport] = []
+        self._data, self._calibration, self._recipe = data, calibration, recipe or ConvertRecipe()
+        self._log_dir = log_dir
+        self._writer: Any = None
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Evaluate the exported file, if it is its turn."""
+        last = epoch + 1 == self.params.get("epochs")
+        if (epoch + 1) % self.every and not last:
+            return
+        values = self.evaluate(self.model)
+        self.history.append({"epoch": epoch, **values})
+        if logs is not None:
+            logs.update(values)
+        self._write(epoch, values)
+
+    def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
+        """Close the event file."""
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
+
+    def evaluate(self, model: Any) -> dict[str, float]:
+        """Convert `model`, run the file on the data, and return its figures.
+
+        Raises:
+            UsageError: Data that do not fit.
+            ModelError: The model cannot be converted, or the file fails.
+        """
+        from .api.convert import convert
+        from .api.validate import validate
+        from .devices import BenchPlan
+
+        calibration = self._calibration
+        if calibration is None and self._recipe.needs_calibration:
+            calibration = self._data
+        artifact = convert(model, calibration=calibration, recipe=self._recipe)
+        timed = self.seconds > 0
+        plan = BenchPlan(min_seconds=min(1.0, self.seconds), max_seconds=self.seconds) if timed else _shortest()
+        report = validate(artifact, data=self._data, metric=self.metric, bench=plan)
+        self.reports.append(report)
+        values = {f"tflite_{report.scores.metric.name}": float(report.scores.candidate.value)}
+        if timed and report.latency_ms is not None:
+            values["tflite_latency_ms"] = float(report.latency_ms["p50"])
+        return values
+
+    def _write(self, epoch: int, values: dict[str, float]) -> None:
+        if self._log_dir is None:
+            return
+        import tensorflow as tf
+
+        if self._writer is None:
+            self._writer = tf.summary.create_file_writer(str(self._log_dir))
+        with self._writer.as_default():
+            for name, value in values.items():
+                tf.summary.scalar(name, value, step=epoch)
+        self._writer.flush()
+
+
+def _shortest() -> Any:
+    """The least timing that a validation makes: one run."""
+    from .devices import BenchPlan
+
+    return BenchPlan(
+        warmup_runs=0, warmup_seconds=0.0, min_runs=1, max_runs=1, min_seconds=0.0, max_seconds=0.1, processes=1
+    )

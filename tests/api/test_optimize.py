@@ -1,0 +1,169 @@
+"""`edgeopt.optimize`: stages, resuming to the bit, and what is refused before anything slow runs."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import edgeopt
+from edgeopt.api.optimize_loss import check_recipe_data, loss_for
+from edgeopt.data import load_dataset
+from edgeopt.devices import BenchPlan
+from edgeopt.errors import DataError, ModelError, RecipeError, UsageError
+
+SHORT = BenchPlan(min_seconds=0.0, max_seconds=0.05, min_runs=5, processes=1)
+
+
+def data(count=64):
+    generator = np.random.default_rng(0)
+    labels = generator.integers(0, 2, count)
+    return generator.normal(size=(count, 6, 6, 1)).astype(np.float32) + labels[:, None, None, None], labels
+
+
+def network(keras, activation="softmax"):
+    keras.utils.set_random_seed(1)
+    layers = keras.layers
+    return keras.Sequential(
+        [
+            keras.Input((6, 6, 1), name="image"),
+            layers.Conv2D(16, 3, activation="relu", name="conv"),
+            layers.BatchNormalization(name="norm"),
+            layers.GlobalAveragePooling2D(name="pool"),
+            layers.Dropout(0.2, name="drop"),
+            layers.Dense(2, activation=activation, name="classes"),
+        ],
+        name="small",
+    )
+
+
+RECIPE = {
+    "pass": [
+        {"kind": "channels", "fraction": 0.4, "epochs": 1},
+        {"kind": "finetune", "epochs": 3, "learning_rate_schedule": "cosine"},
+    ],
+    "distillation": {"alpha": 0.5},
+}
+
+
+@pytest.mark.heavy
+def test_an_interrupted_run_resumes_in_the_middle_of_a_pass_to_the_weights_of_an_unbroken_one(any_keras, tmp_path):
+    keras, (x, y) = any_keras, data()
+    options = {"train": (x, y), "validation": (x, y), "bench": SHORT}
+    whole = edgeopt.optimize(network(keras), RECIPE, **options)
+    assert [stage.name for stage in whole.stages] == ["00-original", "01-channels", "02-finetune"]
+    assert whole.stages[1].figures["macs"] < 0.7 * whole.stages[0].figures["macs"]
+    assert whole.stages[1].report["finetune"]["history"]
+    assert whole.compression[0]["macs"]["changed"]
+    assert type(whole.model).__module__.split(".")[0] == keras.__name__
+
+    class Interrupt(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            if epoch == 2:  # of three, in the second pass: the first has one
+                raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        edgeopt.optimize(network(keras), RECIPE, output=tmp_path / "out", callbacks=[Interrupt()], **options)
+    assert not (tmp_path / "out" / "result.json").exists()
+    said = []
+    resumed = edgeopt.optimize(
+        network(keras), RECIPE, output=tmp_path / "out", resume=True, on_step=said.append, **options
+    )
+    assert "01-channels: taken from the earlier run" in said
+    assert "finetune: going on after epoch 2 of 3" in said
+    for ours, theirs in zip(whole.model.get_weights(), resumed.model.get_weights(), strict=True):
+        assert np.array_equal(ours, theirs)
+    assert resumed.artifact.model == whole.artifact.model
+
+
+@pytest.mark.heavy
+def test_sparse_kernels_are_kept_only_where_the_file_is_smaller_for_them_and_runs():
+    import keras
+
+    (x, y), layers = data(), keras.layers
+    model = keras.Sequential(
+        [keras.Input((6, 6, 1), name="image"), layers.Flatten(), layers.Dense(256, activation="relu", name="wide"),
+         layers.Dense(2, activation="softmax", name="classes")]
+    )  # fmt: skip
+    recipe = {
+        "pass": [{"kind": "prune", "sparsity": 0.9, "epochs": 0}],
+        "convert": {"sparse_weights": True},
+        "loss": "sparse_categorical_crossentropy",
+    }
+    result = edgeopt.optimize(model, recipe, train=(x, y), validation=(x, y), bench=SHORT)
+    original, pruned = result.stages
+    assert next((entry["stage"], entry["subject"], entry["reason"]) for entry in result.skipped) == (
+        "00-original", "sparse_weights", "few-zeros",
+    )  # fmt: skip
+    assert (original.figures["densify_ops"], original.figures["expanded_weight_bytes"]) == (0, 0)
+    assert pruned.figures["sparsity"] == pytest.approx(0.9, abs=0.02)
+    reasons = [entry["reason"] for entry in result.skipped if (entry["stage"], entry["subject"]) == (
+        "01-prune", "sparse_weights",
+    )]  # fmt: skip
+    if reasons:  # the runtime here has no kernel for it (XNNPACK), which must not end the run
+        assert reasons == ["does-not-run"]
+        assert pruned.figures["densify_ops"] == 0
+    else:
+        assert pruned.figures["expanded_weight_bytes"] >= 36 * 256
+        assert pruned.figures["size_bytes"] < original.figures["size_bytes"]
+        assert "DENSIFY operators expand" in result.compression[0]["note"]
+
+
+def test_bad_input_is_refused_before_anything_is_computed():
+    x, y = data(8)
+    good = {"train": (x, y), "validation": (x, y)}
+    with pytest.raises(RecipeError, match="Unknown option 'epoch' of the pass 'finetune'; did you mean 'epochs'"):
+        edgeopt.optimize(None, {"pass": [{"kind": "finetune", "epoch": 1}]}, **good)
+    with pytest.raises(DataError, match="needs validation data with labels"):
+        edgeopt.optimize(None, {}, train=(x, y), validation=None)
+    with pytest.raises(UsageError, match="give output="):
+        edgeopt.optimize(None, {}, resume=True, **good)
+    with pytest.raises(UsageError, match="expected a Keras model"):
+        edgeopt.optimize(3, {}, **good)
+
+
+def test_a_saved_model_has_no_layers_to_work_on(tmp_path):
+    import tensorflow as tf
+
+    module = tf.Module()
+    module.f = tf.function(lambda x: x * 2.0, input_signature=[tf.TensorSpec((None, 3))])
+    tf.saved_model.save(module, str(tmp_path / "saved"), signatures=module.f)
+    x = np.zeros((4, 3), np.float32)
+    with pytest.raises(ModelError, match="is a SavedModel, .* give the .keras or .h5 file"):
+        edgeopt.optimize(tmp_path / "saved", {}, train=(x, x), validation=(x, x))
+
+
+@pytest.mark.parametrize(
+    ("activation", "labels", "expected", "logits"),
+    [
+        ("softmax", "classes", "SparseCategoricalCrossentropy", False),
+        (None, "classes", "SparseCategoricalCrossentropy", True),
+        ("softmax", "rows", "CategoricalCrossentropy", False),
+        (None, "numbers", "MeanSquaredError", None),
+    ],
+)
+def test_labels_and_outputs_suggest_the_loss(any_keras, activation, labels, expected, logits):
+    x, y = data(16)
+    chosen = {"classes": y, "rows": np.eye(2)[y], "numbers": np.stack([y, y], 1) * 0.7}[labels]
+    loss = loss_for(network(any_keras, activation), None, load_dataset((x, chosen)))
+    assert type(loss).__name__ == expected
+    if logits is not None:
+        config = loss.get_config()
+        assert config.get("from_logits", config.get("fn_kwargs", {}).get("from_logits")) is logits
+
+
+def test_a_loss_that_was_given_or_compiled_comes_first(any_keras):
+    model = network(any_keras)
+    model.compile(loss="mse")
+    assert loss_for(model, "mae", None) == "mae"
+    assert loss_for(model, None, None) == "mse"
+    with pytest.raises(UsageError, match="do not tell which loss"):
+        loss_for(network(any_keras), None, iter([]))
+
+
+def test_data_of_another_run_have_another_digest():
+    x, y = data(16)
+    one, same = (check_recipe_data((x, y), (x, y), None).digest for _ in range(2))
+    other = check_recipe_data((x + 1, y), (x, y), None).digest
+    assert one == same
+    assert one["train"] != other["train"]
+    assert one["validation"] == other["validation"]

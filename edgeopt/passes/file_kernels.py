@@ -26,6 +26,7 @@ _KERNELS: dict[str, tuple[tuple[int, ...], tuple[int, ...]]] = {
 }
 _LSTM = "UNIDIRECTIONAL_SEQUENCE_LSTM"
 _LSTM_GROUPS = ((1, 2, 3, 4), (5, 6, 7, 8))  # the four gates' kernels and recurrent kernels
+_GATES = (4, 3)
 _PASSED_THROUGH = ("DEQUANTIZE", "DENSIFY")
 _INDEX_TYPES = ("int32", "int64", "bool", "string")
 
@@ -75,6 +76,36 @@ def file_kernels(model: Model) -> list[FileKernel]:
                 axes.setdefault(tensors, channel_axes)
         found += [_kernel(subgraph, tensors, using, axes[tensors]) for tensors, using in users.items()]
     return found
+
+
+def join_gates(kernels: Sequence[FileKernel], sizes: Mapping[str, int]) -> list[FileKernel]:
+    """Put the gates of a recurrent kernel together, where the file has them as kernels of their own.
+
+    Unrolled recurrent layers multiply by one gate's weights at a time: three (GRU) or four (LSTM) kernels of one size,
+    named after the layer. Where input and recurrent kernel have the same size they cannot be told apart, and stay.
+    """
+    joined = list(kernels)
+    for name, size in sizes.items():
+        named = [kernel for kernel in joined if any(fits(kernel, name) for fits in _RULES)]
+        if any(kernel.size == size for kernel in named):
+            continue
+        for gates in _GATES:
+            parts = [kernel for kernel in named if kernel.size * gates == size]
+            if len(parts) == gates:
+                joined[joined.index(parts[0])] = _joined(parts)
+                joined = [kernel for kernel in joined if kernel not in parts]
+    return joined
+
+
+def _joined(parts: Sequence[FileKernel]) -> FileKernel:
+    return FileKernel(
+        names=tuple(name for part in parts for name in part.names),
+        size=sum(part.size for part in parts),
+        parts=tuple(array for part in parts for array in part.parts),
+        channel_axes=parts[0].channel_axes,
+        per_channel=True,  # each gate has scales of its own
+        unstored_zeros=sum(part.unstored_zeros for part in parts),
+    )
 
 
 def assign(kernels: Sequence[FileKernel], sizes: Mapping[str, int]) -> list[str]:

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from ..errors import PropertyLostError
 from ..flatbuffer import read_model
-from .file_kernels import FileKernel, assign, file_kernels
+from .file_kernels import FileKernel, assign, file_kernels, join_gates
 
 _SPARSE_FROM = 0.1
 _MOST_CLUSTERS = 256
@@ -136,8 +136,9 @@ def measure_file(data: bytes, like: Mapping[str, WeightProperty] | None = None) 
     Raises:
         FileFormatError: The bytes are no .tflite file.
     """
-    kernels = file_kernels(read_model(data))
-    names = assign(kernels, {name: item.size for name, item in (like or {}).items()})
+    sizes = {name: item.size for name, item in (like or {}).items()}
+    kernels = join_gates(file_kernels(read_model(data)), sizes)
+    names = assign(kernels, sizes)
     return {name: _of_file(kernel) for name, kernel in zip(names, kernels, strict=True)}
 
 

@@ -7,7 +7,7 @@ import pytest
 
 import edgeopt
 from edgeopt.errors import FileFormatError, PropertyLostError
-from edgeopt.passes.file_kernels import FileKernel, assign
+from edgeopt.passes.file_kernels import FileKernel, assign, join_gates
 from edgeopt.passes.properties import WeightProperty, check_kept, measure_file, measure_kernel, measure_model
 
 
@@ -142,6 +142,14 @@ def test_the_operations_name_is_no_layers():
         "separable/depthwise_kernel",
         "depthwise",
     ]
+
+
+def test_the_gates_of_an_unrolled_layer_are_one_kernel():
+    gates = [kernel(f"net/memory_1/lstm_cell_1/MatMul_{number}") for number in range(4)]
+    others = [kernel("net/memory_1/lstm_cell_1/MatMul_9", size=7), kernel("net/dense/MatMul")]
+    joined = join_gates([*gates, *others], {"memory/kernel": 24, "memory/recurrent_kernel": 7, "dense": 6})
+    assert [item.size for item in joined] == [24, 7, 6] and len(joined[0].parts) == 4
+    assert join_gates([*gates, *gates], {"memory/kernel": 24}) == [*gates, *gates]
 
 
 def test_what_no_name_tells_goes_by_size_and_order():

@@ -35,6 +35,8 @@ APPLICATIONS = {
     "EfficientNetB0": (32, {}, "block2b_add"),
     "EfficientNetV2B0": (32, {}, "block4b_add"),
     "ResNet50": (32, {}, "conv3_block1_out"),
+    "DenseNet121": (32, {}, "pool2_pool"),
+    "Xception": (71, {}, "block4_sepconv1_act"),
 }
 SMALL = ["cnn_1d", "auto_encoder", "u_net", "two_inputs", "nested"]
 

@@ -83,13 +83,18 @@ def _predict(models: Sequence[str], minimum_runtime: int | None, json_path: str 
 
 def _print_compiled(result: Compilation) -> None:
     out, file = console(), result.file
-    out.print(f"{result.path}  ({readable_bytes(len(file.model))}; log in {result.log_path})", markup=False)
+    out.print(
+        f"{result.path}  ({readable_bytes(len(file.model))}; log in {result.log_path})", markup=False, soft_wrap=True
+    )
     left = ", ".join(f"{count} {op}" for op, count in file.cpu_ops.items())
-    out.print(f"  {file.mapped} operators mapped, {sum(file.cpu_ops.values())} on the CPU{': ' + left if left else ''}")
+    text = f"  {file.mapped} operators mapped, {sum(file.cpu_ops.values())} on the CPU{': ' + left if left else ''}"
+    out.print(text, markup=False, soft_wrap=True)
     cached, streamed = (readable_bytes(file.figures[name]) for name in ("cached_bytes", "streamed_bytes"))
-    out.print(f"  parameters: {cached} cached on the chip, {streamed} streamed; {file.compiler}", markup=False)
+    out.print(
+        f"  parameters: {cached} cached on the chip, {streamed} streamed; {file.compiler}", markup=False, soft_wrap=True
+    )
     for why in dict.fromkeys(f"{reason.op}: {reason.why}" for reason in file.reasons if reason.why):
-        out.print(f"  {why}", markup=False)
+        out.print(f"  {why}", markup=False, soft_wrap=True)
     if result.as_predicted is False and result.predicted is not None:
         predicted = ", ".join(f"{count} {op}" for op, count in result.predicted.cpu_ops.items()) or "nothing"
         out.print(f"  edgeopt had predicted {predicted} on the CPU; please report the model", style="yellow")

@@ -191,9 +191,10 @@ def parse_toml(text: str, what: str) -> dict[str, Any]:
         RecipeError: It is not TOML.
     """
     try:
-        return tomllib.loads(text)
+        tables: dict[str, Any] = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise RecipeError(f"{what} is not valid TOML: {error}.") from error
+    return tables
 
 
 def convert_recipe_from_file(path: str | Path) -> ConvertRecipe:

@@ -71,7 +71,7 @@ def _quantize_before(tree: Any, graph: Any, operator: Any) -> Any:
 
     source, target = graph.tensors[operator.inputs[0]], graph.tensors[operator.outputs[0]]
     fresh = schema.TensorT()
-    fresh.name = _text(source.name) + "/requantised"
+    fresh.name = text(source.name) + "/requantised"
     fresh.shape, fresh.shapeSignature, fresh.type = source.shape, source.shapeSignature, source.type
     fresh.hasRank, fresh.quantization = source.hasRank, target.quantization
     graph.tensors.append(fresh)
@@ -101,5 +101,6 @@ def _quantize_code(tree: Any) -> int:
     return len(tree.operatorCodes) - 1
 
 
-def _text(value: bytes | str) -> str:
+def text(value: bytes | str) -> str:
+    """Return a name of an unpacked model, which is bytes when it was read from a file."""
     return value.decode() if isinstance(value, bytes) else value

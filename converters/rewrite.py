@@ -15,7 +15,7 @@ import numpy as np
 
 from ..errors import ConversionError
 from ..models.export import input_key, output_key
-from .requantise import requantise_copies
+from .requantise import requantise_copies, text
 
 _FILE_IDENTIFIER = b"TFL3"
 _BUFFER_ALIGNMENT = 16
@@ -50,8 +50,8 @@ def put_names(model: bytes, input_names: Sequence[str], output_names: Sequence[s
     tree = schema.ModelT.InitFromPackedBuf(model, 0)
     graph = tree.subgraphs[0]
     signature = tree.signatureDefs[0]
-    inputs = {_text(entry.name): entry for entry in signature.inputs or []}
-    outputs = {_text(entry.name): entry for entry in signature.outputs or []}
+    inputs = {text(entry.name): entry for entry in signature.inputs or []}
+    outputs = {text(entry.name): entry for entry in signature.outputs or []}
     # Inputs last: a tensor that is both, because the model passes an input through, keeps the input's name.
     graph.outputs = np.array(_rename(graph, outputs, output_key, output_names), dtype=np.int32)
     graph.inputs = np.array(_rename(graph, inputs, input_key, input_names), dtype=np.int32)
@@ -87,7 +87,3 @@ def _rename(graph: Any, entries: dict[str, Any], key: Callable[[int], str], name
             graph.tensors[entry.tensorIndex].name = name
         indices.append(int(entry.tensorIndex))
     return indices
-
-
-def _text(value: bytes | str) -> str:
-    return value.decode() if isinstance(value, bytes) else value

@@ -159,14 +159,15 @@ def _array_feed(
         for step in range(size):
             cycle, position = divmod(step, whole)
             if position == 0:
-                order = (
-                    np.arange(count)
-                    if seed is None
-                    else np.random.default_rng([seed, number, cycle]).permutation(count)
-                )
+                order = _order(count, seed, number, cycle)
             yield rows(order[position * batch_size : (position + 1) * batch_size])
 
     return Feed(size, _stream(epoch), True, lambda: rows(np.arange(min(count, batch_size))))
+
+
+def _order(count: int, seed: int | None, epoch: int, cycle: int) -> npt.NDArray[np.int64]:
+    """The order of the samples or batches in one pass over them: as they are without a seed, else its own shuffle."""
+    return np.arange(count) if seed is None else np.random.default_rng([seed, epoch, cycle]).permutation(count)
 
 
 def _py_dataset_feed(
@@ -190,11 +191,7 @@ def _py_dataset_feed(
         for step in range(size):
             cycle, position = divmod(step, whole)
             if position == 0:
-                order = (
-                    np.arange(whole)
-                    if seed is None
-                    else np.random.default_rng([seed, number, cycle]).permutation(whole)
-                )
+                order = _order(whole, seed, number, cycle)
             yield fetch(int(order[position]))
         if hasattr(source, "on_epoch_end"):
             source.on_epoch_end()

@@ -52,6 +52,54 @@ def test_wrong_setting_is_seen_and_its_layer_named():
     assert "layer 'leaky' (LeakyReLU)" in first_divergence(source, wrong)
 
 
+def cancelling(keras, offset=-100.0):
+    """Values of some 100 that differ by some 0.01 before the 100 is taken away: rounding at 100 is large behind it.
+
+    Float32 has a step of 7.6e-6 at 100, near 1e-3 of what is left; Keras 3 and tf_keras round a BatchNormalization
+    otherwise.
+    """
+    image = keras.Input((6, 6, 4), name="image")
+    norm = keras.layers.BatchNormalization(name="norm", beta_initializer=keras.initializers.Constant(100.0))
+    x = keras.layers.Rescaling(1.0, offset, name="minus")(norm(keras.layers.Conv2D(4, 1, name="conv")(image)))
+    y = keras.layers.Activation("tanh", name="squash")(x)
+    model = keras.Model(image, keras.layers.Subtract(name="difference")([x, y]))
+    norm.gamma.assign(np.full(4, 0.01, "float32"))
+    norm.moving_mean.assign(np.full(4, 0.3, "float32"))
+    return model
+
+
+@pytest.mark.parametrize("direction", ["there", "back"])
+def test_rounding_that_a_later_layer_enlarges_is_no_difference_of_a_layer(direction):
+    import keras
+    import tf_keras
+
+    source = cancelling(keras if direction == "there" else tf_keras)
+    result = (to_tf_keras if direction == "there" else to_keras3)(source)
+    assert result.relative_difference > RELATIVE_LIMIT
+    assert first_divergence(source, result.model) == ""
+    # Planted: less than the outputs differ by anyhow, and seen at the layer that it is in.
+    kernel, bias = result.model.get_layer("conv").get_weights()
+    result.model.get_layer("conv").set_weights([kernel, bias + np.float32(1e-4)])
+    with pytest.raises(ConversionError, match=r"first at layer 'conv' \(Conv2D\), by .* on equal inputs"):
+        verify(source, result.model)
+
+
+def test_wrong_wiring_is_seen_where_every_layer_is_right():
+    import keras
+    import tf_keras
+
+    source = cancelling(keras)
+    same = to_tf_keras(source).model
+    x, y = same.get_layer("minus").output, same.get_layer("squash").output
+    swapped = tf_keras.Model(same.input, tf_keras.layers.Subtract(name="difference")([y, x]))
+    with pytest.raises(ConversionError, match="first at layer 'difference'"):
+        verify(source, swapped)
+    both = keras.Model(source.input, [source.get_layer("minus").output, source.output])
+    crossed = tf_keras.Model(same.input, [same.output, x])
+    with pytest.raises(ConversionError, match="although every layer that can be compared agrees"):
+        verify(both, crossed)
+
+
 def test_not_a_number_is_a_difference_and_equal_infinities_are_none():
     import keras
 

@@ -91,7 +91,9 @@ def _predict(loaded: Any, inputs: Mapping[str, npt.NDArray[Any]]) -> list[npt.ND
     names = [item.name for item in specs]
     arrays = _in_order(names, inputs)
     batch = specs[0].shape[0] or _BATCH if specs[0].shape else _BATCH
-    run = tf.function(lambda *tensors: flat_outputs(loaded.call(list(tensors)), loaded)[1], reduce_retracing=True)
+    # AutoGraph is for the user's layers; our own function only makes it warn.
+    flatten = tf.autograph.experimental.do_not_convert(flat_outputs)
+    run = tf.function(lambda *tensors: flatten(loaded.call(list(tensors)), loaded)[1], reduce_retracing=True)
     columns: list[list[Any]] = []
     count = len(arrays[0])
     try:

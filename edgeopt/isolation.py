@@ -17,12 +17,17 @@ import sys
 import threading
 import traceback
 from collections import deque
-from collections.abc import Callable, Mapping
-from typing import IO, Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import IO, TYPE_CHECKING, Any
 
 from . import errors
 
+if TYPE_CHECKING:
+    from .warm import WarmChild
+
 Event = Mapping[str, Any]
+# What a child that converts or runs a model imports first.
+TENSORFLOW = ("tensorflow", "keras", "tf_keras")
 _QUIET = {"TF_CPP_MIN_LOG_LEVEL": "3", "GRPC_VERBOSITY": "NONE"}
 
 
@@ -50,13 +55,20 @@ class ChildTraceback(Exception):
         return f"\n{self.args[0]}"
 
 
-def run_isolated(target: str, request: Mapping[str, Any], on_event: Callable[[Event], None] | None = None) -> Any:
+def run_isolated(
+    target: str,
+    request: Mapping[str, Any],
+    on_event: Callable[[Event], None] | None = None,
+    *,
+    modules: Sequence[str] = (),
+) -> Any:
     """Call ``module:function(request, emit)`` in a child process and return its reply.
 
     Args:
         target: The function, importable by name.
         request: What it is called with; JSON values only.
         on_event: Called with each event that the function emits.
+        modules: What the child is to have imported already, where it takes long: see `edgeopt.warm`.
 
     Raises:
         ChildCrash: The child died (its signal is named) or ended without a reply.
@@ -66,10 +78,7 @@ def run_isolated(target: str, request: Mapping[str, Any], on_event: Callable[[Ev
     # The child finds the modules that this process finds (the user's own data and layers), and Keras its TensorFlow.
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "KERAS_BACKEND": "tensorflow"}
     environment |= {} if verbose else _QUIET
-    pipe = subprocess.PIPE
-    child = subprocess.Popen(
-        [sys.executable, "-m", "edgeopt.isolation", target], stdin=pipe, stdout=pipe, stderr=pipe, env=environment
-    )
+    child = _start(target, environment, () if verbose else modules)
     if child.stdin is None or child.stdout is None or child.stderr is None:
         raise RuntimeError("the child process was started without pipes")
     tail: deque[str] = deque(maxlen=60)
@@ -98,6 +107,18 @@ def run_isolated(target: str, request: Mapping[str, Any], on_event: Callable[[Ev
     return last["reply"]
 
 
+def _start(target: str, environment: Mapping[str, str], modules: Sequence[str]) -> subprocess.Popen[bytes] | WarmChild:
+    """Start the child: a fork of a process that has the modules, or else a new one."""
+    if modules:
+        from . import warm
+
+        with contextlib.suppress(warm.ServerLost):
+            return warm.start(target, environment, modules)
+    pipe = subprocess.PIPE
+    command = [sys.executable, "-m", "edgeopt.isolation", target]
+    return subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, env=environment)
+
+
 def _listen(stream: IO[bytes], events: list[Event], on_event: Callable[[Event], None] | None) -> dict[str, Any] | None:
     for line in stream:
         message = json.loads(line)
@@ -124,8 +145,8 @@ def _rebuild(error: Mapping[str, str]) -> Exception:
     return errors.EdgeoptError(f"internal error in the child process: {error['class']}: {error['message']}")
 
 
-def _child(target: str) -> int:
-    """Serve one request (the child's side)."""
+def serve_one(target: str) -> int:
+    """Serve one request (the child's side); returns the exit code."""
     channel = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     request = json.loads(sys.stdin.readline())
@@ -153,6 +174,6 @@ def _end_with_parent() -> None:
 
 
 if __name__ == "__main__":
-    code = _child(sys.argv[1])
+    code = serve_one(sys.argv[1])
     sys.stdout.flush()
     os._exit(code)  # at once: TensorFlow's own shutdown takes long and does nothing for us

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import signal
 import subprocess
@@ -11,8 +12,8 @@ import time
 
 import pytest
 
-from edgeopt import errors
-from edgeopt.isolation import ChildCrash, ChildTraceback, run_isolated
+from edgeopt import errors, isolation
+from edgeopt.isolation import ChildCrash, ChildTraceback
 
 TARGETS = """
 import ctypes, os, signal, sys, time
@@ -61,6 +62,13 @@ def targets(tmp_path_factory):
     sys.path.remove(str(folder))
 
 
+@pytest.fixture(params=["new", "forked"])
+def run_isolated(request):
+    """A child that is a new process, and one that is forked from a process which has imported a module."""
+    modules = ["decimal"] if request.param == "forked" else []
+    return functools.partial(isolation.run_isolated, modules=modules)
+
+
 def alive(pid):
     try:
         with open(f"/proc/{pid}/stat") as stream:
@@ -77,7 +85,7 @@ def wait_until(condition, seconds=10.0):
 
 
 @pytest.mark.smoke
-def test_the_reply_and_the_events_come_back_past_any_noise(capfd):
+def test_the_reply_and_the_events_come_back_past_any_noise(run_isolated, capfd):
     events = []
     reply = run_isolated("isolation_targets:double", {"value": 21}, events.append)
     assert reply["doubled"] == 42
@@ -86,7 +94,7 @@ def test_the_reply_and_the_events_come_back_past_any_noise(capfd):
     assert capfd.readouterr() == ("", "")
 
 
-def test_verbose_lets_the_child_speak_on_stderr(capfd, monkeypatch):
+def test_verbose_lets_the_child_speak_on_stderr(run_isolated, capfd, monkeypatch):
     monkeypatch.setenv("EDGEOPT_VERBOSE", "1")
     run_isolated("isolation_targets:double", {"value": 1})
     captured = capfd.readouterr()
@@ -94,35 +102,35 @@ def test_verbose_lets_the_child_speak_on_stderr(capfd, monkeypatch):
     assert "noise on stdout" in captured.err
 
 
-def test_our_errors_come_back_as_they_were():
+def test_our_errors_come_back_as_they_were(run_isolated):
     with pytest.raises(errors.DataError, match="^Received 3, expected 4.$") as caught:
         run_isolated("isolation_targets:refuse", {})
     assert isinstance(caught.value.__cause__, ChildTraceback)
     assert "in refuse" in str(caught.value.__cause__)
 
 
-def test_other_errors_are_internal():
+def test_other_errors_are_internal(run_isolated):
     with pytest.raises(errors.EdgeoptError, match="internal error in the child process: KeyError: 'boom'") as caught:
         run_isolated("isolation_targets:fail", {})
     assert caught.value.exit_code == 1
 
 
 @pytest.mark.parametrize(("function", "name"), [("segfault", "SIGSEGV"), ("killed", "SIGKILL")])
-def test_a_death_by_signal_is_named(function, name):
+def test_a_death_by_signal_is_named(run_isolated, function, name):
     with pytest.raises(ChildCrash, match=name) as caught:
         run_isolated(f"isolation_targets:{function}", {})
     assert caught.value.signal_name == name
     assert caught.value.events == ([{"stage": "calibrate"}] if function == "segfault" else [])
 
 
-def test_an_exit_without_reply_keeps_the_last_words():
+def test_an_exit_without_reply_keeps_the_last_words(run_isolated):
     with pytest.raises(ChildCrash, match="ended without a reply") as caught:
         run_isolated("isolation_targets:leave", {})
     assert caught.value.signal_name == ""
     assert caught.value.tail.endswith("last words")
 
 
-def test_an_error_in_the_parents_callback_ends_the_child():
+def test_an_error_in_the_parents_callback_ends_the_child(run_isolated):
     pids = []
 
     def on_event(event):
@@ -134,13 +142,15 @@ def test_an_error_in_the_parents_callback_ends_the_child():
     assert not alive(pids[0])
 
 
+@pytest.mark.parametrize("modules", [[], ["decimal"]], ids=["new", "forked"])
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
-def test_no_child_outlives_its_parent(targets, number):
+def test_no_child_outlives_its_parent(targets, number, modules):
     """SIGKILL leaves the parent no chance: the child sees the end of its stdin."""
     code = textwrap.dedent(f"""
         import sys; sys.path.insert(0, {str(targets)!r})
         from edgeopt.isolation import run_isolated
-        run_isolated("isolation_targets:sleep", {{}}, lambda event: print(event["pid"], flush=True))
+        say = lambda event: print(event["pid"], flush=True)
+        run_isolated("isolation_targets:sleep", {{}}, say, modules={modules})
     """)
     parent = subprocess.Popen(
         [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
@@ -153,7 +163,7 @@ def test_no_child_outlives_its_parent(targets, number):
     assert wait_until(lambda: not alive(pid))
 
 
-def test_keras_runs_on_tensorflow_whatever_the_user_set(monkeypatch):
+def test_keras_runs_on_tensorflow_whatever_the_user_set(run_isolated, monkeypatch):
     monkeypatch.setenv("KERAS_BACKEND", "jax")
     assert run_isolated("isolation_targets:environment", {}) == {
         "KERAS_BACKEND": "tensorflow",

@@ -13,7 +13,7 @@ from typing import Any
 
 from ..artifact import Artifact
 from ..errors import ConversionError, OutputError, RecipeError
-from ..isolation import ChildCrash, Event, run_isolated
+from ..isolation import TENSORFLOW, ChildCrash, Event, run_isolated
 from ..provenance import model_fingerprint, tool_versions
 from ..recipe import ConvertRecipe
 from .convert_verify import describe_file, verify
@@ -193,7 +193,7 @@ def _run(function: str, request: dict[str, Any], isolate: bool, progress: _Progr
     """Run a function of `convert_job`, and add the model's layers to its reply."""
     if isolate:
         try:
-            reply = run_isolated(f"edgeopt.api.convert_job:{function}", request, progress)
+            reply = run_isolated(f"edgeopt.api.convert_job:{function}", request, progress, modules=TENSORFLOW)
         except ChildCrash as crash:
             raise _crash_error(crash, progress) from crash
     else:

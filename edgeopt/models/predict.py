@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import DataError, EdgeoptError, InvokeError
-from ..isolation import ChildCrash, run_isolated
+from ..isolation import TENSORFLOW, ChildCrash, run_isolated
 
 _BATCH = 64
 
@@ -56,7 +56,7 @@ def predict_isolated(
             "folder": name,
         }
         try:
-            count = run_isolated("edgeopt.models.predict:_serve", request)
+            count = run_isolated("edgeopt.models.predict:_serve", request, modules=TENSORFLOW)
         except ChildCrash as crash:
             how = crash.signal_name or "no reply"
             raise InvokeError(

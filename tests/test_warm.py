@@ -1,0 +1,193 @@
+"""`edgeopt.warm`: children forked from a process that has done the imports are as good as new processes."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+
+import pytest
+
+from edgeopt.isolation import ChildCrash, run_isolated
+
+TARGETS = """
+import os, random, sys, time
+
+def facts(request, emit):
+    import numpy
+    return {
+        "pid": os.getpid(), "server": os.getppid(), "folder": os.getcwd(), "imported": request["module"] in sys.modules,
+        "variable": os.environ.get("EDGEOPT_TEST_VARIABLE"), "found": __file__,
+        "random": [random.random(), float(numpy.random.rand())],
+    }
+
+def spoil(request, emit):
+    sys.modules["spoiled"] = sys
+    os.environ["EDGEOPT_TEST_VARIABLE"] = "spoiled"
+    os.chdir("/")
+    return None
+
+def parent(request, emit):
+    return os.getppid()
+
+def die(request, emit):
+    os.kill(os.getpid(), 9)
+
+def kill_server(request, emit):
+    os.kill(os.getppid(), 9)
+    return "still here"
+
+def sleep(request, emit):
+    emit({"pid": os.getpid(), "server": os.getppid()})
+    time.sleep(60)
+"""
+MODULES = ["wsgiref.validate", "no_such_module_at_all"]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def targets(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("targets")
+    (folder / "warm_targets.py").write_text(TARGETS)
+    sys.path.insert(0, str(folder))
+    yield folder
+    sys.path.remove(str(folder))
+
+
+def facts(module="wsgiref.validate", modules=MODULES):
+    return run_isolated("warm_targets:facts", {"module": module}, modules=modules)
+
+
+def alive(pid):
+    try:
+        with open(f"/proc/{pid}/stat") as stream:
+            return stream.read().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def gone(pid, seconds=10.0):
+    deadline = time.monotonic() + seconds
+    while alive(pid) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return not alive(pid)
+
+
+def test_children_come_from_one_server_that_has_done_the_imports():
+    first, second = facts(), facts()
+    assert first["server"] == second["server"] != os.getpid()
+    assert first["pid"] != second["pid"]
+    assert first["imported"] and second["imported"]
+    assert not facts(modules=[])["imported"]  # planted: a new process has it not
+
+
+def test_a_child_has_the_folder_environment_and_module_path_of_now(tmp_path, monkeypatch):
+    server = facts()["server"]
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("EDGEOPT_TEST_VARIABLE", "new")
+    (tmp_path / "warm_targets.py").write_text(TARGETS)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    found = facts()
+    assert found["server"] == server
+    assert found["folder"] == str(tmp_path) and found["variable"] == "new"
+    assert found["found"] == str(tmp_path / "warm_targets.py")
+
+
+def test_what_a_child_does_to_itself_is_gone_with_it():
+    before = facts()
+    run_isolated("warm_targets:spoil", {}, modules=MODULES)
+    after = facts("spoiled")
+    assert not after["imported"]
+    assert (after["server"], after["folder"], after["variable"]) == (before["server"], before["folder"], None)
+
+
+def test_children_draw_other_random_numbers():
+    one, other = facts()["random"], facts()["random"]
+    assert one[0] != other[0] and one[1] != other[1]
+
+
+def test_a_variable_that_is_read_at_import_asks_for_a_new_server(monkeypatch):
+    old = facts()["server"]
+    monkeypatch.setenv("TF_ENABLE_SOMETHING", "1")
+    assert facts()["server"] != old
+    assert gone(old)
+
+
+def test_the_server_outlives_a_child_that_dies():
+    server = facts()["server"]
+    with pytest.raises(ChildCrash, match="SIGKILL"):
+        run_isolated("warm_targets:die", {}, modules=MODULES)
+    assert facts()["server"] == server
+
+
+def test_a_server_that_died_is_replaced():
+    server = facts()["server"]
+    assert run_isolated("warm_targets:kill_server", {}, modules=MODULES) == "still here"
+    assert gone(server)
+    found = facts()
+    assert found["server"] != server and found["imported"]
+    os.kill(found["server"], signal.SIGKILL)  # between two requests
+    assert gone(found["server"])
+    assert facts()["imported"]
+
+
+def test_where_no_server_can_serve_the_child_is_a_new_process(tmp_path, monkeypatch):
+    """In a folder that is no more, for one: no child could be sent there."""
+    monkeypatch.chdir(tmp_path)
+    tmp_path.rmdir()
+    assert run_isolated("warm_targets:parent", {}, modules=MODULES) == os.getpid()
+
+
+def test_two_threads_have_a_server_each():
+    found = []
+    threads = [threading.Thread(target=lambda: found.append(facts())) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len({item["pid"] for item in found}) == 2 and all(item["imported"] for item in found)
+
+
+def test_a_server_ends_when_nothing_is_asked_of_it(tmp_path):
+    """The server's own loop, with a shorter patience."""
+    code = (
+        "import sys, socket; from edgeopt import warm; warm.IDLE_S = 0.2; warm.serve(socket.socketpair()[0], [], len)"
+    )
+    started = time.monotonic()
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=30)
+    assert time.monotonic() - started < 30
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_no_server_outlives_its_parent(targets, number):
+    code = textwrap.dedent(f"""
+        import sys; sys.path.insert(0, {str(targets)!r})
+        from edgeopt.isolation import run_isolated
+        say = lambda event: print(event["pid"], event["server"], flush=True)
+        run_isolated("warm_targets:sleep", {{}}, say, modules={MODULES})
+    """)
+    parent = subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    )
+    pids = [int(word) for word in parent.stdout.readline().split()]
+    assert all(alive(pid) for pid in pids)
+    parent.send_signal(number)
+    assert parent.wait(10) != 0
+    parent.stdout.close()
+    assert all(gone(pid) for pid in pids)
+
+
+def test_a_program_that_ends_takes_its_idle_server_with_it(targets):
+    code = textwrap.dedent(f"""
+        import sys; sys.path.insert(0, {str(targets)!r})
+        from edgeopt.isolation import run_isolated
+        print(run_isolated("warm_targets:facts", {{"module": "re"}}, modules={MODULES})["server"])
+    """)
+    done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0 and done.stderr == ""
+    with contextlib.suppress(ProcessLookupError):
+        assert gone(int(done.stdout))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -37,6 +38,27 @@ def compile_model(model: Any, context: PassContext, training: Training, steps: i
         metrics=None if several else list(metrics),
         **extra,
     )
+
+
+def build_state(model: Any, sample: Sequence[Any], extra: Sequence[Any] = ()) -> None:
+    """Make the variables of the optimiser and the metrics of a compiled model, before its first step.
+
+    Keras 3 makes them in the first step otherwise: TensorFlow then traces that step twice, and makes each variable in
+    a graph of its own, which takes longer than the training of a large network's first epoch.
+
+    Args:
+        model: A compiled model; tf_keras makes its variables outside of the step by itself.
+        sample: A batch of inputs and labels.
+        extra: What the optimiser is to train besides the model's weights.
+    """
+    import tensorflow as tf
+
+    if flavour_of(model) is not Flavour.KERAS3 or tf.distribute.has_strategy():
+        return
+    model.optimizer.build([*model.trainable_variables, *extra])
+    inputs, labels = tf.nest.map_structure(tf.convert_to_tensor, tuple(sample[:2]))
+    model.compute_metrics(inputs, labels, model(inputs, training=False))
+    model.reset_metrics()
 
 
 def loss_of(model: Any, context: PassContext, name: str) -> Any:

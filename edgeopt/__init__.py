@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from . import bridge, callbacks, errors
     from .api.check import check_model
     from .api.convert import convert
+    from .api.fix import fix_model
     from .api.inspect import inspect
     from .api.optimize import optimize
     from .api.validate import validate
@@ -32,6 +33,7 @@ _PUBLIC = {
     "check_model": "edgeopt.api.check",
     "convert": "edgeopt.api.convert",
     "errors": "edgeopt",
+    "fix_model": "edgeopt.api.fix",
     "inspect": "edgeopt.api.inspect",
     "optimize": "edgeopt.api.optimize",
     "qat_scope": "edgeopt.passes.qat.scope",
@@ -48,6 +50,7 @@ __all__ = [
     "check_model",
     "convert",
     "errors",
+    "fix_model",
     "inspect",
     "optimize",
     "qat_scope",

@@ -22,7 +22,7 @@ class CheckReport:
 
     Attributes:
         model: What was checked, by name.
-        target: What it was checked for.
+        target: What it was checked for; None for all the stages.
         result: The items and the summary.
 
     Example:
@@ -31,7 +31,7 @@ class CheckReport:
     """
 
     model: str
-    target: str
+    target: str | None
     result: CheckResult
 
     @property
@@ -46,8 +46,8 @@ class CheckReport:
 
     @property
     def refused(self) -> bool:
-        """Whether the target would fail on the model."""
-        return bool(self.result.refusals)
+        """Whether the target would fail on the model; False without a target, where each stage has its own answer."""
+        return self.target is not None and bool(self.result.refusals)
 
     def raise_if_refused(self) -> None:
         """Raise when the target would fail on the model.
@@ -57,7 +57,7 @@ class CheckReport:
         """
         if self.refused:
             first = self.result.refusals[0]
-            raise CheckError(f"{self.target} refuses {self.model}: {first.reason}; {first.remedy}.")
+            raise CheckError(f"{self.target} refuses {self.model}: {first.advice}.")
 
     def to_dict(self) -> dict[str, Any]:
         """Return the report in the JSON envelope of all verbs; the summary's fields stand at top level, too."""
@@ -66,14 +66,15 @@ class CheckReport:
         return envelope("failed" if self.refused else "ok", {**summary, **fields, "summary": summary})
 
 
-def check_model(model: Any, *, target: str, **options: Any) -> CheckReport:
-    """Say what `target` would do with each part of a model; nothing is trained or written.
+def check_model(model: Any, *, target: str | None = None, **options: Any) -> CheckReport:
+    """Say what a stage or an accelerator would do with each part of a model; nothing is trained or written.
 
     Args:
         model: A .tflite file (its path, bytes or an artifact), or a Keras model or the path of one, which is converted
             to int8 for the check.
         target: "prune", "channels", "cluster", "qat" or "convert" (for a Keras model); "edgetpu", or an Ethos-U
-            configuration such as "ethos-u55-128".
+            configuration such as "ethos-u55-128"; None for all the stages, with an item for each layer and stage, and
+            what `edgeopt.fix_model` would do under ``summary["fixes"]``.
         **options: For a Keras model ``calibration``, ``input_shapes``, ``custom_objects``, ``unsafe_load`` (as
             `edgeopt.convert` takes them); for "edgetpu" ``minimum_runtime``, ``rules`` and ``intermediate_tensors``.
 
@@ -95,7 +96,7 @@ def check_model(model: Any, *, target: str, **options: Any) -> CheckReport:
 def _subject(model: Any, loading: Mapping[str, Any]) -> Subject:
     if isinstance(model, (str, os.PathLike)):
         name = os.fsencode(model).decode("utf-8", "replace")
-        if _is_tflite(model):
+        if is_tflite(model):
             return Subject(name, tflite=read_file(model))
         return Subject(name, keras=model, loading=loading)
     data = model if isinstance(model, bytes) else getattr(model, "model", None)
@@ -104,7 +105,7 @@ def _subject(model: Any, loading: Mapping[str, Any]) -> Subject:
     return Subject(str(getattr(model, "name", "The model")), keras=model, loading=loading)
 
 
-def _is_tflite(path: str | os.PathLike[str]) -> bool:
+def is_tflite(path: str | os.PathLike[str]) -> bool:
     """Return whether a path is (or claims to be) a .tflite file, rather than a Keras model."""
     if os.path.isdir(path):
         return False

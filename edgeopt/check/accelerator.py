@@ -102,8 +102,13 @@ def _edgetpu(options: Mapping[str, Any]) -> Predictor:
     return EdgeTpuPredictor(rules, runtime, tuple(options.get("intermediate_tensors", ())))
 
 
-def throwaway(subject: Subject, recipe: Mapping[str, Any]) -> bytes:
+def throwaway(subject: Subject, recipe: Mapping[str, Any], model: Any = None) -> bytes:
     """Return the .tflite file that a Keras model becomes for an accelerator, calibrated on made-up data.
+
+    Args:
+        subject: The model.
+        recipe: What the accelerator wants.
+        model: The Keras model itself, where it is loaded already.
 
     Raises:
         UsageError: No Keras model, or one whose input shapes are open.
@@ -116,7 +121,8 @@ def throwaway(subject: Subject, recipe: Mapping[str, Any]) -> bytes:
     options = {**recipe, "allow_float_ops": True, "calibration_samples": _SAMPLES, **loading}
     with tempfile.TemporaryDirectory(prefix="edgeopt-check-") as folder:
         if calibration is None:
-            calibration = _made_up(subject.keras, loading, os.path.join(folder, "calibration.npz"))
+            source = subject.keras if model is None else model
+            calibration = _made_up(source, loading, os.path.join(folder, "calibration.npz"))
         return convert(subject.keras, calibration=calibration, **options).model
 
 

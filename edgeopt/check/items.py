@@ -35,6 +35,11 @@ class CheckItem:
     remedy: str = ""
     details: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def advice(self) -> str:
+        """Reason and remedy, once where the reason ends with the remedy."""
+        return self.reason if self.reason.endswith(self.remedy) else f"{self.reason}; {self.remedy}"
+
     def to_dict(self) -> dict[str, Any]:
         """Return the item as JSON holds it."""
         return {

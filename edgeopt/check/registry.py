@@ -50,25 +50,27 @@ class Checker(Protocol):
 
 
 # name -> "module:function", which takes the name and the caller's options and returns the Checker; loaded on use
-_STAGES = ("prune", "channels", "cluster", "qat", "convert")
+STAGES = ("prune", "channels", "cluster", "qat", "convert")
 CHECKERS: dict[str, str] = {
     **{name: ".accelerator:checker" for name in ACCELERATORS},
-    **{name: ".stages:checker" for name in _STAGES},
+    **{name: ".stages:checker" for name in STAGES},
 }
+EVERY_STAGE = ".every:checker"
 
 
-def checker(name: str, options: Mapping[str, Any] | None = None) -> Checker:
+def checker(name: str | None, options: Mapping[str, Any] | None = None) -> Checker:
     """Return the checker `name`.
 
     Args:
-        name: "edgetpu", "ethos-u55-128", ..., or a stage: "prune", "channels", "cluster", "qat", "convert".
+        name: "edgetpu", "ethos-u55-128", ..., or a stage: "prune", "channels", "cluster", "qat", "convert"; None for
+            all the stages.
         options: What the caller set, for the checker to take; see each checker.
 
     Raises:
         UsageError: There is none of that name, or an option does not go with it.
     """
-    if name not in CHECKERS:
+    if name is not None and name not in CHECKERS:
         raise UsageError(f"Unknown target {name!r} for check{nearest(name, CHECKERS)}.")
-    module, function = CHECKERS[name].split(":")
+    module, function = (EVERY_STAGE if name is None else CHECKERS[name]).split(":")
     make: Callable[..., Checker] = getattr(importlib.import_module(module, __package__), function)
-    return make(name, dict(options or {}))
+    return make(name or "all", dict(options or {}))

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..errors import EdgeoptError, UsageError
+from ..errors import EdgeoptError, ModelError, UsageError
 from .items import OK, REFUSED, SKIPPED, CheckItem, CheckResult
 from .registry import Subject
 
@@ -60,11 +60,19 @@ class Look:
         model: A Keras model of either flavour.
         subject: Where it came from.
         findings: Layer name -> what was found.
+        shared: What the stages need alike, made once: looks at one model by several stages share it.
     """
 
     model: Any
     subject: Subject
     findings: dict[str, Finding] = field(default_factory=dict)
+    shared: dict[str, Any] = field(default_factory=dict)
+
+    def once(self, name: str, make: Callable[[], Any]) -> Any:
+        """Return what `make` gave at the first call of this name."""
+        if name not in self.shared:
+            self.shared[name] = make()
+        return self.shared[name]
 
 
 @dataclass(frozen=True)
@@ -77,15 +85,19 @@ class StageChecker:
         """Ask the stage (see `Checker.check`)."""
         if subject.tflite is not None:
             raise UsageError(f"{subject.name} is a .tflite file; check for {self.stage!r} takes a Keras model.")
-        look = Look(_loaded(subject), subject)
+        return self.look(Look(load(subject), subject))
+
+    def look(self, look: Look) -> CheckResult:
+        """Ask the stage about a model that is loaded; `look` has no findings yet."""
         steps: list[tuple[str, str]] = []
         try:
-            steps = _steps(look.model)
+            steps = _parts(look) if self.stage == "convert" else _steps(look)
             _STAGES[self.stage](look)
         except EdgeoptError as error:
             if not any(finding.verdict == REFUSED for finding in look.findings.values()):
-                look.findings[subject.name] = Finding(REFUSED, "model", str(error).rstrip("."))
-        items = [self._item(name, "model", look) for name in look.findings if name not in dict(steps)]
+                look.findings[look.subject.name] = Finding(REFUSED, "model", str(error).rstrip("."))
+        others = [name for name in look.findings if name not in dict(steps)]
+        items = [self._item(name, "model" if name == look.subject.name else "InputLayer", look) for name in others]
         items += [self._item(name, kind, look) for name, kind in steps]
         return CheckResult(tuple(items), {"layers": len(steps)})
 
@@ -109,7 +121,13 @@ def checker(name: str, options: Mapping[str, Any]) -> StageChecker:
     return StageChecker(name)
 
 
-def _loaded(subject: Subject) -> Any:
+def load(subject: Subject) -> Any:
+    """Return the Keras model of a subject, or the object that a SavedModel becomes.
+
+    Raises:
+        UsageError: It cannot be read.
+        ModelError: It needs custom objects, or holds Python code.
+    """
     from ..models.load import load_model
 
     if not isinstance(subject.keras, (str, os.PathLike)):
@@ -120,45 +138,67 @@ def _loaded(subject: Subject) -> Any:
     ).model
 
 
-def _steps(model: Any) -> list[tuple[str, str]]:
+def _steps(look: Look) -> list[tuple[str, str]]:
     """Return name and class of each layer and bare operation, in the order of the model."""
-    from ..models.graph import read_native
-
     found = {
         step.name: type(step.layer).__name__ if step.layer is not None else step.operation
-        for step in read_native(model).steps
+        for step in _graph(look).steps
     }
     return list(found.items())
 
 
+def _parts(look: Look) -> list[tuple[str, str]]:
+    """The same for a model that need not be a graph: the layers that it holds, and none of a SavedModel."""
+    try:
+        return _steps(look)
+    except EdgeoptError:
+        return [(str(layer.name), type(layer).__name__) for layer in getattr(look.model, "layers", ())]
+
+
+def _graph(look: Look) -> Any:
+    from ..models.graph import read_native
+
+    return look.once("graph", lambda: read_native(look.model))
+
+
 def _bridge(look: Look) -> None:
     """Find every layer that tf_keras has no counterpart of: one is enough for TFMOT's passes to refuse the model."""
-    from ..errors import ModelError
+    look.findings.update(look.once("bridge", lambda: _without_counterpart(_graph(look))))
+    if look.findings:
+        raise ModelError("A layer has no counterpart.")
+
+
+def _without_counterpart(graph: Any) -> dict[str, Finding]:
     from ..models.bridge.build import rebuild
     from ..models.bridge.layers import LayerMapper
     from ..models.detect import Flavour
-    from ..models.graph import read_native
 
-    graph = read_native(look.model)
     mapper = LayerMapper(graph.flavour, Flavour.TF_KERAS, lambda model: rebuild(model, Flavour.TF_KERAS)[0])
+    found: dict[str, Finding] = {}
     for step in graph.steps:
-        if step.layer is None or step.name in look.findings:
+        if step.layer is None or step.name in found:
             continue
         try:
             mapper.map(step.layer, step.name)
         except ModelError as error:
-            look.findings[step.name] = Finding(REFUSED, "bridge", str(error).rstrip("."))
-    if look.findings:
-        raise ModelError("A layer has no counterpart.")
+            found[step.name] = Finding(REFUSED, "bridge", str(error).rstrip("."))
+    return found
+
+
+def _wrappable(look: Look) -> Any:
+    """Return the flat tf_keras copy that TFMOT's passes work on; choosing layers leaves it as it is."""
+    from ..passes.wrapping import wrappable
+
+    return look.once("wrappable", lambda: wrappable(look.model, 0))
 
 
 def _prune(look: Look) -> None:
     from ..passes.prune import Prune
     from ..passes.prune_select import select
-    from ..passes.wrapping import check_any, wrappable
+    from ..passes.wrapping import check_any
 
     _bridge(look)
-    source = wrappable(look.model, 0)
+    source = _wrappable(look)
     selection = select(source, Prune(sparsity=0.5))
     _skips(look, selection.skipped)
     check_any(source, selection.targets, selection.skipped, "prune")
@@ -166,10 +206,10 @@ def _prune(look: Look) -> None:
 
 def _cluster(look: Look) -> None:
     from ..passes.cluster import Cluster
-    from ..passes.wrapping import check_any, wrappable
+    from ..passes.wrapping import check_any
 
     _bridge(look)
-    source = wrappable(look.model, 0)
+    source = _wrappable(look)
     targets, skipped = Cluster(clusters=16).select(source)
     _skips(look, skipped)
     check_any(source, targets, skipped, "cluster")
@@ -178,12 +218,11 @@ def _cluster(look: Look) -> None:
 def _channels(look: Look) -> None:
     import numpy as np
 
-    from ..models.graph import read_native
     from ..passes.channels.dependencies import analyse
     from ..passes.channels.plan import candidates
     from ..passes.channels.pruning import ChannelPruning
 
-    channel_map = analyse(read_native(look.model))
+    channel_map = analyse(_graph(look))
     options = ChannelPruning(fraction=0.5)
     scores = np.ones(channel_map.unit_count)
     blocked = {group.name: group for group in channel_map.groups if group.block is not None}
@@ -197,18 +236,19 @@ def _channels(look: Look) -> None:
 def _qat(look: Look) -> None:
     from ..models.graph import read_native
     from ..passes.qat.lowering import Choices, lower
-    from ..passes.wrapping import wrappable
 
     _bridge(look)
-    _skips(look, lower(read_native(wrappable(look.model, 0).model), Choices()).skipped)
+    _skips(look, lower(read_native(_wrappable(look).model), Choices()).skipped)
 
 
 def _convert(look: Look) -> None:
     from ..flatbuffer import read_model
+    from ..models.load import flavour_of
     from .accelerator import throwaway
 
-    model = read_model(throwaway(look.subject, {}))
-    names = [name for name, _ in _steps(look.model)]
+    loaded = None if flavour_of(look.model) is None else look.model
+    model = read_model(throwaway(look.subject, {}, loaded))
+    names = [name for name, _ in _parts(look)]
     for operator in model.main.operators:
         outputs = [model.main.tensors[index] for index in operator.outputs]
         floats = [tensor for tensor in outputs if tensor.is_float and tensor.elements]

@@ -2,129 +2,137 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from .output import console, json_option, readable_bytes
+from ..artifact_io import refuse_to_overwrite
+from ..errors import UsageError
+from .check_print import print_fix, print_report
+from .output import console, json_option
 
 if TYPE_CHECKING:
     from ..api.check import CheckReport
-    from ..check.items import CheckItem
+    from ..api.fix import FixResult
 
-_PIPE_WIDTH = 160
-_TARGETS = "prune, channels, cluster, qat or convert; or edgetpu, ethos-u55-128, ..."
+_TARGETS = "prune, channels, cluster, qat or convert; or edgetpu, ethos-u55-128, ... All of the former by default."
+_FIXING = ("output", "batch_size", "force")
 
 
 @click.command("check")
 @click.argument("model", metavar="MODEL")
-@click.option("--for", "target", required=True, metavar="STAGE|ACCELERATOR", help=_TARGETS)
+@click.option("--for", "target", metavar="STAGE|ACCELERATOR", help=_TARGETS)
+@click.option(
+    "--fix", is_flag=True, help="Write a copy of the Keras model with all exact rewrites; check that as well."
+)
+@click.option("-o", "--output", metavar="FIXED.keras", help="--fix: the file to write, .keras or .h5.")
+@click.option("--batch-size", type=int, metavar="N", help="--fix: give the inputs this static batch size.")
+@click.option("--force", is_flag=True, help="--fix: replace FIXED.keras if it exists.")
 @click.option("--min-runtime", "minimum_runtime", type=int, metavar="10..14", help="edgetpu: the board's runtime.")
 @click.option("--rules", metavar="FILE.toml", help="edgetpu: rules to use instead of the built-in ones.")
 @click.option(
     "-i", "--intermediate-tensors", metavar="NAME,NAME", help="edgetpu: tensors that the mapped part ends at."
 )
-@click.option("--calibration", metavar="DATA", help="Keras model: samples for the conversion; made up by default.")
+@click.option("--calibration", metavar="DATA",
+              help="Keras model: samples for the conversion (made up by default); --fix compares on them.")  # fmt: skip
 @click.option("--custom-objects", multiple=True, metavar="module:NAME", help="Keras model: custom layer or function.")
 @click.option("--unsafe-load", is_flag=True, help="Keras model: allow Python code stored in the file to run.")
 @json_option
-def command(model: str, target: str, json_path: str | None, **options: Any) -> None:
-    """Say what a pass, the conversion or an accelerator would do with each part of MODEL, why, and what to do.
+def command(
+    model: str,
+    target: str | None,
+    fix: bool,
+    output: str | None,
+    batch_size: int | None,
+    force: bool,
+    json_path: str | None,
+    **options: Any,
+) -> None:
+    """Say what each pass, the conversion, or an accelerator would do with each part of MODEL, why, and what to do.
 
-    For an accelerator, MODEL is a .tflite file, or a Keras model, which is converted to int8 for the check; the
-    compiler need not be there. For the others it is a Keras model; nothing is trained. The exit code is 4 when the
-    target would refuse the model.
+    MODEL is a Keras model (.keras or .h5); without --for it is checked for all passes and the conversion. Nothing is
+    trained. For an accelerator, MODEL is a .tflite file, or a Keras model, which is converted to int8 for the check;
+    the compiler need not be there.
+
+    --fix writes the model as FIXED.keras, rewritten where that is exact: nested models become their layers, bare
+    operations layers, and BatchNormalization, Normalization and Rescaling go into the weights beside them. The outputs
+    are compared before anything is written.
+
+    The exit code is 4 when the target of --for would refuse the model (the fixed one, with --fix).
     """
-    from ..api.check import check_model
+    from ..api.check import is_tflite
     from ..report import write_json
 
+    tflite = is_tflite(model)
+    _check_usage(model, fix, {"output": output, "batch_size": batch_size, "force": force}, json_path)
+    if fix and tflite:
+        raise UsageError(f"{model} is a .tflite file; --fix rewrites the layers of a Keras model (.keras or .h5).")
     given = {name: value or None for name, value in options.items()}
     if given["intermediate_tensors"]:
         given["intermediate_tensors"] = given["intermediate_tensors"].split(",")
-    with console(stderr=True).status(f"checking for {target}"):
-        report = check_model(model, target=target, **given)
+    if not tflite:
+        _quiet(target, fix)
+    text = json_path != "-"
+    report, extra = _check(model, target, given, text), {}
+    if fix:
+        result = _fix(model, output, batch_size, force, given)
+        if text:
+            print_fix(model, result)
+        before = {"items": [item.to_dict() for item in report.items], "summary": dict(report.summary)}
+        extra = {"fix": result.to_dict(), "before": before}
+        report = _check(str(output), target, given, text)
     if json_path is not None:
-        write_json(report.to_dict(), json_path)
-    if json_path != "-":
-        print_report(report)
+        write_json({**report.to_dict(), **extra}, json_path)
     report.raise_if_refused()
 
 
-def print_report(report: CheckReport) -> None:
-    """Print the compiler's kind of table, or one line a layer; with a reason and a remedy on each, and the totals."""
-    if "mapped_ops" in report.summary:
-        _print_operators(report)
-    else:
-        _print_layers(report)
+def _check_usage(model: str, fix: bool, fixing: dict[str, Any], json_path: str | None) -> None:
+    """Refuse, before anything slow runs, what cannot end well."""
+    if not fix and (given := [name for name in _FIXING if fixing[name] not in (None, False)]):
+        word = {"output": "-o", "batch_size": "--batch-size", "force": "--force"}[given[0]]
+        raise UsageError(f"{word} goes with --fix; add --fix to write a rewritten model, or leave {word} out.")
+    if fix and fixing["output"] is None:
+        raise UsageError("--fix writes a new model and got no name for it; add -o FIXED.keras.")
+    if fix:
+        from ..api.fix import check_output
+
+        check_output(fixing["output"], model, fixing["force"])
+    if json_path not in (None, "-"):
+        if os.path.realpath(json_path) in (os.path.realpath(model), os.path.realpath(fixing["output"] or model)):
+            raise UsageError(f"--json {json_path} is the model itself; choose another name.")
+        refuse_to_overwrite(json_path, force=True)
 
 
-def _print_layers(report: CheckReport) -> None:
-    """Print what is not simply taken."""
-    from rich.text import Text
+def _quiet(target: str | None, fix: bool) -> None:
+    """Load TensorFlow without its log, where this process needs it: accelerators are checked without, or in a child."""
+    from ..check.registry import STAGES
 
-    out = console()
-    if not out.is_terminal:
-        out.width = max(out.width, _PIPE_WIDTH)
-    out.print(Text(f"{report.model} for {report.target}", "bold"))
-    for item in report.items:
-        if item.verdict != "ok":
-            line = f"  {item.verdict}: {item.name} ({item.kind}) [{item.rule}]: {item.reason}; {item.remedy}"
-            out.print(Text("".join(c if c.isprintable() else "\ufffd" for c in line)))
-    counts = report.summary["verdicts"]
-    out.print(", ".join(f"{count} {verdict}" for verdict, count in counts.items()), markup=False)
+    if fix or target in (None, *STAGES):
+        from ..api.quiet import load_tensorflow_quietly
+
+        load_tensorflow_quietly()
 
 
-def _print_operators(report: CheckReport) -> None:
-    from rich import box
-    from rich.table import Table
-    from rich.text import Text
+def _check(model: str, target: str | None, options: dict[str, Any], text: bool) -> CheckReport:
+    from ..api.check import check_model
 
-    out = console()
-    if not out.is_terminal:
-        out.width = max(out.width, _PIPE_WIDTH)
-    table = Table(title=Text(f"{report.model} for {report.target}", "bold"), title_justify="left", box=box.SIMPLE_HEAD)
-    table.pad_edge = False
-    for column in ("Operator", "Count", "Status", "Why", "What to do"):
-        table.add_column(column, justify="right" if column == "Count" else "left", overflow="fold")
-    for group in _groups(report.items):
-        first = group[0]
-        why = first.reason + (f" (and {len(group) - 1} more)" if len(group) > 1 and first.reason else "")
-        rule = f" [{first.rule}]" if first.rule else ""
-        cells = (first.kind, str(len(group)), _status(first), why + rule, first.remedy)
-        table.add_row(*(Text("".join(c if c.isprintable() else "\ufffd" for c in cell)) for cell in cells))
-    out.print(table)
-    for line in _totals(report):
-        out.print(line, markup=False)
+    with _status(f"checking {model} for {target or 'every stage'}"):
+        report = check_model(model, target=target, **options)
+    if text:
+        print_report(report)
+    return report
 
 
-def _groups(items: Sequence[CheckItem]) -> list[list[CheckItem]]:
-    """Return the items that share operator, status and rule, in the order of their first one."""
-    groups: dict[tuple[str, str, str | None], list[CheckItem]] = {}
-    for item in items:
-        groups.setdefault((item.kind, _status(item), item.rule), []).append(item)
-    return list(groups.values())
+def _fix(model: str, output: str | None, batch_size: int | None, force: bool, options: dict[str, Any]) -> FixResult:
+    from ..api.fix import fix_model
+
+    keys = ("calibration", "custom_objects", "unsafe_load")
+    given = {key: options[key] for key in keys if options[key] is not None}
+    with _status(f"rewriting {model}, and comparing the outputs"):
+        return fix_model(model, output, batch_size=batch_size, force=force, **given)
 
 
-def _status(item: CheckItem) -> str:
-    status = str(item.details.get("status", ""))
-    return f"unsure: {status}" if item.verdict == "unsure" else status or item.verdict
-
-
-def _totals(report: CheckReport) -> list[str]:
-    summary = report.summary
-    counts = {name: sum(summary[f"{name}_ops"].values()) for name in ("mapped", "cpu", "unsure")}
-    lines = [f"{counts['mapped']} operators mapped, {counts['cpu']} on the CPU, {counts['unsure']} unsure"]
-    macs = {name: summary.get(f"macs_{name}", 0) for name in counts}
-    if sum(macs.values()):
-        lines[0] += f" ({100 * macs['mapped'] / sum(macs.values()):.1f} % of the MACs mapped)"
-    if summary["parameters_cached_bytes"]:
-        cached, streamed = summary["parameters_cached_bytes"], summary["parameters_streamed_bytes"]
-        lines.append(f"parameters: {readable_bytes(cached)} cached on the chip, {readable_bytes(streamed)} streamed")
-    if "sram_bytes" in summary:
-        rate, cycles = summary["inferences_per_second"], summary["estimated_cycles"]
-        lines.append(
-            f"SRAM {readable_bytes(summary['sram_bytes'])}; the compiler estimates {cycles:,} cycles, "
-            f"{rate:,.0f} inferences/s ({summary['compiler']}, {summary['system_config']})"
-        )
-    return [*lines, *(f"note: {note}" for note in summary["notes"])]
+def _status(text: str) -> AbstractContextManager[Any]:
+    return console(stderr=True).status(text)

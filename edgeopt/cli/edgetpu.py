@@ -67,7 +67,7 @@ def _predict(models: Sequence[str], minimum_runtime: int | None, json_path: str 
     """Do as ``edgeopt check --for edgetpu`` on each model."""
     from ..api.check import check_model
     from ..report import envelope, write_json
-    from .check import print_report
+    from .check_print import print_report
 
     reports = [check_model(model, target="edgetpu", minimum_runtime=minimum_runtime) for model in models]
     refused = any(report.refused for report in reports)

@@ -22,7 +22,10 @@ VERBS: dict[str, tuple[str, str]] = {
         "Measure accuracy and latency of a .tflite file on a device, against a budget.",
     ),
     "optimize": ("edgeopt.cli.optimize", "Run a recipe of compression passes; export and measure after each."),
-    "check": ("edgeopt.cli.check", "Say what an accelerator would take of a model, and why not the rest."),
+    "check": (
+        "edgeopt.cli.check",
+        "Say what passes, conversion or an accelerator take of a model; rewrite it exactly.",
+    ),
     "edgetpu": ("edgeopt.cli.edgetpu", "Compile for the Coral Edge TPU; list pipeline segments; compare files."),
     "bench": ("edgeopt.cli.bench", "Time a .tflite file on a device; say whether it is faster than another."),
     "parity": ("edgeopt.cli.parity", "Compare a file on two devices, down to the first operator that differs."),

@@ -149,7 +149,7 @@ def copy_layer(layer: Any, step: Step, settings: Mapping[str, Any]) -> Any:
     scope = getattr(keras.utils, "custom_object_scope", None) or keras.saving.custom_object_scope
     try:
         config = {**layer.get_config(), "name": step.name, **settings}
-        with scope(_own_objects(layer)):
+        with scope(own_objects(layer)):
             copied = type(layer).from_config(config)
     except Exception as error:
         raise ModelError(
@@ -168,9 +168,9 @@ def _package(value: Any) -> str:
     return str(getattr(value, "__module__", "")).split(".")[0]
 
 
-def _own_objects(layer: Any) -> dict[str, Any]:
-    """Return the user's own classes and functions inside of a layer, which its configuration names only."""
-    found: dict[str, Any] = {}
+def own_objects(layer: Any) -> dict[str, Any]:
+    """Return the user's own classes and functions in a layer, its own class included: a configuration names them."""
+    found: dict[str, Any] = {type(layer).__name__: type(layer)}
     for key in ("activation", "recurrent_activation"):
         function = getattr(layer, key, None)
         if callable(function) and hasattr(function, "__name__"):

@@ -54,7 +54,13 @@ def test_a_refusal_is_exit_4_and_still_reported(run, shared_data, tmp_path):
     [
         (("coral/split_concat_edgetpu.tflite", "--for", "edgetpu"), "compiled for the Edge TPU already"),
         (("coral/split_concat.tflite", "--for", "npu"), "Unknown target 'npu'"),
-        (("coral/split_concat.tflite",), "Missing option '--for'"),
+        (("coral/split_concat.tflite",), "is a .tflite file, which is checked for an accelerator; give --for edgetpu"),
+        (("coral/split_concat.tflite", "--fix", "-o", "x.keras"), "--fix rewrites the layers of a Keras model"),
+        (("coral/split_concat.tflite", "--fix"), "--fix writes a new model and got no name for it; add -o FIXED.keras"),
+        (("coral/split_concat.tflite", "-o", "x.keras"), "-o goes with --fix; add --fix to write a rewritten model"),
+        (("coral/split_concat.tflite", "--batch-size", "1"), "--batch-size goes with --fix"),
+        (("coral/split_concat.tflite", "--force"), "--force goes with --fix"),
+        (("coral/split_concat.tflite", "--fix", "-o", "x.onnx"), "ends in .onnx; expected a name in .keras or .h5"),
         (("coral/split_concat.tflite", "--for", "edgetpu", "--min-runtime", "3"), "minimum_runtime is 3"),
         (("coral/split_concat.tflite", "--for", "edgetpu", "--rules", "none.toml"), "Cannot read the rules none.toml"),
         (("coral/none.tflite", "--for", "edgetpu"), "Cannot read"),
@@ -104,3 +110,68 @@ def test_a_keras_file_is_converted_for_the_check(run, tmp_path):
     code, _, err = run(path, "--for", "edgetpu")
     assert code == 2
     assert "is not a Keras model" in err
+
+
+def network(keras):
+    """A nested, normalised network with an operation in it and a layer that no int8 file holds."""
+    layers = keras.layers
+    inner = keras.Sequential(
+        [keras.Input((6, 6, 4)), layers.Conv2D(8, 3, name="inside"), layers.BatchNormalization(name="norm")],
+        name="backbone",
+    )
+    image = keras.Input((8, 8, 3), name="image")
+    x = inner(layers.Conv2D(4, 3, padding="same", strides=1, name="first")(image * 2.0)[:, 1:7, 1:7])
+    x = layers.GlobalAveragePooling2D(name="pool")(layers.GroupNormalization(4, name="groups")(x))
+    return keras.Model(image, layers.Dense(2, name="classes")(x), name="network")
+
+
+@pytest.mark.heavy
+@pytest.mark.smoke
+def test_without_a_target_all_stages_are_checked_and_fix_rewrites(run, tmp_path):
+    import keras
+
+    path, target, report = tmp_path / "model.keras", tmp_path / "fixed.keras", tmp_path / "report.json"
+    network(keras).save(path)
+    code, out, err = run(path, "--fix", "-o", target, "--json", report)
+    assert (code, err) == (0, "")
+    flat = " ".join(out.split())
+    before, _, after = flat.partition("fixed as")
+    assert "refused by convert [float]" in before and "groups (GroupNormalization)" in before
+    assert "would rewrite without a change to the outputs: 1 flattened, 1 operation to layer, 2 folded" in before
+    assert "folded: norm: BatchNormalization into the weights of 'inside' before it" in after
+    assert "same outputs on 8 samples: largest difference" in after
+    assert "`edgeopt check --fix" not in after, "nothing is left to rewrite"
+    found = json.loads(report.read_text())
+    assert (found["verdict"], found["target"]) == ("ok", None)
+    assert found["fix"]["output"] == str(target)
+    assert {change["rule"] for change in found["fix"]["changes"]} == {"flattened", "operation to layer", "folded"}
+    assert found["before"]["summary"]["fixes"] and not found["summary"]["fixes"]
+    assert {item["stage"] for item in found["items"]} == {"prune", "channels", "cluster", "qat", "convert"}
+    layers = [item["name"] for item in found["items"] if item["class"] != "model"]
+    assert len(layers) == 5 * found["layers"] and "norm" not in layers
+    code, out, err = run(path, "--fix", "-o", target)
+    assert (code, out) == (2, "")
+    assert "exists already; pass --force" in err
+
+
+def test_fix_with_a_target_is_judged_by_the_fixed_model(run, tmp_path):
+    import keras
+
+    path, target = tmp_path / "model.keras", tmp_path / "fixed.keras"
+    x = keras.Input((4,), name="vector")
+    keras.Model(x, keras.layers.Dense(3, name="classes")(x * 2.0), name="small").save(path)
+    code, out, err = run(path, "--for", "channels", "--fix", "-o", target, "--batch-size", "1")
+    assert code == 4 and target.is_file()
+    assert "batch fixed: vector: the batch was open and is 1 now" in out
+    assert err.startswith(f"edgeopt: channels refuses {target}: No channels of this model can be removed")
+
+
+def test_bad_models_are_exit_2_or_3_in_one_sentence(run, tmp_path):
+    target = tmp_path / "fixed.keras"
+    (tmp_path / "junk.keras").write_bytes(b"PK\x03\x04 junk")
+    for name, message in (("none.keras", "Cannot read"), ("junk.keras", "is a damaged zip file")):
+        for more in ((), ("--fix", "-o", target)):
+            code, out, err = run(tmp_path / name, *more)
+            assert (code, out, err.count("\n")) == (2, "", 1)
+            assert message in err
+    assert not target.exists()

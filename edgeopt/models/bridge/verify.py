@@ -47,7 +47,7 @@ def verify(source: Any, bridged: Any, *, seed: int = 0) -> tuple[float, float]:
     inputs = sample_inputs(graph, seed)
     expected = _outputs(source, graph, inputs)
     received = _outputs(bridged, graph, inputs)
-    pairs = [_difference(want, have) for want, have in zip(expected, received, strict=True)]
+    pairs = [difference(want, have) for want, have in zip(expected, received, strict=True)]
     absolute, relative = max(pair[0] for pair in pairs), max(pair[1] for pair in pairs)
     if relative > RELATIVE_LIMIT and (where := first_divergence(source, bridged, seed=seed)):
         raise ConversionError(
@@ -83,7 +83,7 @@ def first_divergence(source: Any, bridged: Any, *, seed: int = 0) -> str:
         layer_class, wanted = ours.get(call, ("", outputs))
         if [item.shape for item in wanted] != [item.shape for item in outputs]:
             return outputs
-        relative = max((_difference(_array(a), _array(b))[1] for a, b in zip(wanted, outputs, strict=True)), default=0)
+        relative = max((difference(_array(a), _array(b))[1] for a, b in zip(wanted, outputs, strict=True)), default=0)
         if relative > RELATIVE_LIMIT:
             found.append(f"first at layer {call[0]!r} ({layer_class}), by {relative:.3g} of its scale on equal inputs")
         # A mask goes with its tensor.
@@ -95,7 +95,7 @@ def first_divergence(source: Any, bridged: Any, *, seed: int = 0) -> str:
     if found:
         return found[0]
     pairs = zip(expected, received, strict=True)
-    if any(_difference(_array(want), _array(have))[1] > RELATIVE_LIMIT for want, have in pairs):
+    if any(difference(_array(want), _array(have))[1] > RELATIVE_LIMIT for want, have in pairs):
         return "although every layer that can be compared agrees"
     return ""
 
@@ -143,7 +143,7 @@ def _array(tensor: Any) -> Any:
     return np.asarray(tensor.numpy(), dtype=np.float64)
 
 
-def _difference(want: Any, have: Any) -> tuple[float, float]:
+def difference(want: Any, have: Any) -> tuple[float, float]:
     """Return the largest absolute difference, and that relative to the largest absolute value of `want`."""
     import numpy as np
 

@@ -1,0 +1,205 @@
+"""``edgeopt.fix_model``: the exact rewrites of what `edgeopt.check_model` finds, proven on samples."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..artifact_io import refuse_to_overwrite
+from ..errors import ModelError, OutputError, UsageError
+
+if TYPE_CHECKING:
+    from ..models.loaded import LoadedModel
+    from ..models.rewrite import Change, Left, Proof, Rewritten
+
+_SUFFIXES = (".keras", ".h5")
+_SAMPLES = 64  # of the user's own, at most
+
+
+@dataclass(frozen=True)
+class FixResult:
+    """What `fix_model` did.
+
+    Attributes:
+        model: The new model, of the flavour that was given, uncompiled.
+        changes: What is otherwise in it: `layer`, `rule`, `detail`.
+        left: What could not be done exactly: `layer`, `rule`, `reason`, `remedy`.
+        max_difference: Largest absolute difference of an output from the original's.
+        relative_difference: That, relative to the largest absolute value of the output.
+        samples: On how many samples both ran.
+        layers: How many layers and bare operations there were, nested ones included, and how many there are.
+        output: The file that was written, if any.
+    """
+
+    model: Any = field(repr=False)
+    changes: tuple[Change, ...]
+    left: tuple[Left, ...]
+    max_difference: float
+    relative_difference: float
+    samples: int
+    layers: tuple[int, int]
+    output: str | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return all but the model as JSON holds it."""
+        return {
+            "output": self.output,
+            "changes": [change.to_dict() for change in self.changes],
+            "left": [entry.to_dict() for entry in self.left],
+            "max_difference": self.max_difference,
+            "relative_difference": self.relative_difference,
+            "samples": self.samples,
+            "layers": {"before": self.layers[0], "after": self.layers[1]},
+        }
+
+
+def fix_model(
+    model: Any,
+    output: str | os.PathLike[str] | None = None,
+    *,
+    batch_size: int | None = None,
+    calibration: Any = None,
+    custom_objects: Sequence[str] = (),
+    unsafe_load: bool = False,
+    force: bool = False,
+    seed: int = 0,
+) -> FixResult:
+    """Rewrite a Keras model exactly, and prove on samples that the new one computes the same.
+
+    Nested models become their layers; bare operations (``x * 2.``) become layers; BatchNormalization, Normalization
+    and Rescaling are folded into a convolution or Dense layer beside them where that is exact at inference. Fold last:
+    a BatchNormalization that is folded does not learn any more.
+
+    Args:
+        model: A Keras model of either flavour, or the path of one; it is not changed.
+        output: Where to save the new model (.keras or .h5); it is read back before it takes its place.
+        batch_size: Give the inputs this static batch size; None leaves the batch as it is.
+        calibration: Samples of your own to compare on, beside random ones (as `edgeopt.convert` takes them).
+        custom_objects: ``module:NAME`` for what a model file needs.
+        unsafe_load: Allow Python code stored in a model file to run.
+        force: Replace `output` if it exists.
+        seed: Of the random samples.
+
+    Raises:
+        UsageError: The model or the data cannot be read, or the output cannot be written (OutputError).
+        ModelError: The model is no graph of layers; the message says what can still be done with it.
+        ConversionError: The two models differ; the message names the first layer that does. Nothing is written.
+
+    Example:
+        >>> edgeopt.fix_model("model.keras", "fixed.keras").max_difference
+        5.96e-08
+    """
+    if batch_size is not None and batch_size < 1:
+        raise UsageError(f"batch_size is {batch_size}; expected at least 1.")
+    target = None if output is None else check_output(output, model, force)
+    from ..models.rewrite import check_reloaded, prove, rewrite
+
+    loaded = _loaded(model, custom_objects, unsafe_load)
+    data = _samples(loaded, calibration, seed)
+    rewritten = rewrite(loaded.model, batch_size=batch_size)
+    proof = prove(loaded.model, rewritten, seed=seed, data=data)
+    if target is not None:
+        with _saved(rewritten, target, custom_objects) as again:
+            check_reloaded(rewritten, again, seed=seed, data=data)
+    return _result(rewritten, proof, None if target is None else str(target))
+
+
+def _result(rewritten: Rewritten, proof: Proof, output: str | None) -> FixResult:
+    return FixResult(
+        rewritten.model,
+        rewritten.changes,
+        rewritten.left,
+        proof.max_difference,
+        proof.relative_difference,
+        proof.samples,
+        (len(rewritten.before.steps), len(rewritten.after.steps)),
+        output,
+    )
+
+
+def check_output(output: str | os.PathLike[str], model: Any, force: bool) -> Path:
+    """Refuse, before anything slow runs, what could not be written in the end.
+
+    Raises:
+        OutputError: Another suffix than .keras and .h5, the model itself, a file that exists, a folder that does not.
+    """
+    path = Path(output)
+    if path.suffix not in _SUFFIXES:
+        raise OutputError(f"The output {path} ends in {path.suffix or 'nothing'}; expected a name in .keras or .h5.")
+    if isinstance(model, (str, os.PathLike)) and os.path.realpath(path) == os.path.realpath(model):
+        raise OutputError(f"The output {path} is the model itself; choose another name.")
+    refuse_to_overwrite(path, force)
+    return path
+
+
+def _loaded(model: Any, custom_objects: Sequence[str], unsafe_load: bool) -> LoadedModel:
+    from ..models.detect import Flavour
+    from ..models.load import describe, load_model
+
+    if not isinstance(model, (str, os.PathLike)):
+        return describe(model)
+    loaded = load_model(os.fsdecode(model), custom_objects=custom_objects, unsafe_load=unsafe_load)
+    if loaded.flavour is Flavour.SAVED_MODEL:
+        raise ModelError(
+            f"{loaded.source} is a SavedModel, whose layers cannot be rewritten; give the .keras or .h5 file. "
+            "edgeopt convert, validate and bench take it as it is."
+        )
+    return loaded
+
+
+def _samples(loaded: LoadedModel, calibration: Any, seed: int) -> list[Any]:
+    """Return the user's samples, an array for each input, in the order of the inputs."""
+    if calibration is None:
+        return []
+    from ..calibration import calibration_set
+
+    inputs = loaded.spec.inputs
+    shape = inputs[0].shape
+    size = (shape[1], shape[2]) if len(shape) == 4 and shape[1] and shape[2] else None
+    chosen, _ = calibration_set(calibration, _SAMPLES, seed, image_size=size)
+    bound = chosen.bind([item.name for item in inputs], [item.shape for item in inputs])
+    return list(bound.values())
+
+
+@contextlib.contextmanager
+def _saved(rewritten: Rewritten, path: Path, custom_objects: Sequence[str]) -> Iterator[Any]:
+    """Save the new model, hand out what is read back, and put the file into its place when nothing was raised."""
+    try:
+        with tempfile.TemporaryDirectory(dir=path.parent, prefix=".fixing-") as folder:
+            made = Path(folder) / path.name
+            try:
+                rewritten.model.save(made)
+                again = _read_back(rewritten, made, custom_objects)
+            except OSError:
+                raise
+            except Exception as error:
+                gist = " ".join(str(error).split())[:300].replace(str(made), path.name)
+                other = ".h5" if path.suffix == ".keras" else ".keras"
+                raise ModelError(
+                    f"{rewritten.after.flavour.value} cannot save the new model as {path.suffix} and load it back "
+                    f"({gist}); choose a name in {other}, or write the layer that it names otherwise."
+                ) from error
+            yield again
+            with made.open("rb") as stream:
+                os.fsync(stream.fileno())
+            os.replace(made, path)
+    except OSError as error:
+        why = error.strerror or error
+        raise OutputError(f"Cannot write {path}: {why}; free some space or choose another folder.") from error
+
+
+def _read_back(rewritten: Rewritten, path: Path, custom_objects: Sequence[str]) -> Any:
+    """Load what was just saved; the Python code in it was in this process before, and may run here again."""
+    from ..models.graph import own_objects
+    from ..models.load import import_keras, resolve_custom_objects
+
+    layers = [step.layer for step in rewritten.after.steps if step.layer is not None]
+    known = {name: value for layer in layers for name, value in own_objects(layer).items()}
+    return import_keras(rewritten.after.flavour).models.load_model(
+        path, custom_objects={**known, **resolve_custom_objects(custom_objects)}, compile=False, safe_mode=False
+    )

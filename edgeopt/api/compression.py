@@ -52,7 +52,7 @@ def _entry(before: Stage, after: Stage) -> dict[str, Any]:
         **changes,
         "sparsity": {"before": before.figures["sparsity"], "after": after.figures["sparsity"]},
         "summary": _summary(changes),
-        "note": " ".join(filter(None, (_NOTES.get(kind, ""), _densify(after.figures)))),
+        "note": " ".join(filter(None, (_NOTES.get(kind, ""), _densify(after.figures), _agreement(after.report)))),
     }
 
 
@@ -66,6 +66,17 @@ def _densify(figures: Mapping[str, Any]) -> str:
         f"The kernels lie in the file in TFLite's sparse format; {count} DENSIFY operators expand them to {expanded:,} "
         "bytes of memory when the file is loaded."
     )
+
+
+def _agreement(report: Mapping[str, Any]) -> str:
+    """Return how far a file is from the model that was trained quantised, where that was measured."""
+    found = report.get("agreement", ())
+    lines = [
+        f"{item['output']}: {item['mean_steps']:.2f} steps apart on average, {item['max_steps']:.1f} at most"
+        + ("" if item["same_class"] is None else f", the same class in {item['same_class']:.1%}")
+        for item in found
+    ]
+    return f"The file beside the QAT model, {found[0]['samples']} samples: {'; '.join(lines)}." if lines else ""
 
 
 def _change(name: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]:

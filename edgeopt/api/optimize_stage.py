@@ -13,7 +13,7 @@ from ..budget import Budget
 from ..errors import ModelError
 from ..optimize_recipe import OptimizeRecipe
 from ..passes.base import PassContext
-from ..passes.finetune import FineTune, TrainingReport
+from ..passes.finetune import FineTune
 from ..passes.properties import measure_file
 from ..passes.registry import Planned
 from ..passes.training import Training, train
@@ -127,6 +127,15 @@ class Bench:
             figures = target.measure(data, None, RunOptions(bench=self.plan or BenchPlan())).to_dict()["latency_ms"]
         return float(figures["p50"])
 
+    def predict(self, data: bytes, inputs: Mapping[str, Any]) -> list[Any]:
+        """Run samples through a file on the device; return the real values of each output."""
+        from ..devices import RunOptions
+        from .devices import open_device
+
+        with open_device(self.device, self.devices) as target:
+            found = target.measure(data, inputs, RunOptions(bench=None)).evaluation
+        return [] if found is None else [output.real() for output in found.outputs]
+
     def context(self, checkpoints: Path | None, training: Training) -> PassContext:
         """Return what a pass gets; only an early stop on validation data makes every epoch look at them."""
         stop = training.early_stop
@@ -137,6 +146,7 @@ class Bench:
             loss=self.loss,
             seed=self.recipe.seed,
             convert=lambda model: self.export(model).model,
+            predict=self.predict,
             measure=self.latency_ms,
             progress=self.say,
             distillation=self._distillation(),
@@ -192,8 +202,7 @@ def apply(planned: Planned, model: Any, bench: Bench, stage: str, checkpoints: P
     if planned.finetune is not None:
         tuned = FineTune(training=planned.finetune).apply(after, context)
         after = tuned.model
-        if isinstance(tuned.report, TrainingReport):
-            report["finetune"] = tuned.report.to_dict()
+        report["finetune"] = dict(tuned.report.to_dict())
     exported = getattr(result, "qat_model", None)
     return Applied(after, after if exported is None else exported, report, tuple(skipped), time.monotonic() - started)
 

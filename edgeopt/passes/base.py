@@ -26,6 +26,7 @@ class PassContext:
         seed: Seeds everything random in a pass.
         finetune: Trains a model for a while and returns it: what an iterative pass calls between its steps.
         convert: Turns a Keras model into the bytes of the .tflite file that is to be deployed.
+        predict: Runs samples, by input name, through the bytes of a .tflite file; returns each output's real values.
         measure: Runs the bytes of a .tflite file on the target device and returns its latency in milliseconds.
         progress: Called with one line of text at each step that takes a while.
         distillation: A `distil.Distillation`: the teacher that every training of the run listens to.
@@ -41,6 +42,7 @@ class PassContext:
     seed: int = 0
     finetune: Callable[[Any], Any] | None = None
     convert: Callable[[Any], bytes] | None = None
+    predict: Callable[[bytes, Mapping[str, Any]], Sequence[Any]] | None = None
     measure: Callable[[bytes], float] | None = None
     progress: Callable[[str], None] = field(default=lambda _line: None)
     distillation: Any = None

@@ -14,6 +14,7 @@ from .cluster_report import ClusterReport, compare
 from .finetune import with_loss_of
 from .properties import kernels_of, measure_model
 from .training import Trained, Training, train
+from .training_report import account_of
 from .wrapping import Wrappable, carry_back, check_any, check_layer_names, wrap, wrappable
 
 INITIALIZATIONS = {
@@ -128,18 +129,8 @@ class Cluster:
             done = train(wrapped, with_loss_of(model, context, self.name), self.training, name=self.name)
         result = carry_back(source, tfmot.clustering.keras.strip_clustering(wrapped), context.seed)
         layers = compare(targets, before, measure_model(result))
-        return PassResult(
-            result,
-            ClusterReport(
-                self.initialization,
-                self.preserve_sparsity,
-                layers,
-                self.training,
-                tuple(done.history),
-                done.resumed_at,
-                skipped,
-            ),
-        )
+        account = account_of(self.training, done, skipped)
+        return PassResult(result, ClusterReport(self.initialization, self.preserve_sparsity, layers, **account))
 
     def _wrapped(self, source: Wrappable, targets: Mapping[str, int], seed: int) -> Any:
         import tensorflow as tf

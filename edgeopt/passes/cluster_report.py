@@ -6,9 +6,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from .base import Skipped
 from .properties import WeightProperty
-from .training import Training
+from .training_report import TrainingReport
 
 
 @dataclass(frozen=True)
@@ -39,26 +38,18 @@ class LayerClusters:
 
 
 @dataclass(frozen=True)
-class ClusterReport:
-    """The account of a clustering.
+class ClusterReport(TrainingReport):
+    """The account of a clustering, and of its training; what is `skipped` has a reason from `ClusterReason`.
 
     Attributes:
         initialization: Where the centroids began.
         preserve_sparsity: Whether zeros were kept.
         layers: The layers that were clustered.
-        training: The options of the fine-tuning.
-        history: Metric values of each epoch.
-        resumed_at: Epochs that came from a checkpoint.
-        skipped: Layers with kernels that were not clustered, with a reason from `ClusterReason`.
     """
 
     initialization: str
     preserve_sparsity: bool
     layers: tuple[LayerClusters, ...]
-    training: Training
-    history: tuple[Mapping[str, float], ...] = ()
-    resumed_at: int = 0
-    skipped: tuple[Skipped, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Return the report as JSON values."""
@@ -66,10 +57,7 @@ class ClusterReport:
             "initialization": self.initialization,
             "preserve_sparsity": self.preserve_sparsity,
             "layers": [layer.to_dict() for layer in self.layers],
-            "training": self.training.to_dict(),
-            "history": [dict(epoch) for epoch in self.history],
-            "resumed_at": self.resumed_at,
-            "skipped": [entry.to_dict() for entry in self.skipped],
+            **super().to_dict(),
         }
 
     def __str__(self) -> str:

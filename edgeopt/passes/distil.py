@@ -15,8 +15,9 @@ from ..errors import RecipeError, UsageError, nearest
 from ..models.load import flavour_of
 from .base import PassContext, PassResult, check_needs
 from .copying import copy_model
-from .finetune import TrainingReport, with_loss_of, zero_keeper
+from .finetune import FineTuneReport, with_loss_of, zero_keeper
 from .training import Training, train
+from .training_report import account_of
 
 KINDS = ("auto", "softmax", "sigmoid", "mse")
 
@@ -88,7 +89,7 @@ def check_options(temperature: float, alpha: float, feature_weight: float, kind:
 
 
 @dataclass(frozen=True)
-class DistilReport(TrainingReport):
+class DistilReport(FineTuneReport):
     """What a distillation did.
 
     Attributes:
@@ -163,15 +164,8 @@ class Distil:
         keep, kept = zero_keeper(student) if self.keep_zeros else (None, {})
         context = replace(with_loss_of(model, context, self.name), distillation=distillation)
         done = train(student, context, self.training, name=self.name, keep=keep)
-        report = DistilReport(
-            self.training,
-            tuple(done.history),
-            done.resumed_at,
-            done.best_epoch,
-            kept,
-            distillation=distillation.to_dict(),
-            student=None if self.student is None else str(student.name),
-        )
+        name = None if self.student is None else str(student.name)
+        report = DistilReport(kept, distillation.to_dict(), name, **account_of(self.training, done))
         return PassResult(done.model, report)
 
     def _distillation(self, model: Any, context: PassContext) -> Distillation:

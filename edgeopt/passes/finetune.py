@@ -9,43 +9,28 @@ from typing import Any
 import numpy as np
 
 from ..errors import RecipeError
-from .base import PassContext, PassResult, Skipped, check_needs
+from .base import PassContext, PassResult, check_needs
 from .copying import copy_model
 from .training import Training, train
+from .training_report import TrainingReport, account_of
 
 # A kernel with fewer zeros than this was not pruned: a zero in it is chance, and may move.
 _PRUNED_SHARE = 0.05
 
 
 @dataclass(frozen=True)
-class TrainingReport:
-    """What a training did.
+class FineTuneReport(TrainingReport):
+    """What a fine-tuning did.
 
     Attributes:
-        training: The options.
-        history: Metric values of each epoch.
-        resumed_at: Epochs that came from a checkpoint.
-        best_epoch: The epoch whose weights were kept, under an early stop.
         kept_zeros: Weights that were zero before, and were kept so, by layer.
     """
 
-    training: Training
-    history: tuple[Mapping[str, float], ...]
-    resumed_at: int = 0
-    best_epoch: int | None = None
     kept_zeros: Mapping[str, int] = field(default_factory=dict)
-    skipped: tuple[Skipped, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Return the report as JSON values."""
-        return {
-            "training": self.training.to_dict(),
-            "history": [dict(epoch) for epoch in self.history],
-            "resumed_at": self.resumed_at,
-            "best_epoch": self.best_epoch,
-            "kept_zeros": dict(self.kept_zeros),
-            "skipped": [entry.to_dict() for entry in self.skipped],
-        }
+        return {**super().to_dict(), "kept_zeros": dict(self.kept_zeros)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,7 +64,7 @@ class FineTune:
         return ("train",)
 
     def apply(self, model: Any, context: PassContext) -> PassResult:
-        """Return a trained copy of `model`, of its flavour, and a `TrainingReport`.
+        """Return a trained copy of `model`, of its flavour, and a `FineTuneReport`.
 
         Raises:
             UsageError: No loss; `DataError` for data that do not fit.
@@ -91,8 +76,7 @@ class FineTune:
         keep, kept = zero_keeper(copied) if self.keep_zeros else (None, {})
         context = with_loss_of(model, context, self.name)
         done = train(copied, context, self.training, name=self.name, keep=keep)
-        report = TrainingReport(self.training, tuple(done.history), done.resumed_at, done.best_epoch, kept)
-        return PassResult(done.model, report)
+        return PassResult(done.model, FineTuneReport(kept, **account_of(self.training, done)))
 
 
 def with_loss_of(model: Any, context: PassContext, name: str) -> PassContext:

@@ -18,6 +18,7 @@ from .prune_schedule import Steps, check_step, plan_steps, tfmot_schedule
 from .prune_select import Selection, make_prunable, select
 from .training import Trained, Training, train
 from .training_data import steps_of
+from .training_report import account_of
 from .wrapping import Wrappable, carry_back, check_any, check_layer_names, wrap, wrappable
 
 SCHEDULES = ("polynomial", "constant")
@@ -156,16 +157,8 @@ class Prune:
         done = run.train(model)
         result = carry_back(source, run.stripped(), context.seed)
         layers, sparsity = compare(selection.targets, before, measure_model(result))
-        report = PruneReport(
-            self.criterion,
-            self.pattern,
-            layers,
-            sparsity,
-            self.training,
-            tuple(done.history),
-            done.resumed_at,
-            selection.skipped,
-        )
+        account = account_of(self.training, done, selection.skipped)
+        report = PruneReport(self.criterion, self.pattern, layers, sparsity, **account)
         return PassResult(result, report)
 
 

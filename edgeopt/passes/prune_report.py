@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from typing import Any
 
-from .base import Skipped
 from .properties import WeightProperty
-from .training import Training
+from .training_report import TrainingReport
 
 
 @dataclass(frozen=True)
@@ -35,28 +34,20 @@ class LayerSparsity:
 
 
 @dataclass(frozen=True)
-class PruneReport:
-    """The account of a pruning.
+class PruneReport(TrainingReport):
+    """The account of a pruning, and of its training; what is `skipped` has a reason from `PruneReason`.
 
     Attributes:
         criterion: What chose the weights.
         pattern: ``unstructured``, ``2:4``, or ``blocks 4x1``.
         layers: The layers that were pruned.
         sparsity: Of all kernels of the model together, pruned or not.
-        training: The options of the fine-tuning.
-        history: Metric values of each epoch.
-        resumed_at: Epochs that came from a checkpoint.
-        skipped: Layers with kernels that were not pruned, with a reason from `PruneReason`.
     """
 
     criterion: str
     pattern: str
     layers: tuple[LayerSparsity, ...]
     sparsity: float
-    training: Training
-    history: tuple[Mapping[str, float], ...] = ()
-    resumed_at: int = 0
-    skipped: tuple[Skipped, ...] = field(default=())
 
     def to_dict(self) -> dict[str, Any]:
         """Return the report as JSON values."""
@@ -65,10 +56,7 @@ class PruneReport:
             "pattern": self.pattern,
             "sparsity": self.sparsity,
             "layers": [layer.to_dict() for layer in self.layers],
-            "training": self.training.to_dict(),
-            "history": [dict(epoch) for epoch in self.history],
-            "resumed_at": self.resumed_at,
-            "skipped": [entry.to_dict() for entry in self.skipped],
+            **super().to_dict(),
         }
 
     def __str__(self) -> str:

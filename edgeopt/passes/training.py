@@ -126,12 +126,17 @@ class Trained:
         history: A dict of metric values for each epoch, those of a resumed run's first part included.
         resumed_at: Epochs that were read from a checkpoint and not trained again; 0 for a run in one piece.
         best_epoch: Number (from 0) of the epoch whose weights the model has, under `Training.early_stop`.
+        steps: Optimiser steps that its weights come from.
+        renewed_norms: BatchNormalization layers whose moving statistics were measured anew at the end, as the steps
+            were too few for them to follow.
     """
 
     model: Any
     history: list[dict[str, float]] = field(default_factory=list)
     resumed_at: int = 0
     best_epoch: int | None = None
+    steps: int = 0
+    renewed_norms: int = 0
 
 
 def train(
@@ -147,6 +152,8 @@ def train(
 
     The same seed, data and options give the same weights to the bit on one machine. With `PassContext.checkpoints` the
     state is written after each epoch, and a run that was killed goes on from there to the weights of an unbroken one.
+    After so few steps that the moving statistics of BatchNormalization have not followed the weights, they are measured
+    on training data.
 
     Args:
         model: A Keras 3 or tf_keras model, wrapped by TFMOT or not.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,8 +15,9 @@ from ..models.load import flavour_of, import_keras
 from .base import PassContext, check_name
 from .training import Trained, Training
 from .training_checkpoint import Checkpoint, State, purpose_of
-from .training_compile import check_labels, compile_model, loss_of
+from .training_compile import build_state, check_labels, compile_model, loss_of
 from .training_data import Feed, open_feed
+from .training_norms import renew_statistics
 from .training_seeds import Reseed, reproducible
 
 if TYPE_CHECKING:
@@ -28,14 +30,22 @@ def run(
     model: Any, context: PassContext, training: Training, name: str, callbacks: Sequence[Any], keep: Keep | None
 ) -> Trained:
     """Train `model` in place; see `training.train`."""
-    flavour = flavour_of(model)
-    if flavour is None:
+    if flavour_of(model) is None:
         raise UsageError(f"Received {type(model).__name__}; expected a Keras model, of Keras 3 or of tf_keras.")
     check_name(name)
     if training.strategy is not None or training.mixed_precision is not None:
         from .training_elsewhere import run_elsewhere
 
-        return run_elsewhere(run, model, context, training, name, callbacks, keep)
+        done = run_elsewhere(_train, model, context, training, name, callbacks, keep)
+    else:
+        done = _train(model, context, training, name, callbacks, keep)
+    return replace(done, renewed_norms=renew_statistics(model, context, training, done.steps))
+
+
+def _train(
+    model: Any, context: PassContext, training: Training, name: str, callbacks: Sequence[Any], keep: Keep | None
+) -> Trained:
+    """Compile and fit `model` itself, on this device and in its own precision."""
     if not model.trainable_weights:
         raise ModelError(
             f"Pass {name!r} received a model without trainable weights; set trainable = True on what is to be trained."
@@ -51,13 +61,17 @@ def run(
         start = [weight.numpy() for weight in model.weights] if context.checkpoints is not None else []
         compile_model(model, context, training, steps, name)
         lesson = _lesson(stack, model, context, loss, feed)
+        build_state(model, feed.first(), () if lesson is None else lesson.variables)
         watch = Watch(model, training, context, name, keep, reseed, _checkpoint(context, training, name, start), lesson)
         watch.resume()
         if watch.state.epoch < training.epochs and not watch.state.stopped:
+            flavour = flavour_of(model) or Flavour.KERAS3
             _fit(model, flavour, feed, validation, watch, [*_own(context.callbacks, flavour), *callbacks])
         watch.finish()
-    state = watch.state
-    return Trained(model, state.history, watch.resumed_at, state.best_epoch)
+    state, steps = watch.state, int(model.optimizer.iterations.numpy())
+    if state.best_epoch is not None:
+        steps = steps * (state.best_epoch + 1) // state.epoch
+    return Trained(model, state.history, watch.resumed_at, state.best_epoch, steps)
 
 
 def _lesson(stack: ExitStack, model: Any, context: PassContext, loss: Any, feed: Feed) -> Lesson | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,33 +19,19 @@ from ...models.bridge.tf_objects import KerasOperation
 from ...models.detect import Flavour
 from ...models.graph import copy_layer
 from ..base import Skipped
-from ..properties import measure_kernel
 from . import rules
 from .activations import FUSED
-from .kernels import channel_axes
-from .layers import (
-    QuantizedActivation,
-    QuantizedAffine,
-    QuantizedLayer,
-    QuantizedMerge,
-    QuantizedTensor,
-    QuantizedWeights,
-)
+from .choices import Choices, grid_of
+from .layers import QuantizedActivation, QuantizedLayer, QuantizedMerge, QuantizedTensor
+from .neighbours import Neighbours
 from .report import QuantizedLayerReport, Reason
 from .separable import split
+from .weighted import QuantizedAffine, QuantizedWeights
+
+__all__ = ["Choices", "Lowered", "lower"]
 
 Weights = list[npt.NDArray[Any]]
 _FLEXIBLE = frozenset({"training", "mask"})
-
-
-@dataclass(frozen=True)
-class Choices:
-    """What the pass's options say of single layers: which stay float, and what of earlier passes is kept."""
-
-    skip: frozenset[str] = frozenset()
-    sparsity: bool = True
-    clusters: bool = True
-    per_tensor_dense: bool = False
 
 
 @dataclass
@@ -93,12 +78,7 @@ class _Lowering:
         self.choices = choices
         self.result = Lowered()
         self.tensors: dict[Ref, Any] = {}
-        self.users: dict[Ref, list[Step]] = defaultdict(list)
-        for step in graph.steps:
-            for ref in refs_in((step.args, step.kwargs)):
-                self.users[ref].append(step)
-        self.ends = set(refs_in(graph.outputs))
-        self.calls = Counter(id(step.layer) for step in graph.steps if step.layer is not None)
+        self.neighbours = Neighbours(graph, choices.skip)
         self.names = {step.name for step in graph.steps} | set(graph.input_names.values())
         self.absorbed: set[int] = set()
         self.ended: set[str] = set()
@@ -172,7 +152,7 @@ class _Lowering:
         layer = step.layer
         depthwise, pointwise = split(layer, step)
         kernel, *rest = _arrays(layer)
-        grid, masked, clusters = self._grid(depthwise, kernel, False)
+        grid, masked, clusters = grid_of(self.choices, depthwise, kernel, has_norm=False)
         first = QuantizedWeights(
             depthwise, grid=grid, masked=masked, clusters=clusters, name=self._free(f"{step.name}_depthwise")
         )
@@ -191,7 +171,7 @@ class _Lowering:
     def _kernel(self, step: Step, copied: Any, weights: Weights, kind: str) -> tuple[Callable[[Any], Any], Step]:
         """A convolution or Dense layer with what can be taken in behind it."""
         function = rules.function_name(step.layer)
-        norm_step = self._norm_behind(step) if function == "linear" else None
+        norm_step = self.neighbours.norm_behind(step) if function == "linear" else None
         norm = frozen = None
         end = step
         if norm_step is not None:
@@ -200,7 +180,7 @@ class _Lowering:
             frozen = not norm_step.trainable or norm_step.kwargs.get("training") is False
         if function == "linear":
             function, end = self._relu_behind(end)
-        grid, masked, clusters = self._grid(copied, weights[0], norm is not None)
+        grid, masked, clusters = grid_of(self.choices, copied, weights[0], has_norm=norm is not None)
         split_off = function not in FUSED
         quantized = QuantizedWeights(
             copied,
@@ -233,21 +213,6 @@ class _Lowering:
         self.result.skipped.append(Skipped(step.name, reason, detail))
         plain = tf_keras.layers.Activation(step.layer.activation, name=self._free(f"{step.name}_float"))
         return lambda tensor: self._back_to_integers(step, plain(tensor))
-
-    def _grid(self, layer: Any, kernel: npt.NDArray[Any], has_norm: bool) -> tuple[str, bool, int]:
-        """Return the grid of a kernel, whether its zeros are kept, and how many clusters are."""
-        found = measure_kernel(kernel, channel_axes(layer))
-        masked = self.choices.sparsity and found.sparse
-        # Of what is not zero: a sparse kernel has few distinct values by itself.
-        values = np.unique(kernel[kernel != 0])
-        few = found.clustered and 2 * len(values) <= found.size - found.zeros
-        clusters = found.clusters if self.choices.clusters and few else 0
-        kind = type(layer).__name__
-        if clusters and kind == "Conv2D":
-            return "shared", masked, clusters
-        if clusters and "Depthwise" not in kind and not has_norm:
-            return "tensor", masked, clusters
-        return ("tensor" if kind == "Dense" and self.choices.per_tensor_dense else "channel"), masked, clusters
 
     def _affine(self, step: Step) -> tuple[Callable[[Step], Any], Step]:
         copied = copy_layer(step.layer, step, {})
@@ -308,32 +273,13 @@ class _Lowering:
             self.after.append(lambda: _assign(copied, _arrays(layer)))
             self.result.sources[name] = lambda: _arrays(copied)
 
-    def _norm_behind(self, step: Step) -> Step | None:
-        follower = self._only_user(step)
-        if follower is None or type(follower.layer).__name__ != "BatchNormalization":
-            return None
-        fits = follower.name not in self.choices.skip and not rules.objection(follower.layer, [step.outputs[0].shape])
-        return follower if fits else None
-
     def _relu_behind(self, step: Step) -> tuple[str, Step]:
         """Take in a ReLU that is the only one to use the step's output."""
-        follower = self._only_user(step)
-        if follower is None or type(follower.layer).__name__ not in ("Activation", "ReLU"):
-            return "linear", step
-        name = rules.function_name(follower.layer)
-        if name not in ("relu", "relu6") or follower.name in self.choices.skip:
-            return "linear", step
-        self.absorbed.add(id(follower))
-        self._note(follower, type(follower.layer).__name__)
-        return name, follower
-
-    def _only_user(self, step: Step) -> Step | None:
-        """The step that alone uses the output of a layer that is called once, and is itself called once."""
-        ref = step.outputs[0]
-        users = self.users[ref]
-        if len(users) != 1 or ref in self.ends or self.calls[id(step.layer)] > 1 or users[0].layer is None:
-            return None
-        return users[0] if self.calls[id(users[0].layer)] == 1 and len(users[0].outputs) == 1 else None
+        name, end = self.neighbours.relu_behind(step)
+        if end is not step:
+            self.absorbed.add(id(end))
+            self._note(end, type(end.layer).__name__)
+        return name, end
 
     def _note(self, step: Step, kind: str, grid: str = "", norm: str = "", preserved: tuple[str, ...] = ()) -> None:
         self.result.layers.append(QuantizedLayerReport(step.name, kind, grid, norm, preserved))

@@ -12,8 +12,10 @@ from ...models.graph import read_native
 from ...models.load import flavour_of
 from ..base import PassContext, check_needs
 from ..properties import WeightProperty, check_kept, measure_file, measure_model
-from ..training import Trained, Training, train
+from ..training import Training, train
 from ..training_data import open_feed
+from ..training_report import account_of
+from .agreement import measure_agreement
 from .report import QatReport, QatResult
 from .strip import like_the_users, put_back
 
@@ -70,7 +72,8 @@ class Qat:
     def apply(self, model: Any, context: PassContext) -> QatResult:
         """Return the trained float model, of the flavour of `model`, and the QAT model; `model` is not changed.
 
-        With `PassContext.convert`, the QAT model is converted, and what was preserved is measured in the file.
+        With `PassContext.convert`, the QAT model is converted, and what was preserved is measured in the file; with
+        `PassContext.predict` also how far the file's outputs are from the model's.
 
         Raises:
             UsageError: An unknown layer name, no loss, or something in `needs` that is missing.
@@ -90,12 +93,16 @@ class Qat:
         loss = context.loss if context.loss is not None else getattr(model, "loss", None)
         trained = train(lowered.model, replace(context, loss=loss), self.training, name=self.name)
         put_back(bridged, lowered.sources)
-        after, in_file = self._check(before, bridged, lowered, context)
-        report = _report(lowered, trained, before, after, in_file)
+        file = None if context.convert is None else context.convert(lowered.model)
+        after = self._check(before, bridged, lowered, file)
+        agreement = () if file is None else measure_agreement(lowered.model, file, context, self.training.batch_size)
+        account = account_of(self.training, trained, tuple(lowered.skipped))
+        report = QatReport(tuple(lowered.layers), before, after, file is not None, agreement, **account)
         return QatResult(like_the_users(model, bridged), report, lowered.model)
 
     def _lower(self, bridged: Any, before: Properties) -> Lowered:
-        from .lowering import Choices, lower
+        from .choices import Choices
+        from .lowering import lower
 
         graph = read_native(bridged)
         names = {step.name for step in graph.steps}
@@ -120,22 +127,20 @@ class Qat:
             for x, *_ in feed.make(0, 1).take(count):
                 model(x, training=False)
 
-    def _check(
-        self, before: Properties, bridged: Any, lowered: Lowered, context: PassContext
-    ) -> tuple[Properties, bool]:
-        """Measure what was to be kept, in the model and, where the context can convert, in the file."""
+    def _check(self, before: Properties, bridged: Any, lowered: Lowered, file: bytes | None) -> Properties:
+        """Measure what was to be kept, in the model and, where there is one, in the file."""
         kept = {name for layer in lowered.layers if layer.preserved for name in (layer.name, layer.name.split("/")[0])}
         relevant = {name: item for name, item in before.items() if name.split("/")[0] in kept}
         after = measure_model(bridged)
         words = {word for layer in lowered.layers for word in layer.preserved}
         if words:
             check_kept(_only(relevant, words), after, what="The trained model")
-        if context.convert is None:
-            return after, False
-        after = measure_file(context.convert(lowered.model), like=before)
+        if file is None:
+            return after
+        after = measure_file(file, like=before)
         if words:
             check_kept(_only(relevant, words), after)
-        return after, True
+        return after
 
 
 def _only(properties: Properties, words: set[str]) -> Properties:
@@ -148,17 +153,3 @@ def _only(properties: Properties, words: set[str]) -> Properties:
         )
         for name, item in properties.items()
     }
-
-
-def _report(
-    lowered: Lowered, trained: Trained, before: Properties, after: Properties, measured_in_file: bool
-) -> QatReport:
-    return QatReport(
-        tuple(lowered.layers),
-        tuple(lowered.skipped),
-        tuple(trained.history),
-        before,
-        after,
-        measured_in_file,
-        trained.resumed_at,
-    )

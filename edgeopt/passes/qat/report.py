@@ -6,8 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from ..base import PassResult, Skipped
+from ..base import PassResult
 from ..properties import WeightProperty
+from ..training_report import TrainingReport
+from .agreement import Agreement
 
 Reason = Literal[
     "asked",  # named in `skip`
@@ -43,27 +45,24 @@ class QuantizedLayerReport:
 
 
 @dataclass(frozen=True)
-class QatReport:
-    """The account of a quantisation-aware training.
+class QatReport(TrainingReport):
+    """The account of a quantisation-aware training; what is `skipped` stays float, with a reason from `Reason`.
 
     Attributes:
         layers: Every layer that computes in 8 bits with a range or a grid of its own.
-        skipped: Layers that stay float, with a reason from `Reason`.
         fully_int8: Whether a file made of the model is to hold no float operator.
-        history: Metric values of each epoch.
         before: Zeros and distinct values of each kernel as the pass received it.
         after: The same as it left it; of the file's integers where `measured_in_file`.
         measured_in_file: Whether the properties were measured in a converted file.
-        resumed_at: Epochs that were read from a checkpoint.
+        agreement: How far the file's outputs are from the QAT model's, an entry an output; empty where the context
+            cannot convert and run a file.
     """
 
     layers: tuple[QuantizedLayerReport, ...]
-    skipped: tuple[Skipped, ...]
-    history: tuple[Mapping[str, float], ...] = ()
     before: Mapping[str, WeightProperty] = field(default_factory=dict, repr=False)
     after: Mapping[str, WeightProperty] = field(default_factory=dict, repr=False)
     measured_in_file: bool = False
-    resumed_at: int = 0
+    agreement: tuple[Agreement, ...] = ()
 
     @property
     def fully_int8(self) -> bool:
@@ -78,17 +77,16 @@ class QatReport:
     def to_dict(self) -> dict[str, Any]:
         """Return the report as JSON values."""
         return {
+            **super().to_dict(),
             "layers": [layer.to_dict() for layer in self.layers],
-            "skipped": [entry.to_dict() for entry in self.skipped],
             "fully_int8": self.fully_int8,
             "preserved": list(self.preserved),
-            "history": [dict(epoch) for epoch in self.history],
             "properties": {
                 name: {"before": item.to_dict(), "after": self.after[name].to_dict() if name in self.after else None}
                 for name, item in self.before.items()
             },
             "measured_in_file": self.measured_in_file,
-            "resumed_at": self.resumed_at,
+            "agreement": [item.to_dict() for item in self.agreement],
         }
 
 

@@ -1,0 +1,102 @@
+"""Does the file compute what the QAT model computes? The same samples through both, output by output."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ...flatbuffer import read_model
+from ...flatbuffer.specs import output_specs
+from ..base import PassContext
+from ..training_data import open_feed
+
+Array = npt.NDArray[Any]
+SAMPLES = 256
+_LEVELS = 255.0
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """One output of the file beside the same output of the QAT model.
+
+    Attributes:
+        output: Its name.
+        samples: How many were compared.
+        same_class: Share of the samples in which both have the largest value in the same place; None where the output
+            holds one value only.
+        mean_steps: Mean difference of two values, in steps of the file's output (LSB).
+        max_steps: The largest.
+    """
+
+    output: str
+    samples: int
+    same_class: float | None
+    mean_steps: float
+    max_steps: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the figures as JSON values."""
+        return asdict(self)
+
+
+def measure_agreement(qat_model: Any, data: bytes, context: PassContext, batch_size: int) -> tuple[Agreement, ...]:
+    """Run samples through the QAT model and, with `PassContext.predict`, through its file.
+
+    The samples are some of the validation data, or of the training data where there are none.
+
+    Args:
+        qat_model: The tf_keras model.
+        data: The .tflite file that was made of it.
+        context: Where samples and `predict` come from.
+        batch_size: Of the model's runs.
+    """
+    if context.predict is None:
+        return ()
+    source = context.train if context.validation is None else context.validation
+    feed = open_feed(source, qat_model, batch_size=batch_size, seed=context.seed)
+    names, model_rows, inputs, count = list(qat_model.input_names), [], [], 0
+    for x, *_ in feed.make(0, 1):
+        model_rows.append(_arrays(qat_model(x, training=False)))
+        inputs.append(_by_name(x, names))
+        count += len(model_rows[-1][0])
+        if count >= SAMPLES:
+            break
+    expected = [np.concatenate(rows) for rows in zip(*model_rows, strict=True)]
+    got = context.predict(data, {name: np.concatenate([part[name] for part in inputs]) for name in names})
+    specs = output_specs(read_model(data))
+    return tuple(
+        compare(name, ours, file, spec.scale)
+        for name, ours, file, spec in zip(qat_model.output_names, expected, got, specs, strict=True)
+    )
+
+
+def compare(output: str, expected: Array, got: Array, scale: float | None) -> Agreement:
+    """Compare the values of one output.
+
+    Args:
+        output: Its name.
+        expected: Of the model, shape ``(samples, ...)``.
+        got: Of the file, real values.
+        scale: Of the file's output; for a float one, 1/255 of the model's range stands in.
+    """
+    expected, got = (array.reshape(len(array), -1).astype(np.float64) for array in (expected, got))
+    step = scale or float(np.ptp(expected)) / _LEVELS or 1.0
+    apart = np.abs(expected - got) / step
+    same = float(np.mean(expected.argmax(1) == got.argmax(1))) if expected.shape[1] > 1 else None
+    return Agreement(output, len(expected), same, float(apart.mean()), float(apart.max()))
+
+
+def _arrays(outputs: Any) -> list[Array]:
+    found: Sequence[Any] = outputs if isinstance(outputs, (list, tuple)) else [outputs]
+    return [np.asarray(item) for item in found]
+
+
+def _by_name(x: Any, names: Sequence[str]) -> dict[str, Array]:
+    if isinstance(x, dict):
+        return {name: np.asarray(x[name]) for name in names}
+    found = x if isinstance(x, (list, tuple)) else [x]
+    return {name: np.asarray(item) for name, item in zip(names, found, strict=True)}

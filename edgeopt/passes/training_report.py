@@ -1,0 +1,55 @@
+"""What every pass that trains says of its training: one account for all their reports."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from .base import Skipped
+from .training import Trained, Training
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingReport:
+    """What a training did; the reports of passes that train add what they did with the weights.
+
+    Attributes:
+        training: The options.
+        history: Metric values of each epoch.
+        resumed_at: Epochs that came from a checkpoint.
+        best_epoch: The epoch whose weights were kept, under an early stop.
+        renewed_norms: BatchNormalization layers whose statistics were measured anew, as the training was too short for
+            them to follow.
+        skipped: Layers that were left as they were, with a reason from the pass's closed list.
+    """
+
+    training: Training
+    history: tuple[Mapping[str, float], ...] = ()
+    resumed_at: int = 0
+    best_epoch: int | None = None
+    renewed_norms: int = 0
+    skipped: tuple[Skipped, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the report as JSON values."""
+        return {
+            "training": self.training.to_dict(),
+            "history": [dict(epoch) for epoch in self.history],
+            "resumed_at": self.resumed_at,
+            "best_epoch": self.best_epoch,
+            "renewed_norms": self.renewed_norms,
+            "skipped": [entry.to_dict() for entry in self.skipped],
+        }
+
+
+def account_of(training: Training, done: Trained, skipped: tuple[Skipped, ...] = ()) -> dict[str, Any]:
+    """Return the fields of a `TrainingReport`, to make a subclass with."""
+    return {
+        "training": training,
+        "history": tuple(done.history),
+        "resumed_at": done.resumed_at,
+        "best_epoch": done.best_epoch,
+        "renewed_norms": done.renewed_norms,
+        "skipped": skipped,
+    }

@@ -1,0 +1,84 @@
+"""The report says how far the file's outputs are from the QAT model's."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from edgeopt.api.convert import convert
+from edgeopt.passes.base import PassContext
+from edgeopt.passes.qat import Qat
+from edgeopt.passes.qat.agreement import compare
+from edgeopt.passes.training import Training
+
+
+def test_steps_are_those_of_the_files_output():
+    expected = np.array([[0.0, 1.0], [2.0, 1.0]])
+    found = compare("y", expected, np.array([[0.0, 1.0], [2.0, 1.5]]), scale=0.25)
+    assert found.to_dict() == {"output": "y", "samples": 2, "same_class": 1.0, "mean_steps": 0.5, "max_steps": 2.0}
+
+
+def test_another_class_is_counted():
+    assert compare("y", np.array([[0.0, 1.0], [2.0, 1.0]]), np.array([[3.0, 1.0], [2.0, 1.0]]), 1.0).same_class == 0.5
+
+
+def test_a_single_value_has_no_class():
+    assert compare("y", np.zeros((4, 1)), np.ones((4, 1)), 1.0).same_class is None
+
+
+def test_of_a_float_output_a_step_is_a_255th_of_the_range():
+    assert compare("y", np.array([[0.0], [255.0]]), np.array([[0.0], [253.0]]), None).max_steps == pytest.approx(2.0)
+
+
+def pair(keras):
+    """Two inputs, named against the alphabet, and two outputs; depthwise convolutions and ReLU6 as in MobileNet."""
+    layers = keras.layers
+    keras.utils.set_random_seed(2)
+    zebra, apple = keras.Input((8, 8, 3), name="zebra"), keras.Input((8, 8, 3), name="apple")
+    x = layers.Add(name="sum")([layers.Conv2D(8, 1, name="left")(zebra), layers.Conv2D(8, 1, name="right")(apple)])
+    x = layers.DepthwiseConv2D(3, use_bias=False, name="spatial")(x)
+    x = layers.ReLU(max_value=6.0, name="relu")(layers.BatchNormalization(name="norm")(x))
+    x = layers.GlobalAveragePooling2D(name="pool")(x)
+    kind = layers.Dense(4, activation="softmax", name="kind")(x)
+    return keras.Model([zebra, apple], [kind, layers.Dense(1, name="amount")(x)])
+
+
+def samples():
+    generator = np.random.default_rng(0)
+    x = {name: generator.normal(size=(32, 8, 8, 3)).astype("float32") for name in ("zebra", "apple")}
+    return x, {"kind": generator.integers(0, 4, 32), "amount": generator.normal(size=32).astype("float32")}
+
+
+@pytest.mark.heavy
+def test_every_output_of_a_trained_model_agrees_and_another_file_does_not(running):
+    """As of MobileNets it is reported not to (model-optimization issues 368, 974): few steps of training, ReLU6."""
+    import keras
+
+    files = []
+
+    def predict(content, inputs):
+        file = running(content)
+        rows = [file.real({name: array[i : i + 1] for name, array in inputs.items()}) for i in range(32)]
+        return [np.concatenate(items) for items in zip(*rows, strict=True)]
+
+    def save(model):
+        files.append(convert(model, isolate=False).model)
+        return files[-1]
+
+    loss = {"kind": "sparse_categorical_crossentropy", "amount": "mse"}
+    context = PassContext(train=samples(), loss=loss, convert=save, predict=predict)
+    training = Training(epochs=2, batch_size=8, learning_rate=1e-2)
+    kind, amount = Qat(training=training).apply(pair(keras), context).report.agreement
+    assert (kind.output, amount.output, kind.samples) == ("kind", "amount", 32)
+    assert amount.same_class is None
+    # Six operators in a row, each of which may round up or down; probabilities in steps of 1/256.
+    assert kind.same_class > 0.95
+    assert max(kind.max_steps, amount.max_steps) <= 6.01
+    assert max(kind.mean_steps, amount.mean_steps) <= 1.0
+
+    # The planted bad case: the file of a model that was trained otherwise.
+    from dataclasses import replace
+
+    other = replace(context, convert=lambda _: files[0], seed=1)
+    kind, amount = Qat(training=replace(training, learning_rate=5e-2)).apply(pair(keras), other).report.agreement
+    assert max(kind.max_steps, amount.max_steps) > 12

@@ -7,11 +7,12 @@ is converted with made-up calibration data, and the file is read.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from ..errors import EdgeoptError, ModelError, UsageError
+from ..flatbuffer import Model, read_model
 from .items import OK, REFUSED, SKIPPED, CheckItem, CheckResult
 from .registry import Subject
 
@@ -242,15 +243,25 @@ def _qat(look: Look) -> None:
 
 
 def _convert(look: Look) -> None:
-    from ..flatbuffer import read_model
     from ..models.load import flavour_of
     from .accelerator import throwaway
 
     loaded = None if flavour_of(look.model) is None else look.model
-    model = read_model(throwaway(look.subject, {}, loaded))
-    names = [name for name, _ in _parts(look)]
-    for operator in model.main.operators:
-        outputs = [model.main.tensors[index] for index in operator.outputs]
+    file = read_model(throwaway(look.subject, {}, loaded))
+    for name, operator in float_layers(file, [name for name, _ in _parts(look)]).items():
+        look.findings.setdefault(name, Finding(REFUSED, "float", f"{operator} stays float in an int8 file"))
+
+
+def float_layers(file: Model, names: Collection[str]) -> dict[str, str]:
+    """Return the first float operator of each layer in a file, by the layer's name (the tensor's, if no layer has it).
+
+    Args:
+        file: An int8 file.
+        names: The layers of the model that it was made from.
+    """
+    found: dict[str, str] = {}
+    for operator in file.main.operators:
+        outputs = [file.main.tensors[index] for index in operator.outputs]
         floats = [tensor for tensor in outputs if tensor.is_float and tensor.elements]
         if not floats or operator.name == "DEQUANTIZE":
             continue
@@ -258,7 +269,8 @@ def _convert(look: Look) -> None:
         paths = [path.split("/") for path in floats[0].name.split(";")]
         parts = {part for path in paths for part in (path[1:] or path)}
         owner = next((name for name in names if parts & {name, f"{name}_1"}), floats[0].name)
-        look.findings.setdefault(owner, Finding(REFUSED, "float", f"{operator.name} stays float in an int8 file"))
+        found.setdefault(owner, operator.name)
+    return found
 
 
 def _skips(look: Look, skipped: Any) -> None:

@@ -2,38 +2,11 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
 
 from edgeopt.api.check import check_model
 from edgeopt.check.stages import STAGES
 from edgeopt.errors import CheckError, UsageError
-from edgeopt.passes.base import PassContext
-from edgeopt.passes.cluster import Cluster
-from edgeopt.passes.prune import Prune
-from edgeopt.passes.qat import Qat
-from edgeopt.passes.training import Training
-
-STILL = Training(epochs=0)
-
-
-def image_model():
-    """What TFMOT refuses in an image network: scalings, a norm without convolution, merges, operations, activations."""
-    import keras
-
-    layers = keras.layers
-    image = keras.Input((8, 8, 3), name="image")
-    x = layers.Rescaling(1 / 255.0, name="scale")(image)
-    x = layers.BatchNormalization(name="norm_first")(x)
-    x = layers.Conv2D(8, 3, padding="same", activation="hard_sigmoid", name="conv")(x)
-    y = layers.PReLU(shared_axes=[1, 2], name="prelu")(layers.DepthwiseConv2D(3, padding="same", name="spatial")(x))
-    x = layers.Subtract(name="difference")(
-        [layers.Multiply(name="product")([x, y]), layers.Average(name="mean")([x, y])]
-    )
-    x = layers.LayerNormalization(name="layer_norm")(x * 2.0)
-    inner = keras.Sequential([keras.Input((8, 8, 4)), layers.Conv2D(8, 1, name="inside")], name="nested")
-    x = layers.Flatten(name="flat")(inner(x[..., :4]))
-    return keras.Model(image, layers.Dense(4, name="classes")(x), name="images")
 
 
 def sequence_model():
@@ -44,43 +17,6 @@ def sequence_model():
     x = layers.Conv1D(8, 3, name="conv")(signal)
     x = layers.LSTM(6, name="memory")(x)
     return keras.Model(signal, layers.Dense(4, name="classes")(x), name="sequences")
-
-
-MODELS = {"images": image_model, "sequences": sequence_model}
-
-
-def data(model):
-    generator = np.random.default_rng(0)
-    return generator.random((4, *model.input_shape[1:]), np.float32), generator.random((4, 4), np.float32)
-
-
-@pytest.mark.heavy
-@pytest.mark.parametrize("name", MODELS)
-@pytest.mark.parametrize("stage", ["prune", "cluster", "qat"])
-def test_the_check_says_what_the_pass_then_does(name, stage):
-    model = MODELS[name]()
-    report = check_model(model, target=stage)
-    steps = {
-        "prune": Prune(sparsity=0.5, training=STILL),
-        "cluster": Cluster(clusters=16, training=STILL),
-        "qat": Qat(training=STILL),
-    }
-    done = steps[stage].apply(model, PassContext(train=data(model), loss="mse")).report
-    assert not report.refused
-    assert {(item.name, item.rule) for item in report.items if item.verdict == "skipped"} == {
-        (entry.subject, entry.reason) for entry in done.skipped
-    }
-
-
-@pytest.mark.heavy
-def test_the_matrix_of_quantisation_aware_training():
-    """What TFMOT alone refuses is taken; what stays float is named."""
-    verdicts = {item.name: item.verdict for item in check_model(image_model(), target="qat").items}
-    taken = ("scale", "norm_first", "conv", "spatial", "prelu", "product", "mean", "difference", "inside", "classes")
-    assert {name: verdicts[name] for name in taken} == dict.fromkeys(taken, "ok")
-    assert verdicts["layer_norm"] == "skipped"
-    sequence = {item.name: (item.verdict, item.rule) for item in check_model(sequence_model(), target="qat").items}
-    assert sequence == {"conv": ("ok", None), "memory": ("skipped", "recurrent"), "classes": ("ok", None)}
 
 
 def test_channels_that_have_to_stay_are_told():

@@ -14,7 +14,6 @@ from ..artifact_io import refuse_to_overwrite
 from ..errors import ModelError, OutputError, UsageError
 
 if TYPE_CHECKING:
-    from ..models.loaded import LoadedModel
     from ..models.rewrite import Change, Left, Proof, Rewritten
 
 _SUFFIXES = (".keras", ".h5")
@@ -94,15 +93,14 @@ def fix_model(
         >>> edgeopt.fix_model("model.keras", "fixed.keras").max_difference
         5.96e-08
     """
-    if batch_size is not None and batch_size < 1:
-        raise UsageError(f"batch_size is {batch_size}; expected at least 1.")
+    check_batch_size(batch_size)
     target = None if output is None else check_output(output, model, force)
     from ..models.rewrite import check_reloaded, prove, rewrite
 
-    loaded = _loaded(model, custom_objects, unsafe_load)
-    data = _samples(loaded, calibration, seed)
-    rewritten = rewrite(loaded.model, batch_size=batch_size)
-    proof = prove(loaded.model, rewritten, seed=seed, data=data)
+    original = _loaded(model, custom_objects, unsafe_load)
+    rewritten = rewrite(original, batch_size=batch_size)
+    data = _samples(original, calibration, seed)
+    proof = prove(original, rewritten, seed=seed, data=data)
     if target is not None:
         with _saved(rewritten, target, custom_objects) as again:
             check_reloaded(rewritten, again, seed=seed, data=data)
@@ -122,6 +120,16 @@ def _result(rewritten: Rewritten, proof: Proof, output: str | None) -> FixResult
     )
 
 
+def check_batch_size(batch_size: int | None) -> None:
+    """Refuse a batch of no samples.
+
+    Raises:
+        UsageError: It is one.
+    """
+    if batch_size is not None and batch_size < 1:
+        raise UsageError(f"batch_size is {batch_size}; expected at least 1.")
+
+
 def check_output(output: str | os.PathLike[str], model: Any, force: bool) -> Path:
     """Refuse, before anything slow runs, what could not be written in the end.
 
@@ -137,28 +145,25 @@ def check_output(output: str | os.PathLike[str], model: Any, force: bool) -> Pat
     return path
 
 
-def _loaded(model: Any, custom_objects: Sequence[str], unsafe_load: bool) -> LoadedModel:
-    from ..models.detect import Flavour
-    from ..models.load import describe, load_model
+def _loaded(model: Any, custom_objects: Sequence[str], unsafe_load: bool) -> Any:
+    from ..models.load import flavour_of, load_layers
 
-    if not isinstance(model, (str, os.PathLike)):
-        return describe(model)
-    loaded = load_model(os.fsdecode(model), custom_objects=custom_objects, unsafe_load=unsafe_load)
-    if loaded.flavour is Flavour.SAVED_MODEL:
-        raise ModelError(
-            f"{loaded.source} is a SavedModel, whose layers cannot be rewritten; give the .keras or .h5 file. "
-            "edgeopt convert, validate and bench take it as it is."
-        )
-    return loaded
+    if isinstance(model, (str, os.PathLike)):
+        return load_layers(os.fsdecode(model), custom_objects=custom_objects, unsafe_load=unsafe_load)
+    if flavour_of(model) is None:
+        kind = f"{type(model).__module__}.{type(model).__name__}"
+        raise UsageError(f"Received a model of type {kind}; expected a Keras model, or the path of one.")
+    return model
 
 
-def _samples(loaded: LoadedModel, calibration: Any, seed: int) -> list[Any]:
+def _samples(model: Any, calibration: Any, seed: int) -> list[Any]:
     """Return the user's samples, an array for each input, in the order of the inputs."""
     if calibration is None:
         return []
     from ..calibration import calibration_set
+    from ..models.load import describe
 
-    inputs = loaded.spec.inputs
+    inputs = describe(model).spec.inputs
     shape = inputs[0].shape
     size = (shape[1], shape[2]) if len(shape) == 4 and shape[1] and shape[2] else None
     chosen, _ = calibration_set(calibration, _SAMPLES, seed, image_size=size)

@@ -67,6 +67,8 @@ def _fixes(model: Any) -> list[dict[str, str]]:
     """Return what `edgeopt.fix_model` would do; nothing for a model that it would refuse."""
     from ..models.rewrite import plan
 
+    if model is None:
+        return []
     try:
         changes, _ = plan(model)
     except EdgeoptError:

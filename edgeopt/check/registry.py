@@ -70,7 +70,7 @@ def checker(name: str | None, options: Mapping[str, Any] | None = None) -> Check
         UsageError: There is none of that name, or an option does not go with it.
     """
     if name is not None and name not in CHECKERS:
-        raise UsageError(f"Unknown target {name!r} for check{nearest(name, CHECKERS)}.")
+        raise UsageError(f"Unknown target {name!r} for check{nearest(name, CHECKERS)}")
     module, function = (EVERY_STAGE if name is None else CHECKERS[name]).split(":")
     make: Callable[..., Checker] = getattr(importlib.import_module(module, __package__), function)
     return make(name or "all", dict(options or {}))

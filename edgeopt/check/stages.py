@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..errors import EdgeoptError, ModelError, UsageError
+from ..errors import DataError, EdgeoptError, ModelError, UsageError
 from ..flatbuffer import Model, read_model
 from .items import OK, REFUSED, SKIPPED, CheckItem, CheckResult
 from .registry import Subject
@@ -34,6 +34,7 @@ _REMEDIES = {
     "unknown layer": "build it of Keras' own layers",
     "bridge": "replace it, or register a counterpart with edgeopt.bridge.register",
     "float": "replace it, or convert with --allow-float-ops",
+    "conversion": "replace what it names, or convert with --quantize dynamic",
     "model": "build the model of layers, functional or sequential",
 }
 
@@ -94,9 +95,12 @@ class StageChecker:
         try:
             steps = _parts(look) if self.stage == "convert" else _steps(look)
             _STAGES[self.stage](look)
+        except DataError:
+            raise  # says nothing of the model
         except EdgeoptError as error:
             if not any(finding.verdict == REFUSED for finding in look.findings.values()):
-                look.findings[look.subject.name] = Finding(REFUSED, "model", str(error).rstrip("."))
+                rule = "conversion" if self.stage == "convert" else "model"
+                look.findings[look.subject.name] = Finding(REFUSED, rule, str(error).rstrip("."))
         others = [name for name in look.findings if name not in dict(steps)]
         items = [self._item(name, "model" if name == look.subject.name else "InputLayer", look) for name in others]
         items += [self._item(name, kind, look) for name, kind in steps]
@@ -123,20 +127,22 @@ def checker(name: str, options: Mapping[str, Any]) -> StageChecker:
 
 
 def load(subject: Subject) -> Any:
-    """Return the Keras model of a subject, or the object that a SavedModel becomes.
+    """Return the Keras model of a subject; None for a SavedModel, which holds no layers.
 
     Raises:
         UsageError: It cannot be read.
         ModelError: It needs custom objects, or holds Python code.
     """
-    from ..models.load import load_model
+    from ..models.detect import Flavour, detect
+    from ..models.load import load_layers
 
     if not isinstance(subject.keras, (str, os.PathLike)):
         return subject.keras
+    path = os.fsdecode(subject.keras)
+    if detect(path).flavour is Flavour.SAVED_MODEL:
+        return None
     keys = ("custom_objects", "unsafe_load")
-    return load_model(
-        os.fsdecode(subject.keras), **{key: subject.loading[key] for key in keys if key in subject.loading}
-    ).model
+    return load_layers(path, **{key: subject.loading[key] for key in keys if key in subject.loading})
 
 
 def _steps(look: Look) -> list[tuple[str, str]]:
@@ -159,6 +165,8 @@ def _parts(look: Look) -> list[tuple[str, str]]:
 def _graph(look: Look) -> Any:
     from ..models.graph import read_native
 
+    if look.model is None:
+        raise ModelError("A SavedModel holds no layers to work on; give the .keras or .h5 file of the model.")
     return look.once("graph", lambda: read_native(look.model))
 
 
@@ -243,11 +251,9 @@ def _qat(look: Look) -> None:
 
 
 def _convert(look: Look) -> None:
-    from ..models.load import flavour_of
     from .accelerator import throwaway
 
-    loaded = None if flavour_of(look.model) is None else look.model
-    file = read_model(throwaway(look.subject, {}, loaded))
+    file = read_model(throwaway(look.subject, {}, look.model))
     for name, operator in float_layers(file, [name for name, _ in _parts(look)]).items():
         look.findings.setdefault(name, Finding(REFUSED, "float", f"{operator} stays float in an int8 file"))
 

@@ -12,6 +12,7 @@ from ..artifact_io import refuse_to_overwrite
 from ..errors import UsageError
 from .check_print import print_fix, print_report
 from .output import console, json_option
+from .words import parse_shape
 
 if TYPE_CHECKING:
     from ..api.check import CheckReport
@@ -37,6 +38,8 @@ _FIXING = ("output", "batch_size", "force")
 )
 @click.option("--calibration", metavar="DATA",
               help="Keras model: samples for the conversion (made up by default); --fix compares on them.")  # fmt: skip
+@click.option("--input-shape", "input_shapes", multiple=True, metavar="NAME=1,96,96,3",
+              help="Keras model: shape of an input that the model leaves open; may be repeated.")  # fmt: skip
 @click.option("--custom-objects", multiple=True, metavar="module:NAME", help="Keras model: custom layer or function.")
 @click.option("--unsafe-load", is_flag=True, help="Keras model: allow Python code stored in the file to run.")
 @json_option
@@ -70,6 +73,8 @@ def command(
     if fix and tflite:
         raise UsageError(f"{model} is a .tflite file; --fix rewrites the layers of a Keras model (.keras or .h5).")
     given = {name: value or None for name, value in options.items()}
+    if given["input_shapes"]:
+        given["input_shapes"] = dict(parse_shape(text) for text in given["input_shapes"])
     if given["intermediate_tensors"]:
         given["intermediate_tensors"] = given["intermediate_tensors"].split(",")
     if not tflite:
@@ -96,12 +101,13 @@ def _check_usage(model: str, fix: bool, fixing: dict[str, Any], json_path: str |
     if fix and fixing["output"] is None:
         raise UsageError("--fix writes a new model and got no name for it; add -o FIXED.keras.")
     if fix:
-        from ..api.fix import check_output
+        from ..api.fix import check_batch_size, check_output
 
+        check_batch_size(fixing["batch_size"])
         check_output(fixing["output"], model, fixing["force"])
     if json_path not in (None, "-"):
         if os.path.realpath(json_path) in (os.path.realpath(model), os.path.realpath(fixing["output"] or model)):
-            raise UsageError(f"--json {json_path} is the model itself; choose another name.")
+            raise UsageError(f"--json {json_path} is the model or the output itself; choose another name.")
         refuse_to_overwrite(json_path, force=True)
 
 

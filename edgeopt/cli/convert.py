@@ -11,7 +11,7 @@ import click
 
 from ..errors import OutputError, UsageError
 from .output import add_row, console, json_option, readable_bytes
-from .words import parse_size
+from .words import parse_shape, parse_size
 
 _STAGES = {
     "data": "reading calibration data",
@@ -209,22 +209,11 @@ def _convert(options: dict[str, Any]) -> Any:
     model = options.pop("model")
     calibration = options.pop("calibration")
     loading = {name: options.pop(name) for name in ("custom_objects", "unsafe_load")}
-    options["input_shapes"] = dict(_parse_shape(text) for text in options.pop("input_shape"))
+    options["input_shapes"] = dict(parse_shape(text) for text in options.pop("input_shape"))
     options["image_size"] = parse_size(options["image_size"])
     recipe = ConvertRecipe.from_dict(options)
     with _spinner() as on_event:
         return convert(model, calibration=calibration, recipe=recipe, on_event=on_event, **loading)
-
-
-def _parse_shape(text: str) -> tuple[str, tuple[int, ...]]:
-    name, equals, sizes = text.partition("=")
-    try:
-        shape = tuple(int(size) for size in sizes.split(","))
-    except ValueError:
-        shape = ()
-    if not equals or not name or not shape or any(size < 1 for size in shape):
-        raise UsageError(f"Received --input-shape {text!r}; expected NAME=1,96,96,3 with sizes of at least 1.")
-    return name, shape
 
 
 @contextmanager

@@ -17,3 +17,19 @@ def parse_size(text: str | None) -> tuple[int, int] | None:
     if not (height.isdigit() and (width.isdigit() or not width)) or int(height) < 1 or int(width or 1) < 1:
         raise UsageError(f"Received --image-size {text!r}; expected HEIGHTxWIDTH, such as 96x96.")
     return int(height), int(width or height)
+
+
+def parse_shape(text: str) -> tuple[str, tuple[int, ...]]:
+    """Return the name and the shape in ``NAME=1,96,96,3``.
+
+    Raises:
+        UsageError: The form is wrong, or a size is less than 1.
+    """
+    name, equals, sizes = text.partition("=")
+    try:
+        shape = tuple(int(size) for size in sizes.split(","))
+    except ValueError:
+        shape = ()
+    if not equals or not name or not shape or any(size < 1 for size in shape):
+        raise UsageError(f"Received --input-shape {text!r}; expected NAME=1,96,96,3 with sizes of at least 1.")
+    return name, shape

@@ -46,6 +46,32 @@ def load_model(
     file = _with_layers(detect(path))
     if file.flavour is Flavour.SAVED_MODEL:
         return load_saved_model(file)
+    return describe(_load_keras(file, custom_objects, unsafe_load), source=str(path), input_names=input_names)
+
+
+def load_layers(path: str | Path, *, custom_objects: Sequence[str] = (), unsafe_load: bool = False) -> Any:
+    """Load the Keras model object of a .keras or .h5 file; nothing need be known of its inputs.
+
+    Args:
+        path: The model file.
+        custom_objects: As for `load_model`.
+        unsafe_load: As for `load_model`.
+
+    Raises:
+        UsageError: The path or a custom object does not exist.
+        FileFormatError: Not a model, or weights only.
+        ModelError: A SavedModel, or as for `load_model`.
+    """
+    file = detect(path)
+    if file.flavour is Flavour.SAVED_MODEL:
+        raise ModelError(
+            f"{file.path} is a SavedModel, which holds no layers to work on; give the .keras or .h5 file of the model. "
+            "`edgeopt convert`, `validate` and `bench` take it as it is."
+        )
+    return _load_keras(file, custom_objects, unsafe_load)
+
+
+def _load_keras(file: ModelFile, custom_objects: Sequence[str], unsafe_load: bool) -> Any:
     objects = resolve_custom_objects(custom_objects)
     if not unsafe_load and _holds_code(json.loads(file.config_text)):
         raise ModelError(
@@ -55,12 +81,11 @@ def load_model(
     keras = import_keras(file.flavour)
     try:
         with _named_by_content(file) as named, keras.utils.custom_object_scope(objects):
-            model = keras.models.load_model(named, compile=False, safe_mode=not unsafe_load)
+            return keras.models.load_model(named, compile=False, safe_mode=not unsafe_load)
     except EdgeoptError:
         raise
     except Exception as error:
         raise _explain(file, error) from error
-    return describe(model, source=str(path), input_names=input_names)
 
 
 def describe(model: Any, *, source: str = "", input_names: Sequence[str] = ()) -> LoadedModel:

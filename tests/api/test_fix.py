@@ -136,7 +136,7 @@ def test_what_cannot_be_fixed_is_refused_with_what_can_be_done(tmp_path):
     import tensorflow as tf
 
     tf.saved_model.save(model_of(keras), str(tmp_path / "saved"))
-    with pytest.raises(ModelError, match="is a SavedModel, whose layers cannot be rewritten; give the .keras or .h5"):
+    with pytest.raises(ModelError, match="is a SavedModel, which holds no layers to work on; give the .keras or .h5"):
         edgeopt.fix_model(tmp_path / "saved")
     with pytest.raises(UsageError, match="Received a model of type builtins.int; expected a Keras model"):
         edgeopt.fix_model(3)

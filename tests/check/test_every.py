@@ -6,7 +6,7 @@ import pytest
 
 from edgeopt.api.check import check_model
 from edgeopt.check.stages import STAGES
-from edgeopt.errors import UsageError
+from edgeopt.errors import DataError, UsageError
 
 
 def network(keras):
@@ -37,6 +37,7 @@ def test_every_stage_says_what_it_says_alone(any_keras):
     assert [item.stage for item in items] == len(items) // 5 * list(STAGES), "the stages of a layer stand together"
 
 
+@pytest.mark.heavy
 def test_the_summary_counts_by_stage_and_lists_the_rewrites():
     import keras
 
@@ -70,6 +71,24 @@ def test_a_subclassed_model_is_refused_by_the_passes_and_taken_by_the_conversion
     assert set(refused) >= {"prune", "channels", "cluster", "qat"}
     assert "`edgeopt convert`, `validate` and `bench` take it as it is" in refused["qat"].reason
     assert report.summary["fixes"] == []
+
+
+def test_a_saved_model_is_refused_by_the_passes(tmp_path):
+    import keras
+    import tensorflow as tf
+
+    vector = keras.Input((4,), name="vector")
+    tf.saved_model.save(keras.Model(vector, keras.layers.Dense(2)(vector)), str(tmp_path))
+    report = check_model(tmp_path, target="qat")
+    assert [item.kind for item in report.items] == ["model"]
+    assert report.items[0].reason.startswith("A SavedModel holds no layers to work on; give the .keras or .h5 file")
+
+
+def test_bad_calibration_data_are_no_fault_of_the_model():
+    import keras
+
+    with pytest.raises(DataError, match=r"Data none.npz does not exist"):
+        check_model(network(keras), target="convert", calibration="none.npz")
 
 
 def test_options_of_accelerators_and_tflite_files_are_refused(tmp_path):

@@ -60,6 +60,11 @@ def test_a_refusal_is_exit_4_and_still_reported(run, shared_data, tmp_path):
         (("coral/split_concat.tflite", "-o", "x.keras"), "-o goes with --fix; add --fix to write a rewritten model"),
         (("coral/split_concat.tflite", "--batch-size", "1"), "--batch-size goes with --fix"),
         (("coral/split_concat.tflite", "--force"), "--force goes with --fix"),
+        (
+            ("coral/split_concat.tflite", "--fix", "-o", "x.h5", "--batch-size", "0"),
+            "batch_size is 0; expected at least 1",
+        ),
+        (("coral/split_concat.tflite", "--fix", "-o", "x.h5", "--json", "x.h5"), "is the model or the output itself"),
         (("coral/split_concat.tflite", "--fix", "-o", "x.onnx"), "ends in .onnx; expected a name in .keras or .h5"),
         (("coral/split_concat.tflite", "--for", "edgetpu", "--min-runtime", "3"), "minimum_runtime is 3"),
         (("coral/split_concat.tflite", "--for", "edgetpu", "--rules", "none.toml"), "Cannot read the rules none.toml"),

@@ -1,4 +1,4 @@
-"""The demo: train small, convert four ways, validate each file on the local device, compare."""
+"""The demo: train small, convert, prune and train quantised, validate each file on the local device, compare."""
 
 from __future__ import annotations
 
@@ -6,10 +6,19 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from ..artifact import Artifact
 from ..errors import ConversionError, OutputError, UsageError, nearest
 from ..isolation import ChildCrash, run_isolated
 
-MODES = ("float32", "float16", "dynamic", "int8")
+# A row each: the name of its file -> what the table calls it.
+VARIANTS = {
+    "float32": "float32",
+    "float16": "float16",
+    "dynamic": "dynamic",
+    "int8": "int8",
+    "int8_qat": "int8, QAT",
+    "int8_prune50_qat": "int8, prune 50 % + QAT",
+}
 DATASETS = ("digits", "watch")
 
 
@@ -21,7 +30,10 @@ def demo(
     force: bool = False,
     on_step: Callable[[str], None] | None = None,
 ) -> dict[str, Any]:
-    """Train on data that an installed package carries, and compare float32, float16, dynamic and int8 on this machine.
+    """Train on data that an installed package carries, and compare files of the model on this machine.
+
+    The files are float32, float16, dynamic-range and int8 by calibration, int8 after quantisation-aware training, and
+    int8 after pruning to 50 % and quantisation-aware training that keeps the zeros.
 
     Args:
         folder: Where the model, the data, the files and their reports go.
@@ -31,25 +43,27 @@ def demo(
         on_step: Told what is being done.
 
     Returns:
-        ``dataset``, ``train``, ``test`` (numbers of samples), and a row a mode: ``quantize``, ``file``, ``size_bytes``,
-        ``gzip_bytes``, ``fully_int8``, ``accuracy``, ``accuracy_ci95``, ``latency_ms``, ``kernel_profile``.
+        ``dataset``, ``train``, ``test`` (numbers of samples), ``parameters``, and a row a file: ``variant``,
+        ``quantize``, ``file``, ``size_bytes``, ``gzip_bytes``, ``sparsity`` (fraction of zeros in the file's kernels),
+        ``epochs`` (of training in all), ``fully_int8``, ``accuracy``, ``accuracy_ci95``, ``latency_ms``,
+        ``kernel_profile``.
 
     Raises:
         UsageError: An unknown data set, or one whose package is not installed.
         OutputError: The folder is not empty, or cannot be written.
     """
-    from ..artifact import Artifact
     from .validate import validate
 
     step = on_step or (lambda text: None)
     target = _prepare_folder(folder, dataset, force)
     facts = _make_files(target, dataset, seed, step)
+    epochs = facts.pop("epochs")
     rows = []
-    for mode in MODES:
-        step(f"validating {mode}")
-        file = target / f"{dataset}_{mode}.tflite"
+    for variant, title in VARIANTS.items():
+        step(f"validating {title}")
+        file = target / f"{dataset}_{variant}.tflite"
         report = validate(str(file), data=str(target / "test.npz"))
-        rows.append(_row(mode, file, Artifact.load(file).sidecar, report.to_dict()))
+        rows.append(_row(title, Artifact.load(file), file, report.to_dict()) | {"epochs": epochs[variant]})
     return {"dataset": dataset, **facts, "folder": str(target), "rows": rows}
 
 
@@ -69,7 +83,7 @@ def _prepare_folder(folder: str | Path, dataset: str, force: bool) -> Path:
 
 
 def _make_files(target: Path, dataset: str, seed: int, step: Callable[[str], None]) -> dict[str, Any]:
-    request = {"dataset": dataset, "seed": seed, "folder": str(target), "modes": MODES}
+    request = {"dataset": dataset, "seed": seed, "folder": str(target)}
     try:
         return dict(
             run_isolated(
@@ -81,12 +95,17 @@ def _make_files(target: Path, dataset: str, seed: int, step: Callable[[str], Non
         raise ConversionError(f"The process that trains and converts ended without a result ({how}).") from crash
 
 
-def _row(mode: str, file: Path, sidecar: Mapping[str, Any], report: Mapping[str, Any]) -> dict[str, Any]:
+def _row(variant: str, artifact: Artifact, file: Path, report: Mapping[str, Any]) -> dict[str, Any]:
+    from .optimize_stage import zero_share
+
+    sidecar = artifact.sidecar
     return {
-        "quantize": mode,
+        "variant": variant,
+        "quantize": sidecar["quantize"],
         "file": file.name,
         "size_bytes": sidecar["size_bytes"],
         "gzip_bytes": sidecar["gzip_bytes"],
+        "sparsity": zero_share(artifact.model),
         "fully_int8": sidecar["fully_int8"],
         "accuracy": report["accuracy"],
         "accuracy_ci95": report["accuracy_ci95"],

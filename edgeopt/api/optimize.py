@@ -83,6 +83,7 @@ def optimize(
         >>> result.stages[-1].figures["latency_ms"]["p50"]
     """
     settings, planned = read_recipe(recipe)
+    _join_workers(planned, resume)
     say = on_step or (lambda _line: None)
     if resume and output is None:
         raise UsageError("resume goes with the folder of the run that is to be resumed; give output=...")
@@ -216,6 +217,25 @@ def read_recipe(recipe: Recipe) -> tuple[OptimizeRecipe, list[Planned]]:
     else:
         settings = OptimizeRecipe.load(recipe)
     return settings, [plan(table) for table in settings.passes]
+
+
+def _join_workers(planned: Sequence[Planned], resume: bool) -> None:
+    """Meet the other workers of ``TF_CONFIG`` before TensorFlow computes anything, where the recipe wants them.
+
+    Raises:
+        UsageError: TensorFlow has begun to compute, or the run is a resumed one.
+    """
+    trainings = [getattr(entry.step, "training", None) for entry in planned] + [entry.finetune for entry in planned]
+    if not any(item is not None and item.strategy == "multi_worker" for item in trainings):
+        return
+    if resume:
+        raise UsageError(
+            "A run with strategy='multi_worker' cannot be resumed: only the first worker has written checkpoints, and "
+            "the others would begin elsewhere; begin anew with force=True."
+        )
+    from ..passes.training_elsewhere import join_workers
+
+    join_workers()
 
 
 def _model(model: Any, custom_objects: Sequence[str], unsafe_load: bool) -> tuple[Any, str]:

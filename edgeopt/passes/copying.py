@@ -6,6 +6,7 @@ from typing import Any
 
 from ..errors import ModelError, UsageError
 from ..models.bridge import flatten
+from ..models.bridge.weights import settle
 from ..models.load import flavour_of, import_keras
 
 
@@ -37,6 +38,8 @@ def copy_model(model: Any) -> Any:
     for layer, twin in zip(layers, copies, strict=True):  # outer ones first: freezing one freezes what is inside
         twin.trainable = layer.trainable
     copied.set_weights(model.get_weights())
+    for twin in copies:
+        settle(twin)
     return copied
 
 

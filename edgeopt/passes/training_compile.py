@@ -33,7 +33,7 @@ def compile_model(model: Any, context: PassContext, training: Training, steps: i
     extra = {"jit_compile": False} if flavour is Flavour.KERAS3 else {}
     several = len(getattr(model, "outputs", None) or [0]) > 1
     model.compile(
-        optimizer=_optimizer(keras, training, steps),
+        optimizer=_scaled(_optimizer(keras, training, steps), model, keras),
         loss=translated(loss, keras),
         metrics=None if several else list(metrics),
         **extra,
@@ -160,6 +160,17 @@ def _check_classes(labels: Any, shape: tuple[Any, ...], what: str) -> None:
 
 def _without_ones(shape: tuple[Any, ...]) -> tuple[Any, ...]:
     return tuple(shape[:-1]) if shape and shape[-1] == 1 else tuple(shape)
+
+
+def _scaled(optimizer: Any, model: Any, keras: Any) -> Any:
+    """Scale the loss where layers compute in float16, or small gradients would be 0 (Micikevicius et al. 2018).
+
+    Keras does so by itself only where the model's own policy, which is the global one, says float16.
+    """
+    if not any(layer.compute_dtype == "float16" for layer in model._flatten_layers(include_self=False)):
+        return optimizer
+    home = keras.mixed_precision if flavour_of(model) is Flavour.TF_KERAS else keras.optimizers
+    return home.LossScaleOptimizer(optimizer)
 
 
 def _optimizer(keras: Any, training: Training, steps: int | None) -> Any:

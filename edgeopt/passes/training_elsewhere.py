@@ -8,11 +8,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any
 
 from ..errors import ModelError, UsageError
 from ..models.bridge import to_tf_keras
-from ..models.bridge.weights import copy_weights
+from ..models.bridge.weights import copy_weights, settle
 from ..models.detect import Flavour
 from ..models.graph import read_native
 from ..models.load import flavour_of, import_keras
@@ -77,14 +78,27 @@ def _strategy(asked: Any) -> Any:
     if asked == "mirrored":
         return tf.distribute.MirroredStrategy()
     if asked == "multi_worker":
-        try:
-            return tf.distribute.MultiWorkerMirroredStrategy()
-        except RuntimeError as error:
-            raise UsageError(
-                "strategy='multi_worker' came after TensorFlow had begun to compute, which is too late for its "
-                "collective operations; make tf.distribute.MultiWorkerMirroredStrategy() first and pass that."
-            ) from error
+        return join_workers()
     raise UsageError(f"Received a strategy of type {type(asked).__name__}; expected a tf.distribute.Strategy.")
+
+
+@cache
+def join_workers() -> Any:
+    """Return the strategy of all workers of ``TF_CONFIG``; made once, before TensorFlow computes anything.
+
+    Raises:
+        UsageError: TensorFlow has begun to compute.
+    """
+    import tensorflow as tf
+
+    try:
+        return tf.distribute.MultiWorkerMirroredStrategy()
+    except RuntimeError as error:
+        raise UsageError(
+            "strategy='multi_worker' came after TensorFlow had begun to compute (making a model is enough), which is "
+            "too late for its collective operations; run `edgeopt optimize` on a model file, or, in Python, make "
+            "tf.distribute.MultiWorkerMirroredStrategy() first of all and pass that as the strategy."
+        ) from error
 
 
 def _for_workers(model: Any, strategy: Any) -> tuple[Any, Callable[[], None]]:
@@ -122,6 +136,8 @@ def _copied(model: Any, policy: str | None, name: str) -> StandIn:
     if len(copied.weights) != len(model.weights):
         raise ModelError(f"Pass {name!r}: the model {model.name!r} is not what its configuration makes.")
     copied.set_weights(model.get_weights())
+    for twin in _flat(copied):
+        settle(twin)
     twins = {id(one): other for one, other in zip(model.weights, copied.weights, strict=True)}
     return StandIn(copied, twins, lambda: model.set_weights(copied.get_weights()))
 

@@ -72,6 +72,34 @@ def test_frozen_layers_nested_models_and_names_are_copied(keras):
     assert model.get_layer("head").kernel.numpy().any()
 
 
+def adapted(keras):
+    """A network that begins with a Normalization that has seen data: its constants are not in the configuration."""
+    layers = keras.layers
+    normalise = layers.Normalization(axis=-1, name="normalise")
+    normalise.adapt(np.random.default_rng(0).normal(50.0, 10.0, (64, 6)).astype(np.float32))
+    middle = layers.Dense(32, activation="relu", name="hidden")
+    return keras.Sequential([keras.Input((6,)), normalise, middle, layers.Dense(2, activation="softmax")])
+
+
+def test_an_adapted_normalization_still_normalises_in_a_copy(keras):
+    model = adapted(keras)
+    x = np.full((1, 6), 50.0, np.float32)
+    np.testing.assert_array_equal(np.asarray(copy_model(model)(x)), np.asarray(model(x)))
+
+
+@pytest.mark.heavy
+def test_an_adapted_normalization_still_normalises_behind_other_ways_of_copying(keras):
+    from edgeopt.passes.channels import ChannelPruning
+
+    model, x = adapted(keras), np.full((16, 6), 50.0, np.float32)
+    context = PassContext(train=(x, np.zeros(16, int)), loss="sparse_categorical_crossentropy")
+    assert ChannelPruning(fraction=0.5).apply(model, context).model.get_layer("hidden").units < 32
+    # In bfloat16 the copy that is trained must normalise too: of inputs around 50 the loss would be far larger.
+    half = Training(learning_rate=1e-9, mixed_precision="mixed_bfloat16")
+    found = FineTune(training=half).apply(model, context).report.history[0]["loss"]
+    assert found == pytest.approx(-np.log(np.asarray(model(x))[0, 0]), rel=0.02)
+
+
 def test_no_epochs_are_refused():
     with pytest.raises(RecipeError, match="epochs=0 for the pass 'finetune'"):
         FineTune(training=Training(epochs=0))

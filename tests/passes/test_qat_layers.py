@@ -192,18 +192,6 @@ def test_three_at_once_are_merged_two_at_a_time(running):
 
 
 @pytest.mark.heavy
-def test_the_sum_and_the_mean_of_the_same_tensors_stay_two_integer_operators(running):
-    import keras
-
-    left, right = keras.Input(ROW, name="left"), keras.Input(ROW, name="right")
-    both = [keras.layers.Add(name="total")([left, right]), keras.layers.Average(name="mean")([left, right])]
-    _, sidecar, difference = trained_and_converted(keras.Model([left, right], keras.layers.Maximum()(both)), running)
-    assert sidecar["fully_int8"]
-    assert operators(sidecar) == {"ADD": 2, "MAXIMUM": 1, "MUL": 1}
-    assert difference <= 3.01
-
-
-@pytest.mark.heavy
 def test_a_file_that_is_not_what_was_trained_would_be_seen(running):
     """The planted bad case of the comparison above: other weights than those of the QAT model."""
     import keras

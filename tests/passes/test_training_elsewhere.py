@@ -64,6 +64,65 @@ def test_bfloat16_trains_in_half_precision_and_leaves_a_float32_model(keras):
 
 
 @pytest.mark.heavy
+@pytest.mark.parametrize("precision", ["mixed_bfloat16", "mixed_float16"])
+def test_finetune_and_channels_run_in_half_precision(keras, precision):
+    from edgeopt.passes.channels import ChannelPruning
+    from edgeopt.passes.finetune import FineTune
+
+    model, training = network(keras), Training(epochs=2, learning_rate=0.01, mixed_precision=precision)
+    context = PassContext(train=data(), loss=LOSS)
+    tuned = FineTune(training=training).apply(model, context)
+    assert tuned.report.history[-1]["loss"] < tuned.report.history[0]["loss"]
+    context = PassContext(train=data(), loss=LOSS, finetune=lambda m: train(m, context, training, name="t").model)
+    cut = ChannelPruning(fraction=0.5, multiple=1, minimum=2, steps=2).apply(tuned.model, context)
+    assert cut.model.get_layer("hidden").units < 8
+    for result in (tuned.model, cut.model):
+        assert {weight.numpy().dtype for weight in result.trainable_weights} == {np.dtype("float32")}
+        assert {layer.compute_dtype for layer in result.layers} == {"float32"}
+
+
+@pytest.mark.heavy
+def test_float16_scales_the_loss_so_that_small_gradients_are_not_lost(keras):
+    """Of a loss of 1e-6 the gradients are below 6e-8, the smallest number that float16 has, unless it is scaled."""
+
+    class Scaled(keras.callbacks.Callback):
+        def on_train_begin(self, logs=None):
+            seen.append(type(self.model.optimizer).__name__)
+
+    def tiny(labels, outputs):
+        return 1e-6 * keras.losses.sparse_categorical_crossentropy(labels, outputs)
+
+    seen = []
+    model, plain = network(keras), network(keras)
+    training = Training(epochs=1, optimizer="sgd", learning_rate=1e5, batch_size=64)
+    from dataclasses import replace
+
+    half = replace(training, mixed_precision="mixed_float16")
+    train(model, PassContext(train=data(), loss=tiny), half, name="t", callbacks=[Scaled()])
+    train(plain, PassContext(train=data(), loss=tiny), training, name="t", callbacks=[Scaled()])
+    assert "LossScale" in seen[0]
+    assert "LossScale" not in seen[1]
+    # float16 has 10 bits of mantissa; a few operations in a row leave a percent. Lost gradients would leave no change.
+    start = network(keras).get_layer("hidden").kernel.numpy()
+    ours, theirs = (item.get_layer("hidden").kernel.numpy() - start for item in (model, plain))
+    assert np.abs(ours - theirs).max() < 0.05 * np.abs(theirs).max()
+
+
+@pytest.mark.heavy
+@pytest.mark.parametrize("precision", ["mixed_bfloat16", "mixed_float16"])
+@pytest.mark.parametrize("kind", ["prune", "cluster", "qat"])
+def test_passes_that_wrap_layers_refuse_half_precision(kind, precision):
+    import keras
+
+    from edgeopt.passes.registry import plan
+
+    wanted = {"prune": {"sparsity": 0.5}, "cluster": {"clusters": 4}, "qat": {}}[kind]
+    step = plan({"kind": kind, "mixed_precision": precision, **wanted}).step
+    with pytest.raises(ModelError, match=f"Pass '{kind}' cannot train with {precision}.*leave mixed_precision out"):
+        step.apply(network(keras), PassContext(train=data(), loss=LOSS))
+
+
+@pytest.mark.heavy
 def test_a_mirrored_strategy_trains_as_one_device_does(keras):
     import tensorflow as tf
 

@@ -65,9 +65,14 @@ def _copy_own(source: Any, target: Any) -> None:
     for weight, copied in zip(ours, theirs, strict=True):
         dtype = str(getattr(copied.dtype, "name", copied.dtype))
         copied.assign(np.asarray(weight.numpy(), dtype=dtype))
-    finalize = getattr(target, "finalize_state", None)
-    if finalize is not None and ours:
-        finalize()  # Normalization computes with constants made from its weights
+    settle(target)
+
+
+def settle(layer: Any) -> None:
+    """Let a layer see weights that it was given: Normalization computes with constants made from them."""
+    finalize = getattr(layer, "finalize_state", None)
+    if finalize is not None and layer.weights:
+        finalize()
 
 
 def _as_list(value: Any) -> list[Any]:

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...models.bridge.graph import Step
+from ...models.bridge.weights import settle
 from ...models.graph import copy_layer, rebuild
 from .dependencies import ChannelMap
 from .labels import Labels
@@ -80,6 +81,7 @@ def _set_weights(layer: Any, copied: Any, cut: LayerCut | None, units: Labels, k
     source = dict(zip(names, layer.weights, strict=True)) if len(set(names)) == len(names) else None
     if source is None or cut is None:
         copied.set_weights(layer.get_weights())
+        settle(copied)
         return
     for name, variable in zip(weight_names(copied), copied.weights, strict=True):
         variable.assign(_sliced(np.asarray(source[name].numpy()), cut.weights.get(name, {}), units, kept))

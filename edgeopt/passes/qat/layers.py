@@ -75,11 +75,8 @@ class QuantizedMerge(Quantized):
     def call(self, inputs: Sequence[Any], training: Any = None) -> Any:
         """Compute."""
         learning, operation = is_training(training), _MERGES[self.merge]
-        # The converter makes one operator of two equal sums, and keeps it float if they have two ranges, as those of
-        # an Add and an Average of the same tensors have. In the other order they are not equal to it.
-        first, *others = inputs[::-1] if self.merge == "Average" else inputs
-        x = first
-        for index, other in enumerate(others):
+        x = inputs[0]
+        for index, other in enumerate(inputs[1:]):
             x = operation(x, other)
             if index < len(self._inner):
                 x = self._inner[index](x, learning)

@@ -130,6 +130,20 @@ def test_a_wrong_weight_is_found_out(any_keras, wrong):
         prove(model, rewritten)
 
 
+def test_a_wrong_weight_is_found_behind_a_softmax_that_hides_it(any_keras):
+    """Logits of some 10^4 give ones and zeros, whatever a percent does to them."""
+    dense = any_keras.layers.Dense(3, name="dense")
+    model = chain(any_keras, (4,), dense, norm(any_keras), any_keras.layers.Softmax(name="soft"))
+    values = model.get_layer("norm").get_weights()
+    model.get_layer("norm").set_weights([1e4 * values[0], *values[1:]])
+    rewritten = rewrite(model)
+    assert prove(model, rewritten).max_difference < 1e-5
+    made = rewritten.model.get_layer("dense")
+    made.set_weights([1.01 * array for array in made.get_weights()])
+    with pytest.raises(ConversionError, match="first at layer 'dense'"):
+        prove(model, rewritten)
+
+
 def test_rounding_beyond_the_limit_is_an_error_that_names_the_layer(any_keras):
     """float32 near 10^4 has steps of 10^-3; the norm makes a tenth of its scale of them, the folded layer nothing."""
     layer = any_keras.layers.Dense(3, name="dense", bias_initializer=any_keras.initializers.Constant(1e4))
@@ -189,6 +203,7 @@ def test_scalings_without_a_neighbour_become_one(any_keras):
     assert names(rewritten.model) == ["values", "conv"]
     assert [type(layer).__name__ for layer in rewritten.model.layers[1:2]] == ["Rescaling"]
     assert [(change.layer, change.rule) for change in rewritten.changes] == [("scale", "merged")]
+    assert [(left.layer, left.rule) for left in rewritten.left] == [("values", "padding")]
 
 
 def test_what_stands_in_the_way_is_told(any_keras):

@@ -37,9 +37,11 @@ def fold(draft: Draft) -> None:
     for step in reversed(_affine_steps(draft)):  # the last of a chain first: it makes room for the one before
         _try(lambda step=step: _into_layer_behind(draft, step), step, reasons)
     for step in reversed(_affine_steps(draft)):
-        _merge(draft, step)
+        _merge(draft, step, reasons)
+    made = {change.layer for change in draft.changes if change.rule == "operation to layer"}
     for step in _affine_steps(draft):
-        draft.leave(step, _telling(reasons.get(id(step.layer), [])))
+        if step.name not in made:  # what was an operation is a layer now, which is told already
+            draft.leave(step, _telling(reasons.get(id(step.layer), [])))
 
 
 def _affine_steps(draft: Draft) -> list[Step]:
@@ -162,7 +164,7 @@ def _through(draft: Draft, step: Step, own: Affine) -> Affine:
     raise NotExactError("no-neighbour", f"{type(step.layer).__name__ if step.layer else step.operation} comes first")
 
 
-def _merge(draft: Draft, step: Step) -> None:
+def _merge(draft: Draft, step: Step, reasons: dict[int, list[NotExactError]]) -> None:
     """Make one Rescaling of two layers that scale and shift, one behind the other; leave all else."""
     try:
         first, source = _read(draft, step)
@@ -176,6 +178,7 @@ def _merge(draft: Draft, step: Step) -> None:
         return  # its statistics go on learning
     both = second.after(first)
     layer = draft.hold(_rescaling(draft.graph.flavour, both, user.name))
+    reasons[id(layer)] = reasons.get(id(user.layer), [])
     draft.drop(step)
     draft.rewire(user, step.outputs[0], source)
     (changed,) = (other for other in draft.graph.steps if other.name == user.name)

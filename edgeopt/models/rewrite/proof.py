@@ -20,6 +20,7 @@ from .rewriting import Rewritten
 Array = npt.NDArray[Any]
 _DRAWS = 4  # of two samples each
 _BATCH = 16
+_COARSE_LIMIT = 1e-3  # of a layer by itself, where the outputs agree
 
 
 @dataclass(frozen=True)
@@ -51,13 +52,14 @@ def prove(model: Any, rewritten: Rewritten, *, seed: int = 0, data: Sequence[Arr
         data: The user's own samples, one array an input, in the model's order; taken beside the random ones.
 
     Raises:
-        ConversionError: They differ by more than the limit, and so does a layer by itself; the message names the first
-            one that does.
+        ConversionError: They differ by more than the limit, and so does a layer by itself, or one layer does by far;
+            the message names the first that does.
     """
     sources, size = _sources(rewritten, seed, data)
     pairs = (model, rewritten.before), (rewritten.model, rewritten.after)
     absolute, relative, count = _compare(*pairs, sources, size)
-    if relative > RELATIVE_LIMIT and (where := first_difference(rewritten, sources[-1], size)):
+    limit = RELATIVE_LIMIT if relative > RELATIVE_LIMIT else _COARSE_LIMIT
+    if where := first_difference(rewritten, sources[-1], size, limit):
         raise ConversionError(
             f"The rewritten model's outputs differ from the original's by {absolute:.3g} ({relative:.3g} of their "
             f"scale, at most {RELATIVE_LIMIT:g} expected), {where}; nothing was written. Take that layer out of the "
@@ -82,7 +84,9 @@ def check_reloaded(rewritten: Rewritten, again: Any, *, seed: int = 0, data: Seq
         )
 
 
-def first_difference(rewritten: Rewritten, inputs: Sequence[Array], size: int | None = None) -> str:
+def first_difference(
+    rewritten: Rewritten, inputs: Sequence[Array], size: int | None = None, limit: float = RELATIVE_LIMIT
+) -> str:
     """Say which layer of the new model is the first that computes something else on the same inputs.
 
     Each step takes what the model as it was has there, wherever both have the tensor.
@@ -95,7 +99,7 @@ def first_difference(rewritten: Rewritten, inputs: Sequence[Array], size: int | 
     theirs = _values(rewritten.after, batch, ours)
     for step in rewritten.after.steps:
         for ref in step.outputs:
-            if ref in ours and (relative := difference(_array(ours[ref]), _array(theirs[ref]))[1]) > RELATIVE_LIMIT:
+            if ref in ours and (relative := difference(_array(ours[ref]), _array(theirs[ref]))[1]) > limit:
                 kind = type(step.layer).__name__ if step.layer is not None else step.operation
                 return f"first at layer {step.name!r} ({kind}), by {relative:.3g} of its scale on equal inputs"
     return ""

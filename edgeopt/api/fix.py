@@ -44,6 +44,13 @@ class FixResult:
     layers: tuple[int, int]
     output: str | None = None
 
+    @property
+    def rounding_added_up(self) -> bool:
+        """Whether the outputs are further apart than a layer may be: rounding, since each layer by itself agrees."""
+        from ..models.bridge.verify import RELATIVE_LIMIT
+
+        return self.relative_difference > RELATIVE_LIMIT
+
     def to_dict(self) -> dict[str, Any]:
         """Return all but the model as JSON holds it."""
         return {

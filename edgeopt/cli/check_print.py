@@ -39,6 +39,7 @@ def print_fix(model: str, result: FixResult) -> None:
     _line(
         f"same outputs on {result.samples} samples: largest difference {result.max_difference:.2g}, "
         f"{result.relative_difference:.2g} of the outputs' scale"
+        + (" (rounding that has added up; each layer by itself agrees)" if result.rounding_added_up else "")
     )
 
 

@@ -3,11 +3,12 @@
 The passes run behind each other, as in a recipe, and what one wins the next must keep: channels, finetune, prune,
 distil with the first model as the teacher, cluster, then quantisation-aware training, whose file is measured.
 
-The networks of `keras.applications` are whole ones, but for the three of more than two hundred layers, whose chain takes
-minutes each: these end behind their first blocks of each kind, unless `EDGEOPT_WHOLE_FAMILIES=1` asks for all of them.
-(Channel removal, the bridge and conversion are tested on these three as a whole elsewhere.) Single steps run operator by
-operator there: to trace and to compile a large network for one step is most of the time otherwise. The small families
-train in compiled graphs in Keras 3, as every training of the other tests does, and operator by operator in tf_keras.
+The three MobileNets are whole ones. The chain of passes takes minutes on each of the other networks of
+`keras.applications`, which have more than twenty million weights or more than two hundred layers: these end behind
+their first blocks of each kind, unless `EDGEOPT_WHOLE_FAMILIES=1` asks for all of them. (Channel removal and the bridge
+are tested on them as a whole elsewhere.) Single steps run operator by operator there: to trace and to compile a large
+network for one step is most of the time otherwise. The small families train in compiled graphs in Keras 3, as every
+training of the other tests does, and operator by operator in tf_keras.
 """
 
 from __future__ import annotations
@@ -51,9 +52,9 @@ APPLICATIONS = {
     "MobileNetV3Small": (32, {"alpha": 0.75}, None),
     "EfficientNetB0": (32, {}, "block2b_add"),
     "EfficientNetV2B0": (32, {}, "block4b_add"),
-    "ResNet50": (32, {}, None),
+    "ResNet50": (32, {}, "conv3_block1_out"),
     "DenseNet121": (32, {}, "pool2_pool"),
-    "Xception": (71, {}, None),
+    "Xception": (71, {}, "block4_sepconv1_act"),
 }
 SMALL = ["cnn_1d", "auto_encoder", "u_net", "two_inputs", "nested"]
 

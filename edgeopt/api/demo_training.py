@@ -1,7 +1,7 @@
 """What the demo trains: a small Keras 3 CNN on data that installed packages carry. Runs in a child process.
 
-The files of float32, float16, dynamic and int8 come from one model, trained until a lower learning rate and more epochs
-buy nothing that would be mistaken for the merit of the passes behind it.
+The files of float32, float16, dynamic and int8 come from one model; the passes behind it train on, and the table says
+for how many epochs in all.
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import IO, Any, NoReturn
 
-IDLE_S = 60.0
+IDLE_S = 300.0  # an epoch or two may lie between two conversions
 # Variables that are read while modules are imported: a server that has others is of no use.
 _READ_AT_IMPORT = ("ABSL", "CUDA", "GRPC", "KERAS", "LD_", "MKL", "OMP_", "OPENBLAS", "PYTHON", "TF_", "XLA")
 _LENGTH = 4  # bytes before a request that say how long it is

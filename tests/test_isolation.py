@@ -157,6 +157,7 @@ def test_no_child_outlives_its_parent(targets, number, modules):
     )
     pid = int(parent.stdout.readline())
     assert alive(pid)
+    time.sleep(0.5)  # a signal to a process on its way into a read, in which it then waits, is not seen in time
     parent.send_signal(number)
     assert parent.wait(10) != 0
     parent.stdout.close()

@@ -76,7 +76,7 @@ class Plan:
     qat: int
 
 
-DATASETS = {"digits": Plan(digits, 20, 6, 3), "watch": Plan(watch, 10, 4, 2)}
+DATASETS = {"digits": Plan(digits, 20, 6, 3), "watch": Plan(watch, 7, 3, 1)}
 MODES = ("float32", "float16", "dynamic", "int8")
 _BATCH = 64
 _SPARSITY = 0.5

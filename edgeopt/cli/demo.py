@@ -11,7 +11,7 @@ from .output import console, json_option, readable_bytes
 
 _MEANING = (
     "Zeros make the zip smaller, not the file, and not the time. The last two files had more epochs of training,\n"
-    "which may be why they score higher; what int8 itself costs is the difference between float32 and int8."
+    "which by itself moves their accuracy; what int8 itself costs is the difference between float32 and int8."
 )
 
 

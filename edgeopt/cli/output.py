@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-# Tables that go to a file or a pipe are not folded to a terminal's width.
+# Tables that go to a file or a pipe are not folded to a terminal's width, which COLUMNS may tell.
 _PIPE_WIDTH = 160
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -26,13 +26,11 @@ def json_option(function: Function) -> Function:
 
 def console(stderr: bool = False) -> Console:
     """Return a rich console on stdout (results) or stderr (progress)."""
-    import os
-
     from rich.console import Console
 
     made = Console(stderr=stderr, highlight=False)
-    if not made.is_terminal and "COLUMNS" not in os.environ:
-        made.width = _PIPE_WIDTH
+    if not made.is_terminal:
+        made.width = max(made.width, _PIPE_WIDTH)
     return made
 
 

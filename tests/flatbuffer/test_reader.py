@@ -101,7 +101,7 @@ def test_a_file_of_four_megabytes_takes_milliseconds(shared_data):
     start = time.perf_counter()
     read_model(data)
     # About 20 ms; the bound leaves room for a busy machine, and a reader that copied or looped over weights misses it.
-    assert time.perf_counter() - start < 10  # no hang; a busy machine may take its time
+    assert time.perf_counter() - start < 0.5
 
 
 def test_compiled_files_show_the_custom_operator(shared_data):

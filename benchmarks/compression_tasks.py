@@ -7,8 +7,6 @@ Networks are tf_keras, the flavour of the published ResNet-8. The `narrow_*` fun
 from __future__ import annotations
 
 import gzip
-import io
-import itertools
 import os
 import sys
 from collections.abc import Callable
@@ -17,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from cifar10 import load_cifar10
 
 SHARED = Path(os.environ.get("EDGEOPT_TEST_DATA", Path(__file__).parent.parent.parent / "shared" / "data"))
 FASHION = Path(os.environ.get("FASHION_MNIST", "/usr/share/datasets/fashion-mnist"))
@@ -37,17 +36,10 @@ class Task:
     base_epochs: int
 
 
-def cifar10() -> tuple[tuple[Any, Any], tuple[Any, Any]]:
+def cifar10_photos() -> tuple[tuple[Any, Any], tuple[Any, Any]]:
     """50,000 and 10,000 photos (32, 32, 3), pixels 0 to 255."""
-    from PIL import Image
-
-    def read(name: str) -> tuple[Any, Any]:
-        with np.load(SHARED / "cifar10" / name) as packed:
-            data, offset, labels = packed["jpeg"].tobytes(), packed["offset"], packed["y"].astype(np.int64)
-        images = [np.asarray(Image.open(io.BytesIO(data[a:b]))) for a, b in itertools.pairwise(offset)]
-        return np.stack(images).astype(np.float32), labels
-
-    return read("train_jpeg.npz"), read("test_jpeg.npz")
+    folder = SHARED / "cifar10"
+    return load_cifar10(folder / "train_jpeg.npz"), load_cifar10(folder / "test_jpeg.npz")
 
 
 def fashion() -> tuple[tuple[Any, Any], tuple[Any, Any]]:
@@ -119,7 +111,7 @@ def watch_cnn() -> Any:
 
 
 TASKS = {
-    "cifar10": Task(cifar10, resnet8, 4),
+    "cifar10": Task(cifar10_photos, resnet8, 4),
     "fashion": Task(fashion, fashion_cnn, 4),
     "watch": Task(watch, watch_cnn, 16),
     "wide": Task(fashion, wide_cnn, 3),

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import io
 import json
 import os
 import statistics
@@ -26,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from cifar10 import load_cifar10
 
 RUNTIMES = ("ai_edge_litert", "tflite_runtime")
 CHECKOUT = Path(__file__).resolve().parent.parent
@@ -96,17 +96,6 @@ def compare(name: str, model: str, samples: str, rounds: int) -> dict[str, Any]:
     }
 
 
-def load_cifar10(path: Path, count: int) -> np.ndarray:
-    """Return photos as float32 (n, 32, 32, 3), 0..255."""
-    from PIL import Image
-
-    stored = np.load(path)
-    data, offset = stored["jpeg"].tobytes(), stored["offset"]
-    count = min(count, len(offset) - 1)
-    images = [np.asarray(Image.open(io.BytesIO(data[offset[i] : offset[i + 1]]))) for i in range(count)]
-    return np.stack(images).astype(np.float32)
-
-
 def row(name: str, found: dict[str, Any]) -> str:
     """Return a line of the Markdown table: medians, and the ratio of each round with its spread."""
     ratios = sorted(ours / theirs for ours, theirs in zip(found["edgeopt_s"], found["loop_s"], strict=True))
@@ -138,7 +127,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         kws, cifar = Path(folder) / "kws.npy", Path(folder) / "cifar.npy"
         np.save(kws, np.load(options.data / "kws/test.npz")["x"][: options.samples])
-        np.save(cifar, load_cifar10(options.data / "cifar10/test_jpeg.npz", options.samples))
+        np.save(cifar, load_cifar10(options.data / "cifar10/test_jpeg.npz", options.samples)[0])
         for name, model, samples in (
             ("KWS DS-CNN", options.data / "kws/ref_int8.tflite", kws),
             ("ResNet-8", options.data / "cifar10/mlperf_resnet8_int8.tflite", cifar),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from .errors import OutputError
@@ -54,3 +56,26 @@ def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
     finally:
         if os.path.exists(name):
             os.unlink(name)
+
+
+@contextmanager
+def replacing(path: Path, what: str = "") -> Iterator[Path]:
+    """Yield a free path of the same name; the file made there takes the place of `path` if nothing is raised.
+
+    Args:
+        path: The file to be there in the end.
+        what: What errors call it, before its path.
+
+    Raises:
+        OutputError: The file system refused (no permission, disk full, missing folder).
+    """
+    try:
+        with tempfile.TemporaryDirectory(dir=path.parent, prefix=".saving-") as folder:
+            made = Path(folder) / path.name
+            yield made
+            with made.open("rb") as stream:
+                os.fsync(stream.fileno())
+            os.replace(made, path)
+    except OSError as error:
+        why = error.strerror or error
+        raise OutputError(f"Cannot write {what}{path}: {why}; free some space or choose another folder.") from error

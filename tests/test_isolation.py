@@ -15,6 +15,8 @@ import pytest
 from edgeopt import errors, isolation
 from edgeopt.isolation import ChildCrash, ChildTraceback
 
+from .processes import alive, wait_until
+
 TARGETS = """
 import ctypes, os, signal, sys, time
 from edgeopt.errors import DataError
@@ -67,21 +69,6 @@ def run_isolated(request):
     """A child that is a new process, and one that is forked from a process which has imported a module."""
     modules = ["decimal"] if request.param == "forked" else []
     return functools.partial(isolation.run_isolated, modules=modules)
-
-
-def alive(pid):
-    try:
-        with open(f"/proc/{pid}/stat") as stream:
-            return stream.read().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
-
-
-def wait_until(condition, seconds=10.0):
-    deadline = time.monotonic() + seconds
-    while not condition() and time.monotonic() < deadline:
-        time.sleep(0.02)
-    return condition()
 
 
 @pytest.mark.smoke

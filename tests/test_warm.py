@@ -15,6 +15,8 @@ import pytest
 
 from edgeopt.isolation import ChildCrash, run_isolated
 
+from .processes import alive, wait_until
+
 TARGETS = """
 import os, random, sys, time
 
@@ -62,19 +64,8 @@ def facts(module="wsgiref.validate", modules=MODULES):
     return run_isolated("warm_targets:facts", {"module": module}, modules=modules)
 
 
-def alive(pid):
-    try:
-        with open(f"/proc/{pid}/stat") as stream:
-            return stream.read().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
-
-
-def gone(pid, seconds=10.0):
-    deadline = time.monotonic() + seconds
-    while alive(pid) and time.monotonic() < deadline:
-        time.sleep(0.02)
-    return not alive(pid)
+def gone(pid):
+    return wait_until(lambda: not alive(pid))
 
 
 def test_children_come_from_one_server_that_has_done_the_imports():

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import os
-import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..artifact_io import refuse_to_overwrite
+from ..artifact_io import refuse_to_overwrite, replacing
 from ..errors import ModelError, OutputError, UsageError
 
 if TYPE_CHECKING:
@@ -181,28 +180,20 @@ def _samples(model: Any, calibration: Any, seed: int) -> list[Any]:
 @contextlib.contextmanager
 def _saved(rewritten: Rewritten, path: Path, custom_objects: Sequence[str]) -> Iterator[Any]:
     """Save the new model, hand out what is read back, and put the file into its place when nothing was raised."""
-    try:
-        with tempfile.TemporaryDirectory(dir=path.parent, prefix=".fixing-") as folder:
-            made = Path(folder) / path.name
-            try:
-                rewritten.model.save(made)
-                again = _read_back(rewritten, made, custom_objects)
-            except OSError:
-                raise
-            except Exception as error:
-                gist = " ".join(str(error).split())[:300].replace(str(made), path.name)
-                other = ".h5" if path.suffix == ".keras" else ".keras"
-                raise ModelError(
-                    f"{rewritten.after.flavour.value} cannot save the new model as {path.suffix} and load it back "
-                    f"({gist}); choose a name in {other}, or write the layer that it names otherwise."
-                ) from error
-            yield again
-            with made.open("rb") as stream:
-                os.fsync(stream.fileno())
-            os.replace(made, path)
-    except OSError as error:
-        why = error.strerror or error
-        raise OutputError(f"Cannot write {path}: {why}; free some space or choose another folder.") from error
+    with replacing(path) as made:
+        try:
+            rewritten.model.save(made)
+            again = _read_back(rewritten, made, custom_objects)
+        except OSError:
+            raise
+        except Exception as error:
+            gist = " ".join(str(error).split())[:300].replace(str(made), path.name)
+            other = ".h5" if path.suffix == ".keras" else ".keras"
+            raise ModelError(
+                f"{rewritten.after.flavour.value} cannot save the new model as {path.suffix} and load it back "
+                f"({gist}); choose a name in {other}, or write the layer that it names otherwise."
+            ) from error
+        yield again
 
 
 def _read_back(rewritten: Rewritten, path: Path, custom_objects: Sequence[str]) -> Any:

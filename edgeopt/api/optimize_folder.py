@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from ..artifact import Artifact
-from ..artifact_io import write_atomically
+from ..artifact_io import replacing, write_atomically
 from ..errors import FileFormatError, OutputError, UsageError
 from ..report import write_json
 
@@ -97,16 +96,8 @@ def save_model(model: Any, path: Path) -> None:
     Raises:
         OutputError: The disk is full, or the folder cannot be written.
     """
-    try:
-        with tempfile.TemporaryDirectory(dir=path.parent, prefix=".saving-") as name:
-            made = Path(name) / path.name
-            model.save(made)
-            with made.open("rb") as stream:
-                os.fsync(stream.fileno())
-            os.replace(made, path)
-    except OSError as error:
-        why = error.strerror or error
-        raise OutputError(f"Cannot write the model {path}: {why}; free some space or choose another folder.") from error
+    with replacing(path, "the model ") as made:
+        model.save(made)
 
 
 def _empty(folder: Path) -> None:

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from .output import add_row, console, readable_bytes
+from .output import add_row, console, printable, readable_bytes
 
 if TYPE_CHECKING:
     from ..api.check import CheckReport
@@ -104,7 +104,7 @@ def _line(text: str, style: str = "") -> None:
     """Print a line as it is: names come from files, and must neither steer the terminal nor count as markup."""
     from rich.text import Text
 
-    console().print(Text("".join(c if c.isprintable() else "\ufffd" for c in text), style), soft_wrap=True)
+    console().print(Text(printable(text), style), soft_wrap=True)
 
 
 def _print_operators(report: CheckReport) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .output import console, json_option, readable_bytes
+from .output import console, json_option, printable, readable_bytes
 
 if TYPE_CHECKING:
     from ..api.edgetpu import Comparison, Compilation, Pipeline
@@ -126,10 +126,10 @@ def _print_pipeline(found: Pipeline) -> None:
         for kind, specs in (("in", part.inputs), ("out", part.outputs)):
             for spec in specs:
                 ends = f"{spec.dtype} {list(spec.shape)} scale {spec.scale} zero point {spec.zero_point}"
-                out.print(f"     {kind:3} {_plain(spec.tensor_name)}  {ends}", markup=False)
+                out.print(f"     {kind:3} {printable(spec.tensor_name)}  {ends}", markup=False)
     out.print("the parts fit" if not found.problems else "")
     for problem in found.problems:
-        out.print(f"problem: {_plain(problem)}", style="red", markup=False)
+        out.print(f"problem: {printable(problem)}", style="red", markup=False)
 
 
 @command.command("diff")
@@ -153,9 +153,9 @@ def _print_diff(found: Comparison) -> None:
     out.print(f"moved to the Edge TPU: {_counts(changes.moved)}", markup=False)
     out.print(f"stayed on the CPU: {_counts(changes.stayed)}", markup=False)
     for index, op in changes.stayed_operators:
-        out.print(f"  {index:4} {op}  {_plain(found.reasons.get(index, ''))}", markup=False)
+        out.print(f"  {index:4} {op}  {printable(found.reasons.get(index, ''))}", markup=False)
     for change in changes.changed_ends:
-        out.print(f"changed: {_plain(change)}", style="yellow", markup=False)
+        out.print(f"changed: {printable(change)}", style="yellow", markup=False)
     out.print("as predicted" if found.as_predicted else f"predicted on the CPU: {_counts(found.predicted.cpu_ops)}")
 
 
@@ -163,8 +163,3 @@ def _counts(counts: Mapping[str, int]) -> str:
     return (
         f"{sum(counts.values())} ({', '.join(f'{count} {op}' for op, count in counts.items())})" if counts else "none"
     )
-
-
-def _plain(text: str) -> str:
-    """Return text from a file without what could steer the terminal."""
-    return "".join(c if c.isprintable() else "\ufffd" for c in text)

@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from ..api.inspect import Inspection
 
 _LONGEST_NAME = 40
-# Wide enough for the tensor table where the output is no terminal, and tables that a terminal can still lay out.
-_PIPE_WIDTH = 150
 _MOST_ROWS = 2000
 
 
@@ -42,8 +40,6 @@ def _print(found: Inspection, tensors: bool) -> None:
     from ..flatbuffer import describe
 
     out = console()
-    if not out.is_terminal:
-        out.width = max(out.width, _PIPE_WIDTH)
     for table in (_summary(found), _ends(found), _operators(describe.operator_rows(found.model))):
         out.print(table)
     if tensors:

@@ -38,7 +38,12 @@ def add_row(table: Table, *cells: str) -> None:
     """Add a row of plain text: names come from files, and must neither steer the terminal nor count as markup."""
     from rich.text import Text
 
-    table.add_row(*(Text("".join(c if c.isprintable() else "\ufffd" for c in cell)) for cell in cells))
+    table.add_row(*(Text(printable(cell)) for cell in cells))
+
+
+def printable(text: str) -> str:
+    """Return text from a file without what could steer the terminal."""
+    return "".join(c if c.isprintable() else "\ufffd" for c in text)
 
 
 def readable_bytes(count: int) -> str:

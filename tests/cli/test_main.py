@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -30,15 +31,26 @@ def failing(monkeypatch):
     return arrange
 
 
-def test_help_lists_every_verb_and_imports_nothing_that_takes_long(capsys):
+def test_help_lists_every_verb_in_time_and_without_tensorflow(capsys):
     assert run_main(["--help"]) == 0
     text = capsys.readouterr().out
     assert all(verb in text for verb in VERBS)
     heavy = "{'tensorflow', 'keras', 'tf_keras', 'numpy', 'rich'}"
     code = f"import sys; from edgeopt.cli import main; main(['--help']); print({heavy} & set(sys.modules))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    # Nothing that takes long to import: so the help is there in a fraction of a second.
+    quickest = 9.0
+    for _ in range(5):
+        before = cpu_seconds()
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+        quickest = min(quickest, cpu_seconds() - before)
     assert done.stdout.rstrip().endswith("set()")
+    # Promised: 0.3 s. Of the processor, whose clock stands still while the machine that tests has other things to do.
+    assert quickest < 0.3
+
+
+def cpu_seconds():
+    """Processor time of the children that have ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def test_no_arguments_show_the_help(capsys):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -67,6 +68,18 @@ def read_graph(model: Any) -> Graph:
 def takes_training(layer: Any) -> bool:
     """Whether the layer behaves otherwise in training."""
     return "training" in inspect.signature(type(layer).call).parameters
+
+
+def run_step(step: Step, tensors: Mapping[Ref, Any]) -> list[Any]:
+    """Compute a step's outputs, as at inference, from the tensors that were computed before."""
+    args, kwargs = map_structure(
+        lambda leaf: tensors[leaf] if isinstance(leaf, Ref) else leaf, (step.args, step.kwargs)
+    )
+    if step.layer is None:
+        return flatten_structure(operations.run(step.operation, args, kwargs))
+    if takes_training(step.layer):
+        kwargs.setdefault("training", False)
+    return flatten_structure(step.layer(*args, **kwargs))
 
 
 class _Reader:

@@ -7,8 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from ...errors import ConversionError
-from . import operations
-from .graph import Graph, read_graph, takes_training
+from .graph import Graph, read_graph, run_step
 from .samples import sample_inputs
 from .structure import Ref, flatten_structure, map_structure
 
@@ -122,15 +121,7 @@ def _run(
     tensors: dict[Ref, Any] = {ref: tf.constant(value) for ref, value in inputs.items()}
     calls: Counter[str] = Counter()
     for step in graph.steps:
-        args, kwargs = map_structure(
-            lambda leaf: tensors[leaf] if isinstance(leaf, Ref) else leaf, (step.args, step.kwargs)
-        )
-        if step.layer is not None:
-            if takes_training(step.layer):
-                kwargs.setdefault("training", False)
-            outputs = flatten_structure(step.layer(*args, **kwargs))
-        else:
-            outputs = flatten_structure(operations.run(step.operation, args, kwargs))
+        outputs = run_step(step, tensors)
         kind = type(step.layer).__name__ if step.layer is not None else step.operation
         tensors.update(zip(step.outputs, then((step.name, calls[step.name]), kind, outputs), strict=True))
         calls[step.name] += 1

@@ -10,8 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...errors import ConversionError
-from ..bridge import operations
-from ..bridge.graph import Graph, takes_training
+from ..bridge.graph import Graph, run_step
 from ..bridge.samples import sample_inputs
 from ..bridge.structure import Ref, flatten_structure, map_structure
 from ..bridge.verify import RELATIVE_LIMIT, difference
@@ -153,16 +152,7 @@ def _values(graph: Graph, batch: Sequence[Array], known: Mapping[Ref, Any]) -> d
     tensors: dict[Ref, Any] = dict(_tensors(graph, batch))
     found: dict[Ref, Any] = {}
     for step in graph.steps:
-        args, kwargs = map_structure(
-            lambda leaf: tensors[leaf] if isinstance(leaf, Ref) else leaf, (step.args, step.kwargs)
-        )
-        if step.layer is None:
-            outputs = operations.run(step.operation, args, kwargs)
-        else:
-            if takes_training(step.layer):
-                kwargs.setdefault("training", False)
-            outputs = step.layer(*args, **kwargs)
-        for ref, value in zip(step.outputs, flatten_structure(outputs), strict=True):
+        for ref, value in zip(step.outputs, run_step(step, tensors), strict=True):
             found[ref] = value
             tensors[ref] = known.get(ref, value)
     return found

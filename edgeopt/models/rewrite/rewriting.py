@@ -7,6 +7,7 @@ from typing import Any
 
 from ..bridge.graph import Graph, Step
 from ..bridge.structure import Ref
+from ..bridge.weights import settle
 from ..graph import copy_layer, rebuild
 from .changes import Change, Left
 from .draft import Draft
@@ -99,6 +100,4 @@ def _set_weights(layer: Any, weights: list[Any]) -> None:
     if not weights:
         return
     layer.set_weights(weights)
-    finalize = getattr(layer, "finalize_state", None)
-    if finalize is not None:
-        finalize()  # Normalization computes with constants made from its weights
+    settle(layer)

@@ -16,6 +16,7 @@ from ...models.bridge.nodes import new_input
 from ...models.bridge.structure import Ref, flatten_structure, map_structure, refs_in
 from ...models.bridge.template import encode
 from ...models.bridge.tf_objects import KerasOperation
+from ...models.bridge.weights import settle
 from ...models.detect import Flavour
 from ...models.graph import copy_layer
 from ..base import Skipped
@@ -314,9 +315,7 @@ def _arrays(layer: Any) -> Weights:
 def _assign(layer: Any, arrays: Weights) -> None:
     for weight, array in zip(layer.weights, arrays, strict=True):
         weight.assign(array)
-    finalize = getattr(layer, "finalize_state", None)
-    if finalize is not None and arrays:
-        finalize()
+    settle(layer)
 
 
 def _load(quantized: QuantizedWeights, weights: Weights, norm: Weights | None = None) -> None:

@@ -42,7 +42,8 @@ def _print(result: Mapping[str, Any]) -> None:
 
     profile = result["rows"][-1]["kernel_profile"]
     table = Table(title=f"{result['dataset']}: {result['test']} test samples, {result['parameters']:,} parameters")
-    for heading in ("file", "size", "gzip", "zeros", "epochs", "accuracy (95 % interval)", "p50 ms", "fully int8"):
+    headings = ("file", "size", "gzip", "zeros", "epochs", "accuracy (95 % interval)", "p50 ms", "p95 ms", "fully int8")
+    for heading in headings:
         table.add_column(heading, justify="left" if heading == "file" else "right", no_wrap=True)
     for row in result["rows"]:
         low, high = row["accuracy_ci95"]
@@ -54,6 +55,7 @@ def _print(result: Mapping[str, Any]) -> None:
             str(row["epochs"]),
             f"{row['accuracy']:.4f} ({low:.4f}-{high:.4f})",
             f"{row['latency_ms']['p50']:.4f}",
+            f"{row['latency_ms']['p95']:.4f}",
             "yes" if row["fully_int8"] else "no",
         )
     out = console()

@@ -30,7 +30,8 @@ ROWS = {
     "narrow50-distil-qat": "narrowed to 50 % MACs, distil, QAT",
     "narrow25-distil-qat": "narrowed to 25 % MACs, distil, QAT",
 }
-HEAD = "| | seeds | accuracy % (95 %) | bytes | zipped | MACs | latency / PTQ |\n|---|---|---|---|---|---|---|"
+COLUMNS = ("", "seeds", "accuracy % (95 %)", "bytes", "zipped", "MACs", "tflite_runtime", "ai_edge_litert")
+HEAD = f"| {' | '.join(COLUMNS)} |\n{'|---' * len(COLUMNS)}|"
 
 
 def tables(records: Sequence[Mapping[str, Any]]) -> str:
@@ -61,18 +62,22 @@ def _lines(cells: Sequence[Mapping[str, Any]]) -> list[str]:
     lines = []
     if "float" in first:
         floats = [{**one["float"], "samples": one["samples"]} for one in cells]
-        lines.append(_line("float32", floats, "-"))
-    timed = [one["latency"] for one in cells]
+        lines.append(_line("float32", floats, ["-", "-"]))
+    ratios = ["1", "1"] if first["row"] == "ptq" else [_ratio(cells, runtime) for runtime in COLUMNS[-2:]]
+    return [*lines, _line(ROWS[first["row"]], cells, ratios)]
+
+
+def _ratio(cells: Sequence[Mapping[str, Any]], runtime: str) -> str:
+    timed = [one["latency"][runtime] for one in cells]
     ratio = statistics.median(one["ratio_to_ptq"] for one in timed)
     low, high = min(one["ratio_ci95"][0] for one in timed), max(one["ratio_ci95"][1] for one in timed)
-    latency = "1" if first["row"] == "ptq" else f"{ratio:.2f} ({low:.2f}-{high:.2f})"
-    return [*lines, _line(ROWS[first["row"]], cells, latency)]
+    return f"{ratio:.2f} ({low:.2f}-{high:.2f})"
 
 
-def _line(title: str, cells: Sequence[Mapping[str, Any]], latency: str) -> str:
+def _line(title: str, cells: Sequence[Mapping[str, Any]], ratios: Sequence[str]) -> str:
     accuracy = statistics.mean(one["accuracy"] for one in cells)
     low = min(one["accuracy_ci95"][0] for one in cells)
     high = max(one["accuracy_ci95"][1] for one in cells)
     sizes = [f"{round(statistics.mean(one[name] for one in cells)):,}" for name in ("size_bytes", "gzip_bytes", "macs")]
     scored = f"{100 * accuracy:.1f} ({100 * low:.1f}-{100 * high:.1f})"
-    return f"| {title} | {len(cells)} | {scored} | {' | '.join(sizes)} | {latency} |"
+    return f"| {title} | {len(cells)} | {scored} | {' | '.join([*sizes, *ratios])} |"

@@ -41,6 +41,7 @@ def optimize(
     callbacks: Sequence[Any] = (),
     device: str | Device = "local",
     devices: str | os.PathLike[str] | None = None,
+    runtime: str = "auto",
     bench: BenchPlan | None = None,
     custom_objects: Sequence[str] = (),
     unsafe_load: bool = False,
@@ -63,6 +64,7 @@ def optimize(
         callbacks: Keras callbacks for the trainings of models of their flavour.
         device: What measures: "local", a name of the inventory, or a `edgeopt.devices.Device`.
         devices: The inventory's file.
+        runtime: "ai_edge_litert", "tflite_runtime", or "auto": the first of them that loads on the device.
         bench: When a timing ends.
         custom_objects: ``module:NAME`` for what a model file needs.
         unsafe_load: Allow Python code stored in a model file to run.
@@ -82,8 +84,11 @@ def optimize(
         >>> result = edgeopt.optimize("model.keras", "fast", train="train.npz", validation="test.npz", output="fast/")
         >>> result.stages[-1].figures["latency_ms"]["p50"]
     """
+    from ..devices import RunOptions
+
     settings, planned = read_recipe(recipe)
     _join_workers(planned, resume)
+    RunOptions(runtime=runtime)  # a name that is wrong is refused before anything is trained
     say = on_step or (lambda _line: None)
     if resume and output is None:
         raise UsageError("resume goes with the folder of the run that is to be resumed; give output=...")
@@ -94,8 +99,8 @@ def optimize(
         None if output is None else Folder(output, _identity(settings, digest, data.digest), resume=resume, force=force)
     )
     shared = Bench(
-        settings, original, data.train, data.validation, data.calibration, chosen, callbacks, device, devices, bench,
-        say, on_progress,
+        settings, original, data.train, data.validation, data.calibration, chosen, callbacks, device, devices, runtime,
+        bench, say, on_progress,
     )  # fmt: skip
     with ExitStack() as stack:
         _scope(stack, custom_objects)

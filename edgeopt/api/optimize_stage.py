@@ -57,6 +57,7 @@ class Bench:
         callbacks: The user's.
         device: Which one measures.
         devices: The inventory.
+        runtime: Which of its runtimes runs the files.
         plan: When a timing ends; None for the default.
         say: Told what is being done.
         on_progress: Told every sign of life of the device.
@@ -71,6 +72,7 @@ class Bench:
     callbacks: Sequence[Any] = ()
     device: str | Device = "local"
     devices: Any = None
+    runtime: str = "auto"
     plan: BenchPlan | None = None
     say: Callable[[str], None] = print
     on_progress: Callable[[Progress], None] | None = None
@@ -110,6 +112,7 @@ class Bench:
             data=self.validation,
             device=self.device,
             devices=self.devices,
+            runtime=self.runtime,
             baseline=self.original,
             metric=self.recipe.metric,
             budget=budget,
@@ -124,7 +127,8 @@ class Bench:
         from .devices import open_device
 
         with open_device(self.device, self.devices) as target:
-            figures = target.measure(data, None, RunOptions(bench=self.plan or BenchPlan())).to_dict()["latency_ms"]
+            options = RunOptions(runtime=self.runtime, bench=self.plan or BenchPlan())
+            figures = target.measure(data, None, options).to_dict()["latency_ms"]
         return float(figures["p50"])
 
     def predict(self, data: bytes, inputs: Mapping[str, Any]) -> list[Any]:
@@ -133,7 +137,7 @@ class Bench:
         from .devices import open_device
 
         with open_device(self.device, self.devices) as target:
-            found = target.measure(data, inputs, RunOptions(bench=None)).evaluation
+            found = target.measure(data, inputs, RunOptions(runtime=self.runtime, bench=None)).evaluation
         return [] if found is None else [output.real() for output in found.outputs]
 
     def context(self, checkpoints: Path | None, training: Training) -> PassContext:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..errors import UsageError
-from .devices import devices_option
+from .devices import devices_option, runtime_option
 from .output import console, json_option, readable_bytes
 from .progress import progress_bars
 
@@ -31,7 +31,7 @@ SLOWEST = 5  # operators that are printed; the JSON has all
     "--warmup", type=int, metavar="N", help="Runs before the timing, in each process.  [default: 5, and 0.1 s]"
 )
 @click.option("--processes", type=int, metavar="N", help="Fresh processes to time in; see the interval.  [default: 9]")
-@click.option("--runtime", default="auto", show_default=True, metavar="auto|tflite_runtime|ai_edge_litert")
+@runtime_option
 @click.option("--kernels", default="default", show_default=True, metavar="default|builtin|reference")
 @click.option("--delegate", metavar="edgetpu|LIBRARY", help="Run the model with it.")
 @click.option("--against", metavar="OTHER.tflite", help="Time the two in turns, and give the ratio with its interval.")

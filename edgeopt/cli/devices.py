@@ -20,6 +20,13 @@ def devices_option(function: Function) -> Function:
     return click.option("--devices", metavar="FILE", help=text)(function)
 
 
+def runtime_option(function: Function) -> Function:
+    """Add ``--runtime`` to a command."""
+    text = "auto takes ai_edge_litert where it loads (it gives int8 to XNNPACK), then tflite_runtime."
+    kinds = "auto|tflite_runtime|ai_edge_litert"
+    return click.option("--runtime", default="auto", show_default=True, metavar=kinds, help=text)(function)
+
+
 @click.group()
 def command() -> None:
     """Name the boards that files are measured on, check them, and make them ready."""

@@ -8,7 +8,7 @@ import click
 
 from ..artifact_io import refuse_to_overwrite
 from ..errors import UsageError
-from .devices import devices_option
+from .devices import devices_option, runtime_option
 from .output import console, json_option, readable_bytes
 from .progress import progress_bars
 
@@ -39,6 +39,7 @@ def _print_recipe(context: click.Context, _parameter: click.Parameter, name: str
 @click.option("--force", is_flag=True, help="Write into OUTDIR although it is not empty.")
 @click.option("--device", default="local", show_default=True, metavar="NAME", help="What measures.")
 @devices_option
+@runtime_option
 @click.option(
     "--seconds", type=float, default=10.0, show_default=True, metavar="S", help="Time a file at most so long."
 )

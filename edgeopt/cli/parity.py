@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..errors import UsageError
-from .devices import devices_option
+from .devices import devices_option, runtime_option
 from .output import console, json_option
 from .progress import progress_bars
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
               "kernels. L2: within --max-lsb. L3: the same classes.")  # fmt: skip
 @click.option("--max-lsb", default=8, show_default=True, metavar="N", help="Of L2.")
 @click.option("--min-agreement", default=0.98, show_default=True, metavar="X", help="Of L3, a fraction.")
-@click.option("--runtime", default="auto", show_default=True, metavar="auto|tflite_runtime|ai_edge_litert")
+@runtime_option
 @click.option("--kernels", metavar="default|builtin|reference", help="Default: reference at L1, else default.")
 @click.option("--delegate", metavar="edgetpu|LIBRARY", help="Run the file with it on the device.")
 @click.option("--compiled", metavar="FILE_edgetpu.tflite", help="What the device runs with --delegate, in its place.")

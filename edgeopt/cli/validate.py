@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..artifact_io import refuse_to_overwrite
-from .devices import devices_option
+from .devices import devices_option, runtime_option
 from .output import console, json_option, readable_bytes
 from .progress import progress_bars
 from .words import parse_size
@@ -26,13 +26,7 @@ if TYPE_CHECKING:
 )
 @click.option("--device", default="local", show_default=True, metavar="NAME[,NAME]", help="Where to run it.")
 @devices_option
-@click.option(
-    "--runtime",
-    default="auto",
-    show_default=True,
-    metavar="auto|tflite_runtime|ai_edge_litert",
-    help="auto takes ai_edge_litert where it loads (it gives int8 to XNNPACK), then tflite_runtime.",
-)
+@runtime_option
 @click.option("--threads", default=1, show_default=True, metavar="N", help="Threads of one inference.")
 @click.option("--baseline", metavar="MODEL|FILE.tflite", help="What to compare with, on the same samples.")
 @click.option(

@@ -16,6 +16,7 @@ from ..errors import ConversionError, EdgeoptError
 from .detect import Flavour
 from .keras_spec import tree_of, unique
 from .loaded import LoadedModel
+from .normalized import centred
 from .precision import full_precision
 from .recurrent import refuse_stateful, unrolled
 from .spec import InputSpec
@@ -81,7 +82,7 @@ def export_lean(
         return {output_key(i): tf.identity(tensor) for i, tensor in enumerate(flat)}
 
     refuse_stateful(loaded)
-    with unrolled(loaded, activations) as unrolled_names, full_precision(loaded) as raised_names:
+    with unrolled(loaded, activations) as unrolled_names, full_precision(loaded) as raised_names, centred(loaded):
         try:
             graph = _save(tf.function(infer, input_signature=signature), loaded, folder)
         except EdgeoptError as error:

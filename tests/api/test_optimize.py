@@ -119,6 +119,8 @@ def test_bad_input_is_refused_before_anything_is_computed():
         edgeopt.optimize(None, {}, resume=True, **good)
     with pytest.raises(UsageError, match="expected a Keras model"):
         edgeopt.optimize(3, {}, **good)
+    with pytest.raises(UsageError, match="Unknown runtime 'tflite-runtime'; did you mean 'tflite_runtime'"):
+        edgeopt.optimize(None, {}, runtime="tflite-runtime", **good)
 
 
 def test_a_saved_model_has_no_layers_to_work_on(tmp_path):

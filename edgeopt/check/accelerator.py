@@ -17,7 +17,7 @@ import numpy as np
 from ..converters.accelerator import CPU, MAPPED, Accelerator, OpMapping, Prediction, Predictor, Refusal, accelerator
 from ..errors import ModelError, UsageError, nearest
 from ..flatbuffer import Model, read_model
-from ..isolation import ChildCrash, run_isolated
+from ..isolation import TENSORFLOW, ChildCrash, run_isolated
 from ..models.spec import ModelSpec, fix_shapes
 from .items import OK, REFUSED, SKIPPED, UNSURE, CheckItem, CheckResult
 from .registry import Subject
@@ -137,7 +137,7 @@ def _made_up(model: Any, loading: Mapping[str, Any], target: str) -> str | dict[
     request = {"model": os.fspath(model), "shapes": shapes, "target": target}
     request["loading"] = {key: loading[key] for key in keys if key in loading}
     try:
-        run_isolated("edgeopt.check.accelerator:write_made_up", request)
+        run_isolated("edgeopt.check.accelerator:write_made_up", request, modules=TENSORFLOW)
     except ChildCrash as crash:
         raise ModelError(f"Loading {request['model']} killed TensorFlow ({crash}); save the model again.") from crash
     return target

@@ -154,7 +154,8 @@ def test_a_pass_that_does_not_train_gets_its_training_behind_it():
         ({"kind": "prune", "sparsty": 0.5}, "Unknown option 'sparsty' of the pass 'prune'; did you mean 'sparsity'"),
         ({"kind": "prune", "sparsity": 0.5, "epoch": 1}, "did you mean 'epochs'"),
         ({"kind": "prune", "sparsity": 1.0}, "sparsity=1.0"),
-        ({"kind": "channels", "fraction": "half"}, "'channels' has a value of the wrong type"),
+        ({"kind": "channels", "fraction": "half"}, r"fraction='half'; expected the fraction to remove, in \[0, 1\)"),
+        ({"kind": "channels", "latency_ms": "fast"}, "'channels' has a value of the wrong type"),
         ({"kind": "finetune", "training": {}}, "Unknown option 'training'"),
         ({"kind": "prunes"}, "did you mean 'prune'"),
     ],
@@ -162,3 +163,21 @@ def test_a_pass_that_does_not_train_gets_its_training_behind_it():
 def test_bad_passes_are_refused_by_name(table, message):
     with pytest.raises(RecipeError, match=message):
         registry.plan(table)
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        {"kind": "prune", "sparsity": 0.5, "epochs": 2, "learning_rate_schedule": "cosine"},
+        {"kind": "channels", "layers": {"conv": 0.5}, "epochs": 1, "early_stop": "val_loss"},
+        {"kind": "cluster", "clusters": 16, "skip": ["first"]},
+        {"kind": "distil", "student": "math:sqrt", "alpha": 0.3, "schedule": "cosine"},
+        {"kind": "qat"},
+    ],
+)
+def test_a_pass_as_it_was_run_is_a_table_with_its_defaults_that_makes_the_same_pass(table):
+    whole = registry.resolved(registry.plan(table))
+    assert whole["batch_size"] == 32
+    assert registry.plan(whole) == registry.plan(table)
+    recipe = OptimizeRecipe((whole,))
+    assert registry.plan(parse_toml(recipe.to_toml(), "it")["pass"][0]) == registry.plan(table)

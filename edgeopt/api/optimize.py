@@ -6,6 +6,7 @@ import hashlib
 import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,8 @@ from ..artifact import Artifact
 from ..budget import Budget
 from ..errors import ModelError, UsageError
 from ..optimize_recipe import OptimizeRecipe
-from ..passes.registry import Planned, plan
+from ..passes.distil import builder, check_options
+from ..passes.registry import Planned, plan, resolved
 from .compression import compression_report
 from .optimize_folder import Folder
 from .optimize_loss import check_recipe_data, loss_for
@@ -88,7 +90,10 @@ def optimize(
 
     settings, planned = read_recipe(recipe)
     _join_workers(planned, resume)
-    RunOptions(runtime=runtime)  # a name that is wrong is refused before anything is trained
+    RunOptions(runtime=runtime)  # a name that is wrong is refused before anything is trained, as is a student
+    for entry in planned:
+        if isinstance(student := getattr(entry.step, "student", None), str):
+            builder(student)
     say = on_step or (lambda _line: None)
     if resume and output is None:
         raise UsageError("resume goes with the folder of the run that is to be resumed; give output=...")
@@ -114,7 +119,10 @@ def optimize(
         last.warnings,
     )
     if folder is not None:
-        folder.write_result(result.to_dict(), settings.to_toml(), result.model)
+        as_run = replace(
+            settings, passes=tuple(map(resolved, planned)), loss=chosen if isinstance(chosen, str) else settings.loss
+        )
+        folder.write_result(result.to_dict(), as_run.to_toml(), result.model)
     return result
 
 
@@ -221,6 +229,7 @@ def read_recipe(recipe: Recipe) -> tuple[OptimizeRecipe, list[Planned]]:
         settings = OptimizeRecipe.from_tables(recipe)
     else:
         settings = OptimizeRecipe.load(recipe)
+    check_options(settings.distillation or {})
     return settings, [plan(table) for table in settings.passes]
 
 

@@ -61,8 +61,15 @@ class Folder:
                     "begin anew in another folder."
                 )
             return
-        _empty(self.path / WORK)
+        self._clear()
         write_atomically(record, json.dumps(identity, indent=2).encode())
+
+    def _clear(self) -> None:
+        """Delete what an earlier run has left: its results would pass for those of this one."""
+        _empty(self.path / WORK)
+        stages = [*self.path.glob("[0-9][0-9]-*.tflite"), *self.path.glob("[0-9][0-9]-*.json")]
+        for old in (self.path / RESULT, self.path / RECIPE, self.path / MODEL, *stages):
+            old.unlink(missing_ok=True)
 
     def work(self, stage: str) -> Path:
         """Return the folder of a stage's checkpoints; it is there."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -11,14 +12,17 @@ from typing import TYPE_CHECKING, Any
 from ..artifact import Artifact
 from ..budget import Budget
 from ..errors import ModelError
+from ..models.load import load_model
 from ..optimize_recipe import OptimizeRecipe
-from ..passes.base import PassContext
+from ..passes.base import PassContext, PassResult
 from ..passes.finetune import FineTune
 from ..passes.properties import measure_file
 from ..passes.registry import Planned
 from ..passes.training import Training, train
+from ..report import write_json
 from ..validation import ValidationReport
 from .convert import convert
+from .optimize_folder import save_model
 from .validate import validate
 
 if TYPE_CHECKING:
@@ -31,6 +35,8 @@ _MEASURED = (
 )  # fmt: skip
 # With fewer zeros, the sparse format's indices alone take more than it saves.
 _WORTH_TRYING = 0.3
+# A cut model that was not trained to the end yet, and its record, in the stage's work folder.
+_CUT_MODEL, _CUT_RECORD = "cut.keras", "cut.json"
 _READ = (
     "size_bytes",
     "gzip_bytes",
@@ -200,15 +206,40 @@ def apply(planned: Planned, model: Any, bench: Bench, stage: str, checkpoints: P
         from ..passes.distil import Distillation
 
         context = replace(context, distillation=Distillation(teacher=bench.original))
-    result = planned.step.apply(model, context)
-    report, after = dict(result.report.to_dict()), result.model
-    skipped = [{"stage": stage, **entry.to_dict()} for entry in result.report.skipped]
     if planned.finetune is not None:
+        after, report, skipped = _untrained(planned, model, context, checkpoints)
         tuned = FineTune(training=planned.finetune).apply(after, context)
-        after = tuned.model
+        after, exported = tuned.model, None
         report["finetune"] = dict(tuned.report.to_dict())
-    exported = getattr(result, "qat_model", None)
-    return Applied(after, after if exported is None else exported, report, tuple(skipped), time.monotonic() - started)
+    else:
+        result = planned.step.apply(model, context)
+        after, report, skipped = result.model, dict(result.report.to_dict()), _entries(result)
+        exported = getattr(result, "qat_model", None)
+    told = tuple({"stage": stage, **entry} for entry in skipped)
+    return Applied(after, after if exported is None else exported, report, told, time.monotonic() - started)
+
+
+def _untrained(
+    planned: Planned, model: Any, context: PassContext, folder: Path | None
+) -> tuple[Any, dict[str, Any], list[dict[str, str]]]:
+    """Return what the pass makes before its training, its report and what it left, kept in `folder` for a resumed run.
+
+    A cut to a latency goes by measurements, which come out otherwise the next time: the checkpoint of the training
+    behind it is of this model and of no other.
+    """
+    if folder is not None and (folder / _CUT_RECORD).is_file():
+        record = json.loads((folder / _CUT_RECORD).read_text("utf-8"))
+        return load_model(folder / _CUT_MODEL).model, record["report"], record["skipped"]
+    result = planned.step.apply(model, context)
+    report, skipped = dict(result.report.to_dict()), _entries(result)
+    if folder is not None:
+        save_model(result.model, folder / _CUT_MODEL)
+        write_json({"report": report, "skipped": skipped}, str(folder / _CUT_RECORD))
+    return result.model, report, skipped
+
+
+def _entries(result: PassResult) -> list[dict[str, str]]:
+    return [entry.to_dict() for entry in result.report.skipped]
 
 
 def figures(artifact: Artifact, report: ValidationReport) -> dict[str, Any]:

@@ -72,6 +72,7 @@ def run(graph: Graph, inputs: Mapping[Ref, Any], before: InputHook | None = None
         The value of each tensor, inputs included.
     """
     from .bridge import operations
+    from .bridge.graph import takes_training
 
     tensors: dict[Ref, Any] = dict(inputs)
     for index, step in enumerate(graph.steps):
@@ -83,6 +84,8 @@ def run(graph: Graph, inputs: Mapping[Ref, Any], before: InputHook | None = None
 
         args, kwargs = map_structure(resolve, step.args), map_structure(resolve, step.kwargs)
         if step.layer is not None:
+            if takes_training(step.layer):  # Keras 3's augmenting layers augment unless they are told not to
+                kwargs.setdefault("training", False)
             outputs = step.layer(*args, **kwargs)
         else:
             outputs = operations.run(step.operation, args, kwargs)

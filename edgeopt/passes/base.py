@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
-from ..errors import DataError, UsageError
+from ..errors import DataError, RecipeError, UsageError
 
 
 @dataclass(frozen=True)
@@ -142,6 +142,39 @@ def check_needs(one_pass: Pass, context: PassContext) -> None:
             error = DataError if need in ("train", "validation") else UsageError
             wanted = f"needs {_REMEDIES[need]} with these options"
             raise error(f"Pass {one_pass.name!r} {wanted}, and got none; give it as {need}=...")
+
+
+def check_layer_options(layers: Any, skip: Any, example: str) -> tuple[str, ...]:
+    """Return `skip` as a tuple.
+
+    Args:
+        layers: The option `layers`: a table of layer names and values.
+        skip: The option `skip`: a list of layer names.
+        example: A value that `layers` may have for a layer.
+
+    Raises:
+        RecipeError: One of them is of another kind.
+    """
+    if not isinstance(layers, Mapping):
+        raise RecipeError(
+            f"Received layers={layers!r}; expected a table of layer names, such as {{dense = {example}}}."
+        )
+    if isinstance(skip, str) or not isinstance(skip, Sequence):
+        raise RecipeError(f"Received skip={skip!r}; expected a list of layer names.")
+    return tuple(skip)
+
+
+def refuse_half_precision(kind: str, mixed_precision: str | None) -> None:
+    """Raise if a pass whose layers compute in float32 only is asked to train in half precision.
+
+    Raises:
+        RecipeError: It is.
+    """
+    if mixed_precision is not None:
+        raise RecipeError(
+            f"Pass {kind!r} cannot train with {mixed_precision}: its layers compute in float32 only; leave "
+            "mixed_precision out of this pass."
+        )
 
 
 def check_name(name: str) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from ..errors import ModelError, RecipeError, nearest
 from . import tfmot_private
-from .base import PassContext, PassResult, Skipped, check_needs
+from .base import PassContext, PassResult, Skipped, check_layer_options, check_needs, refuse_half_precision
 from .cluster_report import ClusterReport, compare
 from .finetune import with_loss_of
 from .properties import kernels_of, measure_model
@@ -82,10 +82,8 @@ class Cluster:
     name = "cluster"
 
     def __post_init__(self) -> None:
-        skip: Any = self.skip
-        if isinstance(skip, str):
-            raise RecipeError(f"Received skip={skip!r}; expected a list of layer names.")
-        object.__setattr__(self, "skip", tuple(skip))
+        object.__setattr__(self, "skip", check_layer_options(self.layers, self.skip, "16"))
+        refuse_half_precision(self.name, self.training.mixed_precision)
         numbers: dict[str, Any] = {f"layers[{name!r}]": value for name, value in self.layers.items()}
         if self.clusters is not None:
             numbers["clusters"] = self.clusters

@@ -20,6 +20,8 @@ from .training import Training, train
 from .training_report import account_of
 
 KINDS = ("auto", "softmax", "sigmoid", "mse")
+# What may be said of a distillation besides its teacher.
+OPTIONS = ("temperature", "alpha", "features", "feature_weight", "kind")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +58,7 @@ class Distillation:
     kind: str = "auto"
 
     def __post_init__(self) -> None:
-        check_options(self.temperature, self.alpha, self.feature_weight, self.kind)
+        check_options(shallow(self))
         if flavour_of(self.teacher) is None:
             raise UsageError(f"Received a teacher of type {type(self.teacher).__name__}; expected a Keras model.")
 
@@ -72,18 +74,32 @@ class Distillation:
         }
 
 
-def check_options(temperature: float, alpha: float, feature_weight: float, kind: str) -> None:
-    """Raise unless the numbers are in their ranges.
+def shallow(distillation: Distillation) -> dict[str, Any]:
+    """Return the options, the teacher left out, as they are."""
+    return {name: getattr(distillation, name) for name in OPTIONS}
+
+
+def check_options(options: Mapping[str, Any]) -> None:
+    """Raise unless what is given of `OPTIONS` is in its range.
 
     Raises:
-        RecipeError: One is not, or the kind is unknown.
+        RecipeError: A number is not, the kind is unknown, or the features are no table.
     """
-    if not 0.0 < temperature < float("inf"):
-        raise RecipeError(f"Received temperature={temperature}; expected a number above 0.")
-    if not 0.0 <= alpha <= 1.0:
-        raise RecipeError(f"Received alpha={alpha}; expected the share of the teacher, in [0, 1].")
-    if not 0.0 <= feature_weight < float("inf"):
-        raise RecipeError(f"Received feature_weight={feature_weight}; expected a number of at least 0.")
+    infinity = float("inf")
+    ranges: dict[str, tuple[str, Callable[[float], bool]]] = {
+        "temperature": ("a number above 0", lambda value: 0.0 < value < infinity),
+        "alpha": ("the share of the teacher, in [0, 1]", lambda value: 0.0 <= value <= 1.0),
+        "feature_weight": ("a number of at least 0", lambda value: 0.0 <= value < infinity),
+    }
+    for name, (expected, fits) in ranges.items():
+        value = options.get(name, 1.0)
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not fits(value):
+            raise RecipeError(f"Received {name}={value!r}; expected {expected}.")
+    if not isinstance(options.get("features", {}), Mapping):
+        raise RecipeError(
+            f"Received features={options['features']!r}; expected a table: the student's layer = the teacher's."
+        )
+    kind = options.get("kind", "auto")
     if kind not in KINDS:
         raise RecipeError(f"Received kind={kind!r} of distillation{nearest(str(kind), KINDS)}")
 
@@ -109,6 +125,8 @@ class DistilReport(FineTuneReport):
 class Distil:
     """Train the model, or a new student, with a teacher.
 
+    What is not given of the distillation is that of the context, where there is one.
+
     Attributes:
         training: How long and how.
         teacher: Whom to listen to; None takes the context's teacher, or, with `student`, the model that is given.
@@ -131,17 +149,17 @@ class Distil:
     training: Training = field(default_factory=Training)
     teacher: Any = None
     student: Callable[[Any], Any] | str | None = None
-    temperature: float = 4.0
-    alpha: float = 0.5
-    features: Mapping[str, str] = field(default_factory=dict)
-    feature_weight: float = 1.0
-    loss_kind: str = "auto"
+    temperature: float | None = None
+    alpha: float | None = None
+    features: Mapping[str, str] | None = None
+    feature_weight: float | None = None
+    loss_kind: str | None = None
     keep_zeros: bool = True
 
     name = "distil"
 
     def __post_init__(self) -> None:
-        check_options(self.temperature, self.alpha, self.feature_weight, self.loss_kind)
+        check_options(self._given())
         if self.training.epochs == 0:
             raise RecipeError("Received epochs=0 for the pass 'distil'; expected at least 1.")
 
@@ -175,14 +193,13 @@ class Distil:
             teacher = model
         if teacher is None:
             raise UsageError("Pass 'distil' has no teacher; give teacher=..., a student=..., or one in the context.")
-        return Distillation(
-            teacher=teacher,
-            temperature=self.temperature,
-            alpha=self.alpha,
-            features=self.features,
-            feature_weight=self.feature_weight,
-            kind=self.loss_kind,
-        )
+        rest = {} if context.distillation is None else shallow(context.distillation)
+        return Distillation(**{**rest, **self._given(), "teacher": teacher})
+
+    def _given(self) -> dict[str, Any]:
+        """Return the options of `Distillation` that were given to the pass."""
+        values = {name: getattr(self, name) for name in OPTIONS[:-1]} | {"kind": self.loss_kind}
+        return {name: value for name, value in values.items() if value is not None}
 
     def _student(self, model: Any, context: PassContext) -> Any:
         if self.student is None:

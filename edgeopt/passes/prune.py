@@ -10,7 +10,7 @@ import numpy as np
 
 from ..errors import RecipeError, nearest
 from . import tfmot_private
-from .base import PassContext, PassResult, check_needs
+from .base import PassContext, PassResult, check_layer_options, check_needs, refuse_half_precision
 from .finetune import with_loss_of, zero_keeper
 from .properties import measure_model
 from .prune_report import PruneReport, compare
@@ -79,11 +79,8 @@ class Prune:
     name = "prune"
 
     def __post_init__(self) -> None:
-        skip: Any = self.skip
-        if isinstance(skip, str):
-            raise RecipeError(f"Received skip={skip!r}; expected a list of layer names.")
-        object.__setattr__(self, "skip", tuple(skip))
-        object.__setattr__(self, "block_size", tuple(self.block_size))
+        object.__setattr__(self, "skip", check_layer_options(self.layers, self.skip, "0.8"))
+        refuse_half_precision(self.name, self.training.mixed_precision)
         fractions = {f"layers[{name!r}]": value for name, value in self.layers.items()}
         fractions["initial_sparsity"] = self.initial_sparsity
         if self.sparsity is not None:
@@ -96,20 +93,40 @@ class Prune:
                 raise RecipeError(f"Received {key}={getattr(self, key)!r}{nearest(str(getattr(self, key)), choices)}")
         check_step("begin", self.begin)
         check_step("end", self.end)
+        self._check_course()
         if self.frequency is not None and self.frequency < 1:
             raise RecipeError(f"Received frequency={self.frequency}; expected at least 1 step.")
         if self.power <= 0:
             raise RecipeError(f"Received power={self.power}; expected a positive exponent.")
         self._check_pattern()
 
+    def _check_course(self) -> None:
+        if self.schedule != "polynomial":
+            return
+        if type(self.begin) is type(self.end) and self.end < self.begin:
+            raise RecipeError(
+                f"Received begin={self.begin} and end={self.end}; expected the pruning to begin before it ends."
+            )
+        targets = [*self.layers.values(), *([] if self.sparsity is None else [self.sparsity])]
+        if targets and self.initial_sparsity > min(targets):
+            raise RecipeError(
+                f"Received initial_sparsity={self.initial_sparsity} and a target of {min(targets)}; expected the "
+                "sparsity to grow."
+            )
+
     def _check_pattern(self) -> None:
+        for key in ("block_size", "m_by_n"):
+            value: Any = getattr(self, key)
+            if isinstance(value, list):
+                object.__setattr__(self, key, tuple(value))
+            elif value is not None and not isinstance(value, tuple):
+                raise RecipeError(f"Received {key}={value!r}; expected two whole numbers.")
         if len(self.block_size) != 2 or not all(isinstance(size, int) and size > 0 for size in self.block_size):
             raise RecipeError(f"Received block_size={self.block_size}; expected two positive whole numbers.")
         if self.m_by_n is None:
             if self.sparsity is None and not self.layers:
                 raise RecipeError("Received no target; give sparsity=..., layers={name: sparsity} or m_by_n=(2, 4).")
             return
-        object.__setattr__(self, "m_by_n", tuple(self.m_by_n))
         if (
             len(self.m_by_n) != 2
             or not all(isinstance(n, int) for n in self.m_by_n)

@@ -90,3 +90,19 @@ def plan(table: Mapping[str, Any]) -> Planned:
         return Planned(made(**options), training if training.epochs else None)
     except TypeError as error:
         raise RecipeError(f"An option of the pass {kind!r} has a value of the wrong type: {error}.") from error
+
+
+def resolved(planned: Planned) -> dict[str, Any]:
+    """Return the ``[[pass]]`` table of a pass with every option that has a value, its training's included.
+
+    What cannot stand in a table, such as a function as the student, is left out.
+    """
+    step: Any = planned.step
+    own = {item.name: getattr(step, item.name) for item in fields(step) if item.name not in _NOT_IN_TOML}
+    training = planned.finetune or getattr(step, "training", None)
+    trains = {} if training is None else training.to_dict()
+    if training is not None and not isinstance(training.strategy, str):
+        trains["strategy"] = None
+    options = {**own, **{f"learning_rate_{key}" if key in own else key: value for key, value in trains.items()}}
+    kept = {key: value for key, value in options.items() if value is not None and not callable(value) and value != {}}
+    return {"kind": step.name, **kept}

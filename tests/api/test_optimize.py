@@ -10,6 +10,7 @@ from edgeopt.api.optimize_loss import check_recipe_data, loss_for
 from edgeopt.data import load_dataset
 from edgeopt.devices import BenchPlan
 from edgeopt.errors import DataError, ModelError, RecipeError, UsageError
+from edgeopt.optimize_recipe import OptimizeRecipe
 
 SHORT = BenchPlan(min_seconds=0.0, max_seconds=0.05, min_runs=5, processes=1)
 
@@ -73,6 +74,38 @@ def test_an_interrupted_run_resumes_in_the_middle_of_a_pass_to_the_weights_of_an
     for ours, theirs in zip(whole.model.get_weights(), resumed.model.get_weights(), strict=True):
         assert np.array_equal(ours, theirs)
     assert resumed.artifact.model == whole.artifact.model
+
+
+@pytest.mark.heavy
+def test_a_cut_to_a_latency_is_not_measured_again_when_the_training_behind_it_is_resumed(tmp_path, monkeypatch):
+    """The second measurement is 15 % slower, and would cut further than the checkpoint's model."""
+    import keras
+
+    from edgeopt.api.optimize_stage import Bench
+
+    class Interrupt(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            if epoch == 1:
+                raise KeyboardInterrupt
+
+    (x, y), layers = data(), keras.layers
+    keras.utils.set_random_seed(1)
+    convolutions = [layers.Conv2D(32, 3, activation="relu", name=name) for name in ("one", "two")]
+    last = [layers.GlobalAveragePooling2D(), layers.Dense(2, activation="softmax", name="classes")]
+    model = keras.Sequential([keras.Input((6, 6, 1), name="image"), *convolutions, *last])
+    options = {"train": (x, y), "validation": (x, y), "bench": SHORT, "output": tmp_path / "out"}
+    recipe = {"pass": [{"kind": "channels", "latency_ms": 0.09, "epochs": 2}]}
+    monkeypatch.setattr(Bench, "latency_ms", lambda self, file: len(file) / 1e5)
+    with pytest.raises(KeyboardInterrupt):
+        edgeopt.optimize(model, recipe, callbacks=[Interrupt()], **options)
+    monkeypatch.setattr(Bench, "latency_ms", lambda self, file: 1.15 * len(file) / 1e5)
+    said = []
+    resumed = edgeopt.optimize(model, recipe, resume=True, on_step=said.append, **options)
+    assert "finetune: going on after epoch 1 of 2" in said
+    assert resumed.stages[1].report["latency"]["after_ms"] <= 0.09
+    written = OptimizeRecipe.load(tmp_path / "out" / "recipe.toml")
+    assert written.passes[0]["importance"] == "l1", "with the defaults that it was run with"
+    assert (written.passes[0]["epochs"], written.passes[0]["optimizer"]) == (2, "adam")
 
 
 @pytest.mark.heavy

@@ -39,8 +39,12 @@ def test_without_resume_an_earlier_run_is_not_used(tmp_path):
     first.write_stage("01-prune", {}, Artifact(b"abc"), Model())
     with pytest.raises(OutputError, match="is not empty; pass --resume"):
         Folder(tmp_path / "out", RUN, resume=False, force=False)
+    first.write_result({}, "seed = 0", Model())
+    (tmp_path / "out" / "notes.txt").write_text("the user's own")
     assert Folder(tmp_path / "out", RUN, resume=False, force=True).finished("01-prune") is None
-    assert not (tmp_path / "out" / "work" / "01-prune").exists()
+    # An old result beside a new run that fails would pass for its own.
+    assert sorted(entry.name for entry in (tmp_path / "out").iterdir()) == ["notes.txt", "work"]
+    assert [entry.name for entry in (tmp_path / "out" / "work").iterdir()] == ["run.json"]
 
 
 @pytest.mark.parametrize("key", list(RUN))

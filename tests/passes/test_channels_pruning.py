@@ -199,6 +199,27 @@ def test_the_report_is_json_and_reads_well(keras):
     assert "out: kept, model-output" in str(report)
 
 
+@pytest.mark.parametrize("importance", ["l1", "taylor"])
+def test_layers_that_augment_in_training_only_do_nothing_while_channels_are_scored_and_compared(keras, importance):
+    layers = keras.layers
+    model = keras.Sequential(
+        [
+            keras.Input((8, 8, 3), name="image"),
+            layers.RandomFlip(name="flip"),
+            layers.RandomRotation(0.2, name="turn"),
+            layers.Conv2D(32, 3, activation="relu", name="conv"),
+            layers.Flatten(),
+            layers.Dense(4, name="classes"),
+        ]
+    )
+    x, y = np.random.default_rng(0).random((16, 8, 8, 3), np.float32), np.arange(16) % 4
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    report = (
+        ChannelPruning(fraction=0.5, importance=importance).apply(model, PassContext(train=(x, y), loss=loss)).report
+    )
+    assert report.removed("macs") >= 0.5
+
+
 def test_half_precision_models_are_cut_in_their_own_policy(keras):
     layers, inputs = keras.layers, keras.Input((8,), name="x")
     x = layers.Dense(32, activation="relu", dtype="mixed_float16", name="hidden")(inputs)
@@ -222,10 +243,10 @@ def test_half_precision_models_are_cut_in_their_own_policy(keras):
         ({"fraction": 0.5, "of": "mac"}, "Received of='mac'; did you mean 'macs'?"),
         ({"fraction": 0.5, "importance": "tailor"}, "Received importance='tailor'; did you mean 'taylor'?"),
         ({"fraction": 0.5, "allocation": "globl"}, "did you mean 'global'?"),
-        ({"fraction": 0.5, "multiple": 0}, "Received multiple=0; expected at least 1"),
-        ({"fraction": 0.5, "minimum": 0}, "Received minimum=0; expected at least 1"),
-        ({"fraction": 0.5, "steps": 0}, "Received steps=0; expected at least 1"),
-        ({"fraction": 0.5, "samples": 0}, "Received samples=0; expected at least 1"),
+        ({"fraction": 0.5, "multiple": 0}, "Received multiple=0; expected a whole number of at least 1"),
+        ({"fraction": 0.5, "minimum": 0}, "Received minimum=0; expected a whole number of at least 1"),
+        ({"fraction": 0.5, "steps": 0}, "Received steps=0; expected a whole number of at least 1"),
+        ({"fraction": 0.5, "samples": 0}, "Received samples=0; expected a whole number of at least 1"),
     ],
 )
 def test_bad_options_are_refused_before_any_model_is_seen(options, message):

@@ -148,6 +148,8 @@ def test_without_a_teacher_there_is_no_distillation(keras):
         ({"alpha": 1.5}, r"alpha=1.5; expected the share of the teacher, in \[0, 1\]"),
         ({"feature_weight": -1}, "feature_weight=-1"),
         ({"loss_kind": "softmx"}, "did you mean 'softmax'"),
+        ({"features": "hidden"}, "features='hidden'; expected a table"),
+        ({"temperature": "hot"}, "temperature='hot'; expected a number above 0"),
         ({"training": Training(epochs=0)}, "epochs=0"),
     ],
 )
@@ -159,6 +161,23 @@ def test_bad_options_are_refused_at_once(options, message):
 def test_a_teacher_that_is_no_model_is_refused():
     with pytest.raises(UsageError, match="teacher of type str"):
         Distillation(teacher="big.keras")
+
+
+def test_what_the_pass_does_not_say_is_that_of_the_context(keras):
+    teacher = classifier(keras, 8, 1)
+    context = PassContext(
+        train=data(), loss=LOSS, distillation=Distillation(teacher=teacher, alpha=0.9, temperature=2.0, kind="mse")
+    )
+    step = Training(epochs=1, steps_per_epoch=1)
+    said = Distil(alpha=0.25, training=step).apply(classifier(keras, 4, 2), context).report.distillation
+    assert said == {
+        "teacher": teacher.name,
+        "temperature": 2.0,
+        "alpha": 0.25,
+        "features": {},
+        "feature_weight": 1.0,
+        "kind": "mse",
+    }
 
 
 def test_a_builder_by_name():

@@ -270,6 +270,11 @@ def test_the_report_is_json_and_text(keras):
         ({"sparsity": 0.5, "frequency": 0}, r"Received frequency=0; expected at least 1"),
         ({"sparsity": 0.5, "skip": "conv"}, r"Received skip='conv'; expected a list of layer names"),
         ({"sparsity": 0.5, "power": 0}, r"Received power=0; expected a positive exponent"),
+        ({"layers": "conv"}, r"Received layers='conv'; expected a table of layer names"),
+        ({"sparsity": 0.5, "block_size": 4}, r"Received block_size=4; expected two whole numbers"),
+        ({"sparsity": 0.5, "begin": 0.8, "end": 0.2}, r"expected the pruning to begin before it ends"),
+        ({"sparsity": 0.5, "initial_sparsity": 0.9}, r"initial_sparsity=0.9 and a target of 0.5"),
+        ({"sparsity": 0.5, "training": Training(mixed_precision="mixed_float16")}, "cannot train with mixed_float16"),
     ],
 )
 def test_bad_options_are_refused_before_anything_loads(options, message):

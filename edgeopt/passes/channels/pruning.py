@@ -13,7 +13,7 @@ from ...data import Dataset, load_dataset
 from ...errors import BudgetError, RecipeError, UsageError, nearest
 from ...models.graph import read_native
 from ...models.load import flavour_of
-from ..base import PassContext, PassResult, check_needs
+from ..base import PassContext, PassResult, check_layer_options, check_needs
 from .allocation import Ladder, allocate_globally, allocate_uniformly
 from .cost import MEASURES, CostModel, Counts, Measure
 from .dependencies import ChannelMap, Group, analyse
@@ -71,12 +71,13 @@ class ChannelPruning:
     name = "channels"
 
     def __post_init__(self) -> None:
-        fractions = {f"layers[{name!r}]": value for name, value in self.layers.items()}
+        object.__setattr__(self, "skip", check_layer_options(self.layers, self.skip, "0.5"))
+        fractions: dict[str, Any] = {f"layers[{name!r}]": value for name, value in self.layers.items()}
         if self.fraction is not None:
             fractions["fraction"] = self.fraction
         for what, value in fractions.items():
-            if not 0.0 <= value < 1.0:
-                raise RecipeError(f"Received {what}={value}; expected the fraction to remove, in [0, 1).")
+            if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0.0 <= value < 1.0:
+                raise RecipeError(f"Received {what}={value!r}; expected the fraction to remove, in [0, 1).")
         if self.fraction is not None and self.latency_ms is not None:
             raise RecipeError("Received both fraction and latency_ms; give the one that is the target.")
         if self.fraction is None and self.latency_ms is None and not self.layers:
@@ -89,8 +90,9 @@ class ChannelPruning:
             if getattr(self, key) not in choices:
                 raise RecipeError(f"Received {key}={getattr(self, key)!r}{nearest(str(getattr(self, key)), choices)}")
         for key in ("multiple", "minimum", "steps", "samples"):
-            if getattr(self, key) < 1:
-                raise RecipeError(f"Received {key}={getattr(self, key)}; expected at least 1.")
+            number = getattr(self, key)
+            if isinstance(number, bool) or not isinstance(number, int) or number < 1:
+                raise RecipeError(f"Received {key}={number!r}; expected a whole number of at least 1.")
         if self.steps > 1 and self.fraction is None:
             raise RecipeError(f"Received steps={self.steps} without fraction; only a fraction is approached in steps.")
 

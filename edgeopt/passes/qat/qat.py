@@ -10,7 +10,7 @@ from ...models.bridge import flatten, to_tf_keras
 from ...models.detect import Flavour
 from ...models.graph import read_native
 from ...models.load import flavour_of
-from ..base import PassContext, check_needs
+from ..base import PassContext, check_layer_options, check_needs, refuse_half_precision
 from ..properties import WeightProperty, check_kept, measure_file, measure_model
 from ..training import Training, train
 from ..training_data import open_feed
@@ -59,10 +59,8 @@ class Qat:
             raise RecipeError(f"Received preserve={self.preserve!r}{nearest(str(self.preserve), PRESERVE)}")
         if isinstance(self.range_batches, bool) or not isinstance(self.range_batches, int) or self.range_batches < 1:
             raise RecipeError(f"Received range_batches={self.range_batches!r}; expected a whole number of at least 1.")
-        skip: Any = self.skip
-        if isinstance(skip, str):
-            raise RecipeError(f"Received skip={self.skip!r}; expected a list of layer names.")
-        object.__setattr__(self, "skip", tuple(skip))
+        object.__setattr__(self, "skip", check_layer_options({}, self.skip, ""))
+        refuse_half_precision(self.name, self.training.mixed_precision)
 
     @property
     def needs(self) -> tuple[str, ...]:

@@ -31,7 +31,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "parity": ("edgeopt.cli.parity", "Compare a file on two devices, down to the first operator that differs."),
     "devices": ("edgeopt.cli.devices", "Name boards, check them, and make them ready."),
     "agent": ("edgeopt.cli.agent", "Write the on-device benchmark script, one .pyz file."),
-    "demo": ("edgeopt.cli.demo", "Train a small model, prune it, train it quantised, and compare the files on this machine."),
+    "demo": ("edgeopt.cli.demo", "Train a small model, prune it, train it quantised, and compare the files here."),
 }
 
 

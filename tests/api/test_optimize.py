@@ -47,6 +47,7 @@ RECIPE = {
 
 
 @pytest.mark.heavy
+@pytest.mark.smoke
 def test_an_interrupted_run_resumes_in_the_middle_of_a_pass_to_the_weights_of_an_unbroken_one(any_keras, tmp_path):
     keras, (x, y) = any_keras, data()
     options = {"train": (x, y), "validation": (x, y), "bench": SHORT}

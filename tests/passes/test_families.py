@@ -56,7 +56,7 @@ APPLICATIONS = {
     "DenseNet121": (32, {}, "pool2_pool"),
     "Xception": (71, {}, "block4_sepconv1_act"),
 }
-SMALL = ["cnn_1d", "auto_encoder", "u_net", "two_inputs", "nested"]
+SMALL = [pytest.param("cnn_1d", marks=pytest.mark.smoke), "auto_encoder", "u_net", "two_inputs", "nested"]
 
 
 def application(name):

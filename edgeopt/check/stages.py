@@ -31,7 +31,7 @@ _REMEDIES = {
     "recurrent": "convert the model with calibration data instead of QAT",
     "no int8 operator": "use what the reason names, or accept a float operator",
     "operation": "write it with layers",
-    "unknown layer": "build it of Keras' own layers",
+    "unknown layer": "use layers that qat knows (docs/passes/qat.md), or accept float operators",
     "bridge": "replace it, or register a counterpart with edgeopt.bridge.register",
     "float": "replace it, or convert with --allow-float-ops",
     "conversion": "replace what it names, or convert with --quantize dynamic",

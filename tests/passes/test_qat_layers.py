@@ -93,6 +93,15 @@ CHAINS = {
             "TRANSPOSE": 1,
         },
     ),
+    "training only": (
+        IMAGE,
+        lambda k: [
+            *(k.RandomFlip(), k.RandomRotation(0.1), k.RandomZoom(0.1), k.RandomTranslation(0.1, 0.1)),
+            *(k.SpatialDropout2D(0.1), k.GaussianNoise(0.1), k.Identity(), k.ActivityRegularization(0.1)),
+            k.Conv2D(6, 3, name="l"),
+        ],
+        {"CONV_2D": 1},
+    ),
     "UpSampling1D and ZeroPadding1D": (SIGNAL, lambda k: [k.LeakyReLU(), k.ZeroPadding1D(1), k.UpSampling1D(2)], None),
     "bilinear UpSampling2D": (
         IMAGE,

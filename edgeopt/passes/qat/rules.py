@@ -28,19 +28,35 @@ MERGES = frozenset({"Add", "Average", "Maximum", "Minimum", "Multiply", "Subtrac
 ACTIVATIONS = frozenset({"Activation", "ReLU", "Softmax"})
 # One integer operator, with a range of its own.
 RANGED = frozenset({"Concatenate", "GlobalAveragePooling1D", "GlobalAveragePooling2D", "LeakyReLU", "PReLU"})
-# The output holds values of the input (or means of a few): the range stays, and the converter knows it.
-PASSING = frozenset(
+# What changes its input in training only, and is not in the file.
+TRAINING_ONLY = frozenset(
     {
         "ActivityRegularization",
         "AlphaDropout",
+        "Dropout",
+        "GaussianDropout",
+        "GaussianNoise",
+        "Identity",
+        "RandomBrightness",
+        "RandomContrast",
+        "RandomFlip",
+        "RandomHeight",
+        "RandomRotation",
+        "RandomTranslation",
+        "RandomWidth",
+        "RandomZoom",
+        "SpatialDropout1D",
+        "SpatialDropout2D",
+    }
+)
+# The output holds values of the input (or means of a few): the range stays, and the converter knows it.
+PASSING = TRAINING_ONLY | frozenset(
+    {
         "AveragePooling1D",
         "AveragePooling2D",
         "Cropping1D",
         "Cropping2D",
-        "Dropout",
         "Flatten",
-        "GaussianDropout",
-        "GaussianNoise",
         "GlobalMaxPooling1D",
         "GlobalMaxPooling2D",
         "MaxPooling1D",
@@ -48,8 +64,6 @@ PASSING = frozenset(
         "Permute",
         "RepeatVector",
         "Reshape",
-        "SpatialDropout1D",
-        "SpatialDropout2D",
         "UpSampling1D",
         "UpSampling2D",
         "ZeroPadding1D",
@@ -74,7 +88,7 @@ def objection(layer: Any, shapes: list[tuple[int | None, ...]]) -> Objection | N
     kind = type(layer).__name__
     if type(layer).__module__.split(".")[0] != "tf_keras":
         return "unknown layer", f"{kind} is a custom layer; keep it out of the model, or build it of Keras' layers"
-    if any(word in kind for word in _RECURRENT):
+    if is_recurrent(layer):
         return "recurrent", f"{kind} is not trained quantised; convert the model with calibration data instead"
     rule = _OBJECTIONS.get(kind, _KNOWN.get(kind))
     if rule is None:
@@ -82,6 +96,11 @@ def objection(layer: Any, shapes: list[tuple[int | None, ...]]) -> Objection | N
     if any(len(shape) > 4 for shape in shapes):
         return "no int8 operator", f"{kind} on {max(map(len, shapes))} dimensions"
     return rule(layer, shapes)
+
+
+def is_recurrent(layer: Any) -> bool:
+    """Say whether a layer runs over time steps."""
+    return any(word in type(layer).__name__ for word in _RECURRENT)
 
 
 def function_name(layer: Any) -> str | None:

@@ -93,7 +93,9 @@ def export_lean(
     warnings = []
     if unrolled_names:
         layers = ", ".join(map(repr, unrolled_names))
-        warnings.append(f"unrolled: the recurrent layer(s) {layers} were unrolled: their loop cannot be quantised")
+        warnings.append(
+            f"unrolled: the recurrent layer(s) {layers} were unrolled: their loop does not fit into an integer file"
+        )
     if raised_names:
         warnings.append(f"precision: {len(raised_names)} layer(s) trained in mixed precision compute in float32 here")
     layer_names = tuple(name for name, _ in loaded.layers)

@@ -3,6 +3,9 @@
 TFLite's calibrator crashes on the WHILE loop that a rolled-out-at-run-time LSTM, GRU or SimpleRNN becomes, and the
 SPLIT of the gates can stay float. While the model is traced inside `unrolled`, those layers are unrolled, and LSTM and
 GRU cells compute each gate with its own slice of the weights: the same sums, so equal outputs up to float rounding.
+
+In a model that was trained quantised those layers stay float, and no calibrator runs: only those that return sequences
+are unrolled, since the length of what a loop collects is lost in the file.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ from typing import Any
 from ..errors import ConversionError
 from .loaded import LoadedModel
 from .patching import replace_attribute
+from .trained_ranges import carries_ranges
 
 MAX_UNROLLED_STEPS = 256
 
@@ -65,12 +69,15 @@ def unrolled(loaded: LoadedModel, activations: str) -> Iterator[list[str]]:
         ConversionError: A layer was called, inside the context, on more than `MAX_UNROLLED_STEPS` steps, or on an
             unknown number.
     """
+    trained = carries_ranges(loaded.layers)
     layers = [] if activations == "float32" else recurrent_layers(loaded)
-    if activations == "int8" and _is_chain(loaded.model):
+    if trained:
+        layers = [layer for layer in layers if layer.return_sequences]
+    elif activations == "int8" and _is_chain(loaded.model):
         layers = [layer for layer in layers if not fuses(layer)]
     rolled = [layer for layer in layers if not layer.unroll]
     refusals: list[ConversionError] = []
-    undo: list[Callable[[], None]] = []
+    undo = _unfused(recurrent_layers(loaded)) if trained else []
     try:
         for layer in rolled:
             undo += _unroll(layer, refusals)
@@ -101,9 +108,13 @@ def _unroll(layer: Any, refusals: list[ConversionError]) -> list[Callable[[], No
         call = _unrolling_backend(call)
     undo = [replace_attribute(layer, "call", _counting_steps(layer, call, refusals))]
     undo.append(replace_attribute(layer, "unroll", True))
-    if hasattr(layer, "_could_use_gpu_kernel"):
-        undo.append(replace_attribute(layer, "_could_use_gpu_kernel", False))
-    return undo
+    return undo + _unfused([layer])
+
+
+def _unfused(layers: list[Any]) -> list[Callable[[], None]]:
+    """Keep tf_keras' LSTM from becoming the fused operator, on which the converter fails beside trained ranges."""
+    fusing = [layer for layer in layers if hasattr(layer, "_could_use_gpu_kernel")]
+    return [replace_attribute(layer, "_could_use_gpu_kernel", False) for layer in fusing]
 
 
 def _counting_steps(layer: Any, call: Callable[..., Any], refusals: list[ConversionError]) -> Callable[..., Any]:
@@ -118,7 +129,7 @@ def _counting_steps(layer: Any, call: Callable[..., Any], refusals: list[Convers
                 ConversionError(
                     f"{type(layer).__name__} layer {layer.name!r} runs over {length} time steps, and an integer file "
                     f"needs it unrolled, which is done up to {MAX_UNROLLED_STEPS}; shorten the sequence "
-                    "(--input-shape) or use --quantize dynamic."
+                    "(--input-shape) or convert the float model with --quantize dynamic."
                 )
             )
             raise refusals[-1]

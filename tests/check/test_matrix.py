@@ -117,7 +117,8 @@ def every_layer(keras):
     """The rows above in one model."""
     layers = keras.layers
     image = keras.Input((8, 8, 3), name="image")
-    x = layers.Rescaling(1 / 255.0, name="scale")(image)
+    x = layers.Identity(name="same")(layers.RandomFlip(name="flip")(image))
+    x = layers.Rescaling(1 / 255.0, name="scale")(x)
     x = layers.BatchNormalization(name="norm_first")(x)
     x = layers.Conv2D(16, 3, padding="same", name="conv")(x)
     x = layers.ReLU(name="relu")(layers.BatchNormalization(name="conv_norm")(x))
@@ -134,7 +135,7 @@ def every_layer(keras):
     x = layers.Resizing(2, 2, name="resized")(inner(x[..., :4]))
     x = layers.Lambda(lambda value: value + 1.0, output_shape=(2, 2, 8), name="python")(x)
     x = layers.Conv1D(8, 3, padding="same", name="conv_1d")(layers.Reshape((4, 8), name="signal")(x))
-    x = layers.LSTM(6, unroll=True, name="memory")(x)
+    x = layers.LSTM(6, name="memory")(x)
     return keras.Model(image, layers.Dense(4, name="classes")(x), name="images")
 
 

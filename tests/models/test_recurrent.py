@@ -86,6 +86,21 @@ def test_only_loops_that_cannot_be_quantised_are_unrolled(any_keras):
     assert names_unrolled(any_keras.Sequential(done), "int8") == []
 
 
+def test_beside_trained_ranges_only_sequences_are_unrolled_and_nothing_is_fused():
+    """There the layers stay float: no calibrator meets the loop, but the fused operator fails the converter."""
+    import tf_keras
+
+    from edgeopt.passes.qat.layers import QuantizedTensor
+
+    layers = tf_keras.layers
+    start = [tf_keras.Input((STEPS, FEATURES)), QuantizedTensor()]
+    memories = [layers.LSTM(4, return_sequences=True, name="all"), layers.LSTM(4, name="last")]
+    with unrolled(describe(tf_keras.Sequential([*start, *memories])), "int8") as names:
+        assert names == ["all"]
+        assert not any(layer._could_use_gpu_kernel for layer in memories)
+    assert all(layer._could_use_gpu_kernel for layer in memories)
+
+
 def test_tf_keras_fuses_rightly_only_what_is_plain():
     """Each of the others was seen to crash the calibrator, or to come out wrong, in 8 bits."""
     import tf_keras

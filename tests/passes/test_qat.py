@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import importlib
 import json
+from itertools import pairwise
 
 import numpy as np
 import pytest
 
 import edgeopt
 from edgeopt.errors import DataError, ModelError, RecipeError, UsageError
+from edgeopt.models.graph import read_native
 from edgeopt.passes.base import Pass, PassContext, PassReport
 from edgeopt.passes.qat import Qat
 from edgeopt.passes.training import Training
@@ -201,6 +203,57 @@ def test_a_skipped_layer_is_not_rounded():
     assert [(entry.subject, entry.reason) for entry in result.report.skipped] == [("spatial", "asked")]
     layer = result.qat_model.get_layer("spatial_float")
     np.testing.assert_array_equal(layer.get_weights()[0], model.get_layer("spatial").get_weights()[0])
+
+
+def test_augmentation_is_done_in_training_and_nothing_at_inference(any_keras):
+    import tf_keras
+
+    layers = any_keras.layers
+    augmenting = [
+        layers.RandomFlip(name="flip"),
+        layers.RandomRotation(0.2, name="turn"),
+        layers.RandomContrast(0.4, name="contrast"),
+        layers.GaussianNoise(0.1, name="noise"),
+    ]
+    last = [layers.Identity(name="same"), layers.Conv2D(4, 3, name="conv")]
+    model = any_keras.Sequential([any_keras.Input((8, 8, 3), name="image"), *augmenting, *last])
+    x = np.random.default_rng(0).random((8, 8, 8, 3)).astype("float32")
+    result = Qat(training=ONE_STEP).apply(model, PassContext(train=(x, np.zeros((8, 6, 6, 4))), loss="mse"))
+    assert result.report.skipped == ()
+    stages = ["image_quantized", "flip", "turn", "contrast", "noise", "same"]
+    trained = result.qat_model
+    parts = tf_keras.Model(trained.inputs, [trained.get_layer(name).output for name in stages])
+    for before, after in pairwise(parts(x, training=False)):
+        np.testing.assert_array_equal(after, before)
+    learning = list(pairwise(parts(x, training=True)))
+    assert all(not np.allclose(before, after) for before, after in learning[:-1])
+    np.testing.assert_array_equal(*learning[-1])  # Identity
+
+
+def refused(*layers, shape):
+    """What is left float before any training, or the refusal."""
+    import tf_keras
+
+    from edgeopt.passes.qat.lowering import Choices, lower
+
+    model = tf_keras.Sequential([tf_keras.Input(shape), tf_keras.layers.Dense(2), *layers])
+    return [entry.reason for entry in lower(read_native(model), Choices()).skipped]
+
+
+def test_sequences_too_long_for_any_file_are_refused_before_the_training():
+    from tf_keras import layers
+
+    with pytest.raises(ModelError, match="^GRU layer 'memory' returns sequences of 257 time steps, .* up to 256;"):
+        refused(layers.GRU(2, return_sequences=True, name="memory"), shape=(257, 2))
+    assert refused(layers.GRU(2, return_sequences=True), shape=(256, 2)) == ["recurrent"]
+    assert refused(layers.GRU(2), shape=(257, 2)) == ["recurrent"]  # its loop stays a loop
+
+
+def test_masks_are_refused():
+    from tf_keras import layers
+
+    with pytest.raises(ModelError, match="^Masking layer 'gaps' gives a mask, .* or convert the float model"):
+        refused(layers.Masking(name="gaps"), layers.LSTM(2), shape=(5, 2))
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import pytest
 
 import edgeopt
 from edgeopt.api.convert import convert
-from edgeopt.errors import RecipeError
+from edgeopt.errors import NotFullyIntegerError, RecipeError
 from edgeopt.models.trained_ranges import carries_ranges, wrappers_in
 from edgeopt.passes.base import PassContext
 from edgeopt.passes.qat import Qat
@@ -147,6 +147,53 @@ def test_a_model_of_tfmot_converts_without_calibration(running):
     assert artifact.sidecar["fully_int8"]
     file = running(artifact.model)
     assert np.abs(scores(file, x) - model.predict(x, verbose=0)).max() <= 2.01 * file.steps()[0]
+
+
+def rememberer(keras, *memories):
+    """A model of recurrent layers, and its QAT model with ranges from data."""
+    keras.utils.set_random_seed(3)
+    last = keras.layers.Dense(CLASSES, activation="softmax", name="classes")
+    model = keras.Sequential([keras.Input((6, 3), name="steps"), *memories, last])
+    x = np.random.default_rng(0).normal(size=(8, 6, 3)).astype("float32")
+    return x, Qat(training=Training(epochs=0)).apply(model, PassContext(train=(x, np.zeros(8))))
+
+
+@pytest.mark.heavy
+@pytest.mark.parametrize("kind", ["LSTM", "GRU"])
+def test_a_recurrent_layer_stays_float_as_the_report_says_and_the_file_agrees(any_keras, kind, running):
+    x, result = rememberer(any_keras, getattr(any_keras.layers, kind)(4, name="memory"))
+    assert [(entry.subject, entry.reason) for entry in result.report.skipped] == [("memory", "recurrent")]
+    assert not result.report.fully_int8
+    artifact = convert(result.qat_model, allow_float_ops=True, isolate=False)
+    assert not artifact.sidecar["fully_int8"]
+    assert artifact.sidecar["ops"]["WHILE"] == 1
+    # What is integer is the Dense layer and the softmax: a rounding each, of at most one step.
+    expected = result.qat_model.predict(x, verbose=0)
+    assert np.abs(scores(running(artifact.model), x, "steps") - expected).max() <= 2.01 / 256
+    assert np.abs(np.roll(expected, 1, axis=0) - expected).max() > 4 / 256  # other samples would be seen
+
+
+@pytest.mark.heavy
+def test_recurrent_layers_that_return_sequences_are_unrolled(running):
+    import keras
+
+    layers = keras.layers
+    both = layers.Bidirectional(layers.LSTM(3, return_sequences=True), name="both")
+    x, result = rememberer(keras, both, layers.GRU(4, name="memory"))
+    artifact = convert(result.qat_model, allow_float_ops=True, isolate=False)
+    assert artifact.sidecar["ops"]["WHILE"] == 1  # the GRU's
+    assert any(text.startswith("unrolled: ") for text in artifact.sidecar["warnings"])
+    expected = result.qat_model.predict(x, verbose=0)
+    assert np.abs(scores(running(artifact.model), x, "steps") - expected).max() <= 3.01 / 256
+
+
+@pytest.mark.heavy
+def test_float_recurrent_layers_are_refused_unless_they_are_allowed():
+    import tf_keras
+
+    _, result = rememberer(tf_keras, tf_keras.layers.LSTM(4, name="memory"))
+    with pytest.raises(NotFullyIntegerError, match="WHILE of layer 'memory_float'"):
+        convert(result.qat_model, isolate=False)
 
 
 def test_models_that_carry_ranges_are_told_apart():

@@ -25,6 +25,7 @@ from .activations import FUSED
 from .choices import Choices, grid_of
 from .layers import QuantizedActivation, QuantizedLayer, QuantizedMerge, QuantizedTensor
 from .neighbours import Neighbours
+from .refusals import refuse_long_sequences, refuse_masks
 from .report import QuantizedLayerReport, Reason
 from .separable import split
 from .weighted import QuantizedAffine, QuantizedWeights
@@ -60,7 +61,7 @@ def lower(graph: Graph, choices: Choices) -> Lowered:
         choices: What the options say.
 
     Raises:
-        ModelError: No layer can be quantised.
+        ModelError: No layer can be quantised, or there is one that the conversion could not handle.
     """
     lowered = _Lowering(graph, choices).run()
     if not lowered.layers:
@@ -229,12 +230,15 @@ class _Lowering:
 
     def _float(self, step: Step, reason: Reason, detail: str) -> Callable[[Step], Any]:
         """A copy of the layer, and a range for what goes back into integers."""
+        refuse_long_sequences(step)
         self.result.skipped.append(Skipped(step.name, reason, detail))
         copied = copy_layer(step.layer, step, {})
         compute = self._plain(copied, step)
 
         def called(one: Step) -> Any:
-            return self._back_to_integers(one, compute(one))
+            outputs = compute(one)
+            refuse_masks(one, outputs)
+            return self._back_to_integers(one, outputs)
 
         if step.outputs[0].is_float and len(step.outputs) == 1:
             copied._name = self._free(f"{step.name}_float")

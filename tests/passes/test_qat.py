@@ -230,6 +230,26 @@ def test_augmentation_is_done_in_training_and_nothing_at_inference(any_keras):
     np.testing.assert_array_equal(*learning[-1])  # Identity
 
 
+def test_slopes_are_rounded_to_the_grid_of_the_file_and_gradients_pass_through():
+    import tensorflow as tf
+    from tf_keras import layers
+
+    from edgeopt.passes.qat.layers import QuantizedLayer
+
+    quantized = QuantizedLayer(layers.PReLU(), output=False)
+    slopes = np.array([0.35, 1.27, 0.028, -0.5], np.float32)  # the largest makes the steps 0.01
+    ones = np.ones((1, 4), np.float32)
+    quantized(ones)
+    quantized.layer.alpha.assign(slopes)
+    expected = np.array([[0.35, 1.27, 0.03, -0.5]])  # 1e-6: float32's rounding of numbers up to 1.27
+    for training in (False, True):
+        np.testing.assert_allclose(-quantized(-ones, training=training), expected, rtol=0, atol=1e-6)
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_sum(quantized(-ones, training=True))
+    np.testing.assert_allclose(tape.gradient(loss, quantized.layer.alpha), -ones[0], rtol=0, atol=1e-6)
+    assert quantized.layer.alpha.numpy()[2] == slopes[2]  # the float weight is kept
+
+
 def refused(*layers, shape):
     """What is left float before any training, or the refusal."""
     import tf_keras

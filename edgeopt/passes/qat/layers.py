@@ -10,8 +10,9 @@ import tensorflow as tf
 import tf_keras
 
 from .activations import FIXED, FUNCTIONS, INNER
+from .kernels import call_with
 from .quantized import Quantized, plain, serialized
-from .ranges import ActivationRange, fixed, is_training, register
+from .ranges import ActivationRange, fixed, is_training, on_grid, register, straight_through
 from .weighted import QuantizedAffine, QuantizedWeights
 
 
@@ -20,17 +21,35 @@ class QuantizedLayer(Quantized):
     """A layer that is one TFLite operator, with its output quantised.
 
     Args:
-        layer: The layer; the weights that it may have (PReLU) are left to the converter.
+        layer: The layer; the slopes of a PReLU are rounded as the converter does it, with one scale for all.
     """
 
     def __init__(self, layer: Any, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.layer = layer
 
+    def build(self, input_shape: Any) -> None:
+        """Build the layer inside, where it has weights to be rounded."""
+        if self._has_slopes and not self.layer.built:
+            with tf.name_scope(self.layer.name):
+                self.layer.build(input_shape)
+                self.layer.built = True
+        super().build(input_shape)
+
     @plain
     def call(self, inputs: Any, training: Any = None) -> Any:
         """Compute."""
-        return self.finish(self.layer(inputs), is_training(training))
+        learning = is_training(training)
+        if not self._has_slopes:
+            return self.finish(self.layer(inputs), learning)
+        slopes = self.layer.alpha
+        rounded = on_grid(slopes, range(len(slopes.shape)))
+        values = {"alpha": straight_through(slopes, rounded) if learning else rounded}
+        return self.finish(call_with(self.layer, inputs, values), learning)
+
+    @property
+    def _has_slopes(self) -> bool:
+        return type(self.layer).__name__ == "PReLU"
 
     def float_weights(self) -> dict[str, list[npt.NDArray[Any]]]:
         """Return the weights of the layer inside, by its name."""

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from .data import Array, Dataset, load_dataset
 from .errors import DataError
+from .labels import Labels
 
 _CHUNK = 1 << 24  # elements looked at together
 
@@ -30,7 +31,7 @@ def calibration_set(
         DataError: Data that cannot be read, or that `check_values` or `check_variety` refuses.
     """
 
-    def choose(total: int, labels: Array | None) -> npt.NDArray[np.int64]:
+    def choose(total: int, labels: Labels | None) -> npt.NDArray[np.int64]:
         return choose_samples(total, labels, count, seed)
 
     dataset = load_dataset(source, image_size=image_size, image_scaling=image_scaling, limit=count, choose=choose)
@@ -45,7 +46,7 @@ def calibration_set(
     return chosen, warnings
 
 
-def choose_samples(total: int, labels: Array | None, count: int, seed: int) -> npt.NDArray[np.int64]:
+def choose_samples(total: int, labels: Labels | None, count: int, seed: int) -> npt.NDArray[np.int64]:
     """Return the indices of at most `count` of `total` samples, ascending: seeded, and balanced over classes.
 
     With labels (integers, strings or one-hot rows), classes take turns until `count` is reached, so that each has as
@@ -162,9 +163,9 @@ def _not_finite(rows: Array) -> npt.NDArray[np.int64]:
     return np.flatnonzero(~np.isfinite(rows).reshape(len(rows), -1).all(axis=1))
 
 
-def _classes(labels: Array | None) -> Array | None:
-    """Integer classes of the labels, one-hot included; None for regression targets."""
-    if labels is None:
+def _classes(labels: Labels | None) -> Array | None:
+    """Integer classes of the labels, one-hot included; None for regression targets, and for several outputs."""
+    if not isinstance(labels, np.ndarray):
         return None
     if labels.ndim == 2 and labels.shape[1] == 1:
         labels = labels[:, 0]

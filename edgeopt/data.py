@@ -2,9 +2,9 @@
 
 Accepted: ``.npz`` (``x`` and optionally ``y``, or one array per input name), ``.npy``, a folder of images with a
 sub-folder per class, ``module:callable`` (a TFLite ``representative_dataset``, or a function returning arrays); in
-Python also an ndarray, a tuple ``(x, y)``, a list with one array per input, a dict by input name, a
-``tf.data.Dataset`` and any generator or callable that yields what ``representative_dataset`` yields. The first axis
-counts samples.
+Python also an ndarray, a tuple ``(x, y)`` or ``(x, y, sample_weight)``, a list with one array per input, a dict by
+input name, a ``tf.data.Dataset`` and any generator or callable that yields what ``representative_dataset`` yields. The
+first axis counts samples. Labels of a model with several outputs are a list of arrays or a dict by output name.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ import numpy.typing as npt
 
 from .errors import DataError, nearest
 from .images import Choose, fit_channels, load_image_folder
+from .labels import Labels, leaves, map_labels, read_labels
 from .streams import read_stream
 
 Array = npt.NDArray[Any]
@@ -38,7 +39,9 @@ class Dataset:
     Attributes:
         arrays: Each of shape (samples, ...), all of one length.
         names: The input name of each array; empty when the source gives none.
-        labels: Shape (samples, ...), or None.
+        labels: Shape (samples, ...); for several outputs a dict by output name, or a tuple in the model's order;
+            or None.
+        weights: What each sample counts in training, of shape (samples,), or in the structure of `labels`; or None.
         source: Where it came from, for messages.
         note: How inputs were prepared (image size and scaling), if edgeopt did it.
         label_name: What the source calls the labels; a model may have an input of that name.
@@ -46,10 +49,11 @@ class Dataset:
 
     arrays: tuple[Array, ...]
     names: tuple[str, ...] = ()
-    labels: Array | None = None
+    labels: Labels | None = None
     source: str = "data"
     note: str = ""
     label_name: str = ""
+    weights: Labels | None = None
 
     def __post_init__(self) -> None:
         if not self.arrays:
@@ -61,11 +65,13 @@ class Dataset:
             raise DataError(f"{self.source} holds inputs of different lengths {lengths}; each needs one row a sample.")
         if self.count == 0:
             raise DataError(f"{self.source} holds zero samples; expected at least one.")
-        if self.labels is not None and (self.labels.ndim == 0 or len(self.labels) != self.count):
-            number = len(np.atleast_1d(self.labels))
-            raise DataError(
-                f"{self.source} has {number} label(s) for {self.count} samples; expected one label a sample."
-            )
+        for word, given in (("label", self.labels), ("sample weight", self.weights)):
+            for array in leaves(given):
+                if array.ndim == 0 or len(array) != self.count:
+                    number = len(np.atleast_1d(array))
+                    raise DataError(
+                        f"{self.source} has {number} {word}(s) for {self.count} samples; expected one {word} a sample."
+                    )
 
     @property
     def count(self) -> int:
@@ -89,12 +95,42 @@ class Dataset:
 
     def take(self, indices: npt.NDArray[np.int64]) -> Dataset:
         """Return the samples at `indices`, in that order."""
-        labels = None if self.labels is None else self.labels[indices]
-        return replace(self, arrays=tuple(array[indices] for array in self.arrays), labels=labels)
+        labels, weights = (
+            None if given is None else map_labels(lambda array: array[indices], given)
+            for given in (self.labels, self.weights)
+        )
+        return replace(self, arrays=tuple(array[indices] for array in self.arrays), labels=labels, weights=weights)
+
+    def labels_of(self, output: str | None, names: Sequence[str]) -> Array | Mapping[str, Array] | None:
+        """Return the labels of one output; of all by name where several are scored together.
+
+        Args:
+            output: The output's name; None for the only one, or for all.
+            names: The model's output names, in its order.
+
+        Raises:
+            DataError: There are labels for several outputs, and none for this one.
+        """
+        labels = self.labels
+        if isinstance(labels, tuple):
+            if len(labels) != len(names):
+                raise DataError(
+                    f"{self.source} has labels for {len(labels)} outputs, but the model has {len(names)}: "
+                    f"{', '.join(names)}; give one array for each, or a dict by output name."
+                )
+            labels = dict(zip(names, labels, strict=True))
+        if not isinstance(labels, Mapping):
+            return labels
+        wanted = names[0] if output is None and len(names) == 1 else output
+        if wanted is None:
+            return labels
+        if wanted not in labels:
+            raise DataError(f"{self.source} has no labels for the output {wanted!r}{nearest(wanted, labels)}")
+        return labels[wanted]
 
     def _in_order(self, names: Sequence[str]) -> list[Array]:
         known = dict(zip(self.names, self.arrays, strict=True)) if self.names else {}
-        if self.labels is not None and self.label_name in names and self.label_name not in known and known:
+        if isinstance(self.labels, np.ndarray) and self.label_name in names and self.label_name not in known and known:
             known[self.label_name] = self.labels  # a model input that happens to be called 'y'
         elif len(self.arrays) != len(names):
             raise DataError(
@@ -168,9 +204,8 @@ def load_dataset(
         return Dataset((source,), source="the array")
     if isinstance(source, Mapping):
         return _from_mapping(source, "the dict")
-    if isinstance(source, tuple) and len(source) == 2 and not isinstance(source[0], str):
-        base = load_dataset(source[0] if isinstance(source[0], (Mapping, list)) else np.asarray(source[0]))
-        return replace(base, labels=np.asarray(source[1]), source="the (x, y) pair")
+    if _is_labelled(source):
+        return _from_tuple(source)
     if isinstance(source, (list, tuple)):
         return Dataset(tuple(np.asarray(array) for array in source), source="the list of arrays")
     if callable(source):
@@ -196,6 +231,25 @@ def sample_hashes(arrays: Sequence[Array]) -> list[str]:
             digest.update(np.ascontiguousarray(array[index], dtype="<f4").tobytes())
         digests.append(digest.hexdigest())
     return digests
+
+
+def _is_labelled(source: Any) -> bool:
+    """Whether it is ``(x, y)`` or ``(x, y, sample_weight)``; a list holds inputs."""
+    return isinstance(source, tuple) and len(source) in (2, 3) and not isinstance(source[0], str)
+
+
+def _from_tuple(source: tuple[Any, ...]) -> Dataset:
+    x, y, *weights = source
+    if isinstance(x, tuple):
+        x = list(x)  # several inputs, as tf.data gives them
+    base = load_dataset(x if isinstance(x, (Mapping, list, Dataset)) else np.asarray(x))
+    name = "the (x, y) pair" if not weights else "the tuple (x, y, sample_weight)"
+    return replace(
+        base,
+        labels=read_labels(y, base.count, name),
+        source=name,
+        weights=read_labels(weights[0], base.count, name) if weights else None,
+    )
 
 
 def _load_named(name: str, limit: int | None) -> Dataset:
@@ -235,10 +289,13 @@ def _load_numpy(path: Path) -> Dataset:
 
 
 def _from_mapping(values: Mapping[Any, Any], source: str) -> Dataset:
-    arrays = {str(key): np.asarray(array) for key, array in values.items()}
-    label_name = next((key for key in _LABEL_KEYS if key in arrays and len(arrays) > 1), "")
-    labels = arrays.pop(label_name) if label_name else None
-    if labels is not None and labels.dtype == object:
+    given = {str(key): array for key, array in values.items()}
+    label_name = next((key for key in _LABEL_KEYS if key in given and len(given) > 1), "")
+    unread = given.pop(label_name) if label_name else None
+    arrays = {key: np.asarray(array) for key, array in given.items()}
+    first = next(iter(arrays.values()), np.zeros(0))
+    labels = read_labels(unread, len(first) if first.ndim else None, source)
+    if any(array.dtype == object for array in leaves(labels)):
         raise DataError(f"{source} holds labels of mixed type; expected numbers.")
     return Dataset(tuple(arrays.values()), tuple(arrays), labels, source, label_name=label_name)
 
@@ -258,7 +315,7 @@ def _import_callable(module_name: str, attribute: str, reference: str) -> Callab
 def _from_callable(function: Callable[[], Any], limit: int | None, source: str) -> Dataset:
     try:
         result = function()
-        if isinstance(result, (np.ndarray, Mapping, Dataset)) or (isinstance(result, tuple) and len(result) == 2):
+        if isinstance(result, (np.ndarray, Mapping, Dataset)) or _is_labelled(result):
             return load_dataset(result)  # arrays at once
         return _from_stream(result, limit, source)
     except DataError:
@@ -273,5 +330,5 @@ def _from_stream(stream: Any, limit: int | None, source: str) -> Dataset:
             f"{source} returned {type(stream).__name__}; "
             "expected it to yield lists of arrays, as representative_dataset does."
         )
-    arrays, names, labels = read_stream(stream, limit, source)
-    return Dataset(arrays, names, labels, source)
+    arrays, names, labels, weights = read_stream(stream, limit, source)
+    return Dataset(arrays, names, labels, source, weights=weights)

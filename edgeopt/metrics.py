@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import importlib
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -19,6 +19,7 @@ from .devices.agent.arith import hits
 from .errors import DataError, UsageError, nearest
 
 Array = npt.NDArray[Any]
+_SHORT = {"acc": "accuracy"}  # Keras's own short name
 _ONE_CLASS = "The labels hold one class only; the metric auc expects samples of at least two."
 Outputs = Array | Mapping[str, Array]
 
@@ -48,9 +49,9 @@ def load_metric(spec: str | Callable[[Any, Any], float]) -> Metric:
     """Return the metric that `spec` names, or wraps.
 
     Args:
-        spec: One of the built-in names; ``module:callable``, or a callable, taking ``(y_true, y_pred)`` and returning
-            a number. `y_pred` is the output's array, or a dict of them by name when the model has several; the
-            function's attribute `higher_is_better` (default True) gives the direction.
+        spec: One of the built-in names ("acc" is accuracy); ``module:callable``, or a callable, taking ``(y_true,
+            y_pred)`` and returning a number. Both are arrays, or dicts of them by output name when the model has
+            several outputs; the function's attribute `higher_is_better` (default True) gives the direction.
 
     Raises:
         UsageError: An unknown name, or a function that cannot be imported.
@@ -61,11 +62,13 @@ def load_metric(spec: str | Callable[[Any, Any], float]) -> Metric:
     """
     if not isinstance(spec, str):
         return _custom(getattr(spec, "__name__", "custom"), spec)
+    spec = _SHORT.get(spec, spec)
     if spec in BUILT_IN:
         return BUILT_IN[spec]
     module_name, colon, function_name = spec.partition(":")
     if not colon or not module_name or not function_name:
-        raise UsageError(f"Unknown metric {spec!r}{nearest(spec, [*BUILT_IN, 'module:callable'])}.")
+        hint = nearest(spec, [*BUILT_IN, "module:callable"])
+        raise UsageError(f"Unknown metric {spec!r}{hint}{'' if hint.endswith('?') else '.'}")
     try:
         function = getattr(importlib.import_module(module_name), function_name)
     except (ImportError, AttributeError) as error:
@@ -88,10 +91,32 @@ def single_output(outputs: Outputs) -> Array:
     return outputs
 
 
+def check_output(metric: Metric, output: str | None, names: Sequence[str], what: str = "model") -> None:
+    """Raise unless it is clear which output is scored.
+
+    Args:
+        metric: Which one; the user's own may take all outputs.
+        output: The output that was named.
+        names: Those that there are.
+        what: "model" or "file".
+
+    Raises:
+        UsageError: There is no output of that name, or none was named and there are several.
+    """
+    if output is not None and output not in names:
+        hint = nearest(output, names)
+        raise UsageError(f"The {what} has no output {output!r}{hint}{'' if hint.endswith('?') else '.'}")
+    if output is None and len(names) > 1 and metric.name in BUILT_IN:
+        raise several_outputs(names)
+
+
 def several_outputs(names: Iterable[str]) -> UsageError:
     """Return the error for a built-in metric on a model with several outputs."""
     listed = ", ".join(names)
-    return UsageError(f"The model has the outputs {listed}, and a built-in metric scores one; name it with --output.")
+    return UsageError(
+        f"The model has the outputs {listed}, and a built-in metric scores one; name it with --output (output = '...' "
+        "in a recipe or in Python)."
+    )
 
 
 def predicted_classes(output: Array) -> Array:

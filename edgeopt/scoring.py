@@ -41,12 +41,12 @@ class Score:
     values: Array | None = field(default=None, repr=False)
 
 
-def evaluate(metric: Metric, labels: Array | None, outputs: Outputs, seed: int = 0) -> Score:
+def evaluate(metric: Metric, labels: Outputs | None, outputs: Outputs, seed: int = 0) -> Score:
     """Return the metric's value on all samples, with its interval.
 
     Args:
         metric: Which one.
-        labels: Shape ``(n, ...)``, or None for a metric that needs none.
+        labels: Shape ``(n, ...)``; for a custom metric also a dict by output name, or None.
         outputs: The real values of the scored output, ``(n, ...)``; for a custom metric also a dict of outputs.
         seed: Of the bootstrap.
 
@@ -71,7 +71,7 @@ def evaluate(metric: Metric, labels: Array | None, outputs: Outputs, seed: int =
 
 def drop(
     metric: Metric,
-    labels: Array | None,
+    labels: Outputs | None,
     candidate: Outputs,
     baseline: Outputs,
     scores: tuple[Score, Score],
@@ -116,15 +116,21 @@ def agreement(metric: Metric, candidate: Outputs, baseline: Outputs) -> float | 
     return float((ours == theirs).mean()) if ours.shape == theirs.shape else None
 
 
-def require_labels(metric: Metric, labels: Array | None) -> Array | None:
+def require_labels(metric: Metric, labels: Outputs | None, what: str = "data") -> Outputs | None:
     """Return the labels, or raise when the metric needs some.
+
+    Args:
+        metric: Which one.
+        labels: What there is.
+        what: What the message calls the data.
 
     Raises:
         DataError: There are none.
     """
     if labels is None and metric.needs_labels:
         raise DataError(
-            f"The data hold no labels, which the metric {metric.name} needs; add an array 'y' with one label a sample."
+            f"The {what} hold no labels, which the metric {metric.name} needs; "
+            "add an array 'y' with one label a sample."
         )
     return labels
 
@@ -156,7 +162,7 @@ def _over_resamples(count: int, seed: int, compute: Callable[[Array], float], va
     return _percentiles(np.array(found)) if found else (value, value)
 
 
-def _whole(metric: Metric, labels: Array | None, outputs: Outputs) -> float:
+def _whole(metric: Metric, labels: Outputs | None, outputs: Outputs) -> float:
     if metric.whole is None:
         raise RuntimeError(f"the metric {metric.name} is a mean over samples")
     try:
@@ -185,7 +191,7 @@ def _count(outputs: Outputs) -> int:
     return len(next(iter(outputs.values()))) if isinstance(outputs, Mapping) else len(outputs)
 
 
-def _given(labels: Array | None) -> Array:
-    if labels is None:
+def _given(labels: Outputs | None) -> Array:
+    if labels is None or isinstance(labels, Mapping):
         raise RuntimeError("labels were not checked")
     return labels

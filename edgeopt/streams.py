@@ -9,24 +9,27 @@ import numpy as np
 import numpy.typing as npt
 
 from .errors import DataError
+from .labels import Labels, join_labels, map_labels, read_labels
 
 Array = npt.NDArray[Any]
 
 
 class Batch(NamedTuple):
-    """One yielded element: arrays whose first axis counts samples, their input names if any, labels if any."""
+    """One yielded element: arrays whose first axis counts samples; input names, labels and weights if there are any."""
 
     arrays: tuple[Array, ...]
     names: tuple[str, ...]
-    labels: Array | None
+    labels: Labels | None
+    weights: Labels | None
 
 
 def read_stream(stream: Iterable[Any], limit: int | None, source: str) -> Batch:
     """Read batches until `limit` samples are there, and join them.
 
     Args:
-        stream: Yields lists of arrays or dicts by input name, as ``representative_dataset`` does, or ``(x, y)`` pairs,
-            as ``tf.data`` does for training; elements of an unbatched ``tf.data.Dataset`` are single samples.
+        stream: Yields lists of arrays or dicts by input name, as ``representative_dataset`` does, or ``(x, y)`` or
+            ``(x, y, sample_weight)``, as ``tf.data`` does for training; elements of an unbatched ``tf.data.Dataset``
+            are single samples.
         limit: Stop after so many samples; None reads everything.
         source: What messages call the stream.
 
@@ -47,18 +50,23 @@ def read_stream(stream: Iterable[Any], limit: int | None, source: str) -> Batch:
     if not batches:
         raise DataError(f"{source} yields zero samples; expected at least one.")
     arrays = tuple(np.concatenate(column)[:limit] for column in zip(*(batch.arrays for batch in batches), strict=True))
-    labels = [batch.labels for batch in batches if batch.labels is not None]
-    complete = len(labels) == len(batches)
-    return Batch(arrays, batches[0].names, np.concatenate(labels)[:limit] if complete else None)
+    labels, weights = ([getattr(batch, word) for batch in batches] for word in ("labels", "weights"))
+    return Batch(arrays, batches[0].names, _joined(labels, limit, source), _joined(weights, limit, source))
+
+
+def _joined(parts: list[Labels | None], limit: int | None, source: str) -> Labels | None:
+    """Return what every batch has, joined; None where some have nothing."""
+    given = [part for part in parts if part is not None]
+    return map_labels(lambda array: array[:limit], join_labels(given, source)) if len(given) == len(parts) else None
 
 
 def _batch(element: Any, single: bool, source: str) -> Batch:
-    label = None
+    given: list[Any] = []
     if isinstance(element, tuple) and len(element) in (2, 3):
         if isinstance(element[0], str):  # (signature_key, {name: array}) of representative_dataset
             element = element[1]
         else:
-            element, label = element[0], np.asarray(element[1])
+            element, *given = element
     names: tuple[str, ...] = ()
     if isinstance(element, Mapping):
         names, values = tuple(map(str, element)), list(element.values())
@@ -73,9 +81,18 @@ def _batch(element: Any, single: bool, source: str) -> Batch:
     arrays = [np.asarray(value)[np.newaxis] if single else np.asarray(value) for value in values]
     if not arrays or any(array.ndim == 0 for array in arrays):
         raise DataError(f"{source} yields scalars or nothing; expected arrays whose first axis counts samples.")
-    if label is not None:
-        label = label[np.newaxis] if single else np.atleast_1d(label)
-    return Batch(tuple(arrays), names, label)
+    labels, weights = (_labels(item, None if single else len(arrays[0]), source) for item in (*given, None, None)[:2])
+    return Batch(tuple(arrays), names, labels, weights)
+
+
+def _labels(given: Any, count: int | None, source: str) -> Labels | None:
+    """Return the labels or weights of one element; `count` is None for a single sample."""
+    if count is None and isinstance(given, (list, tuple)) and given and all(hasattr(item, "shape") for item in given):
+        return tuple(np.asarray(item)[np.newaxis] for item in given)  # of several outputs, even when they are scalars
+    labels = read_labels(given, count, source)
+    if labels is None:
+        return None
+    return map_labels(lambda array: array[np.newaxis] if count is None else np.atleast_1d(array), labels)
 
 
 def _like(batch: Batch, first: Batch, source: str) -> Batch:
@@ -84,7 +101,7 @@ def _like(batch: Batch, first: Batch, source: str) -> Batch:
         raise DataError(f"{source} yields the names {first.names} and then {batch.names}; expected the same each time.")
     if batch.names:
         arrays = tuple(batch.arrays[batch.names.index(name)] for name in first.names)
-        batch = Batch(arrays, first.names, batch.labels)
+        batch = batch._replace(arrays=arrays, names=first.names)
     shapes, expected = [array.shape[1:] for array in batch.arrays], [array.shape[1:] for array in first.arrays]
     if shapes != expected:
         raise DataError(f"{source} yields samples of shapes {expected} and then {shapes}; expected the same each time.")

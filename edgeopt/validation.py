@@ -188,12 +188,12 @@ class Answers:
     """What was right and what was said, sample by sample.
 
     Attributes:
-        labels: Shape ``(n, ...)``, or None where the metric needs none.
+        labels: Shape ``(n, ...)``, a dict by output name, or None where the metric needs none.
         candidate: Real values, ``(n, ...)``, or a dict of them by output name.
         baseline: Likewise, for the same samples; None without a baseline.
     """
 
-    labels: Array | None
+    labels: Outputs | None
     candidate: Outputs
     baseline: Outputs | None = None
 

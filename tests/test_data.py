@@ -71,6 +71,55 @@ def test_pair_whose_inputs_are_a_dict(x, labels):
     np.testing.assert_array_equal(data.labels, labels)
 
 
+def test_labels_of_several_outputs_are_picked_by_name_or_position(x, labels):
+    sizes = np.arange(6.0)
+    listed, named = load_dataset((x, [labels, sizes])), load_dataset((x, {"size": sizes, "kind": labels}))
+    for data in (listed, named):
+        np.testing.assert_array_equal(data.labels_of("kind", ["kind", "size"]), labels)
+        np.testing.assert_array_equal(data.labels_of("size", ["kind", "size"]), sizes)
+        assert list(data.labels_of(None, ["kind", "size"])) in (["kind", "size"], ["size", "kind"])
+        np.testing.assert_array_equal(data.take(np.array([3])).labels_of("size", ["kind", "size"]), [3.0])
+    one = load_dataset((x, labels))
+    assert one.labels_of("kind", ["kind", "size"]) is one.labels_of(None, ["kind"]) is one.labels
+    with pytest.raises(DataError, match="has no labels for the output 'kinds'; did you mean 'kind'"):
+        named.labels_of("kinds", ["kinds", "size"])
+    with pytest.raises(DataError, match="has labels for 2 outputs, but the model has 3: a, b, c"):
+        listed.labels_of("a", ["a", "b", "c"])
+
+
+def test_a_tuple_of_three_has_sample_weights(x, labels):
+    weights = np.linspace(0, 1, 6)
+    data = load_dataset((x, labels, weights))
+    assert (len(data.arrays), data.source) == (1, "the tuple (x, y, sample_weight)")
+    np.testing.assert_array_equal(data.labels, labels)
+    np.testing.assert_array_equal(data.take(np.array([5, 0])).weights, [1.0, 0.0])
+    with pytest.raises(DataError, match=r"has 5 sample weight\(s\) for 6 samples"):
+        load_dataset((x, labels, weights[:5]))
+
+
+def test_a_generator_of_training_batches_keeps_labels_of_several_outputs_and_weights(x, labels):
+    def batches():
+        for start in (0, 4):
+            rows = slice(start, start + 4)
+            yield x[rows], {"kind": labels[rows], "size": x[rows, 0]}, np.ones(len(x[rows]))
+
+    data = load_dataset(batches)
+    np.testing.assert_array_equal(data.labels["kind"], labels)
+    np.testing.assert_array_equal(data.labels["size"], x[:, 0])
+    np.testing.assert_array_equal(data.weights, np.ones(6))
+
+
+@pytest.mark.parametrize("batch", [None, 4])
+def test_tf_data_with_labels_of_several_outputs(x, labels, batch):
+    import tensorflow as tf
+
+    source = tf.data.Dataset.from_tensor_slices((x, (labels, x[:, 0])))
+    data = load_dataset(source if batch is None else source.batch(batch))
+    np.testing.assert_array_equal(data.arrays[0], x)
+    np.testing.assert_array_equal(data.labels[0], labels)
+    np.testing.assert_array_equal(data.labels[1], x[:, 0])
+
+
 def test_list_holds_one_array_per_input(x):
     found = bound([x, x[:, :2]], ["a", "b"], [(1, 4), (1, 2)])
     np.testing.assert_array_equal(found["b"], x[:, :2])

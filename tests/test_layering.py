@@ -16,8 +16,8 @@ ROOTS = {"edgeopt": "edgeopt", "converters": "edgeopt.converters", "devices": "e
 LIGHT = ("edgeopt.errors", "edgeopt.recipe", "edgeopt.optimize_recipe", "edgeopt.report", "edgeopt.artifact", "edgeopt.artifact_io", "edgeopt._version",
          "edgeopt.budget", "edgeopt.metrics", "edgeopt.provenance", "edgeopt.scoring", "edgeopt.snippet", "edgeopt.validation")  # fmt: skip
 ARITHMETIC = ("edgeopt.devices.agent.arith", "edgeopt.devices.agent.stats")
-DATA = ("edgeopt.data", "edgeopt.streams", "edgeopt.images", "edgeopt.calibration", "edgeopt.isolation",
-        "edgeopt.warm")  # fmt: skip
+DATA = ("edgeopt.data", "edgeopt.labels", "edgeopt.streams", "edgeopt.images", "edgeopt.calibration",
+        "edgeopt.isolation", "edgeopt.warm")  # fmt: skip
 ALLOWED: dict[str, tuple[str, ...] | None] = {
     "edgeopt.devices.agent": ("edgeopt.devices.agent",),
     "edgeopt.devices": (*LIGHT, "edgeopt.flatbuffer", "edgeopt.devices"),

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from edgeopt.errors import DataError, UsageError
-from edgeopt.metrics import load_metric, predicted_classes
+from edgeopt.metrics import check_output, load_metric, predicted_classes
 from edgeopt.scoring import evaluate
 
 SCORES = np.array([[0.9, 0.1, 0.0], [0.2, 0.5, 0.3], [0.1, 0.2, 0.7], [0.4, 0.5, 0.1]])
@@ -102,6 +102,25 @@ def test_labels_that_do_not_fit_are_named(metric: str, labels: np.ndarray, messa
 def test_missing_labels_are_named(metric: str) -> None:
     with pytest.raises(DataError, match=f"no labels, which the metric {metric} needs; add an array 'y'"):
         evaluate(load_metric(metric), None, SCORES)
+
+
+def test_keras_own_short_name_is_understood_and_a_wrong_one_ends_with_one_stop() -> None:
+    assert load_metric("acc") is load_metric("accuracy")
+    with pytest.raises(UsageError, match=r"^Unknown metric 'acuracy'; did you mean 'accuracy'\?$"):
+        load_metric("acuracy")
+    with pytest.raises(UsageError, match=r"^Unknown metric 'f1'; expected one of accuracy, .*, top5\.$"):
+        load_metric("f1")
+
+
+def test_the_output_that_is_scored_is_named_and_there() -> None:
+    accuracy = load_metric("accuracy")
+    check_output(accuracy, None, ["kind"])
+    check_output(accuracy, "kind", ["kind", "size"])
+    check_output(load_metric(lambda y_true, y_pred: 0.0), None, ["kind", "size"])  # the user's own takes both
+    with pytest.raises(UsageError, match=r"^The model has no output 'kid'; did you mean 'kind'\?$"):
+        check_output(accuracy, "kid", ["kind", "size"])
+    with pytest.raises(UsageError, match="has the outputs kind, size, and .*output = '...' in a recipe"):
+        check_output(accuracy, None, ["kind", "size"])
 
 
 def test_several_outputs_need_a_name_for_a_built_in_metric() -> None:

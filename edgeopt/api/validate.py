@@ -7,8 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from ..budget import Budget
-from ..errors import UsageError, nearest
-from ..metrics import BUILT_IN, Array, Metric, Outputs, load_metric, several_outputs
+from ..metrics import Array, Metric, Outputs, check_output, load_metric
 from ..scoring import require_labels
 from ..validation import Answers, ValidationReport, build_report
 from .baseline import Baseline, BaselineOutputs, check_baseline, run_baseline
@@ -46,7 +45,8 @@ def validate(
         artifact: The file: a path, its bytes, or an `edgeopt.Artifact`. The sidecar, if there is one, tells which
             samples calibrated it.
         data: Samples with labels: whatever `edgeopt.data.load_dataset` takes, such as ``test.npz`` with the arrays
-            ``x`` and ``y``, or a tuple ``(x, y)``. Real values; the device quantises them as the file says.
+            ``x`` and ``y``, or a tuple ``(x, y)``, where `y` may be a dict by output name or a list in the file's
+            order. Real values; the device quantises them as the file says.
         device: "local", a name of the inventory, or a `edgeopt.devices.Device`, which stays open.
         devices: The inventory's file; None looks for the project's and the user's.
         runtime: "ai_edge_litert", "tflite_runtime", or "auto": the first of them that loads on the device.
@@ -118,7 +118,7 @@ def _loaded(artifact: str | os.PathLike[str] | bytes | Artifact) -> tuple[Artifa
 
 def _bound(
     found: Artifact, data: Any, metric: Metric, output: str | None, images: tuple[tuple[int, int] | None, str]
-) -> tuple[dict[str, Array], Array | None]:
+) -> tuple[dict[str, Array], Outputs | None]:
     """Return the samples by input name, in the file's order, and the labels, both checked before anything slow runs."""
     from ..data import load_dataset
     from ..flatbuffer import read_model
@@ -126,14 +126,11 @@ def _bound(
 
     model = read_model(found.model)
     names = [spec.name for spec in output_specs(model)]
-    if output is not None and output not in names:
-        raise UsageError(f"The file has no output {output!r}{nearest(output, names)}.")
-    if output is None and len(names) > 1 and metric.name in BUILT_IN:
-        raise several_outputs(names)
+    check_output(metric, output, names, "file")
     specs = input_specs(model)
     dataset = load_dataset(data, image_size=images[0], image_scaling=images[1])
     inputs = dataset.bind([spec.name for spec in specs], [spec.shape for spec in specs])
-    return inputs, require_labels(metric, dataset.labels)
+    return inputs, require_labels(metric, dataset.labels_of(output, names))
 
 
 def _outputs(measured: Measurement) -> dict[str, Array]:

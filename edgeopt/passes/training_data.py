@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from ..data import Dataset, load_dataset
 from ..errors import DataError, UsageError
+from ..labels import map_labels
 from ..models.load import describe
 from ..models.spec import InputSpec
 
@@ -51,7 +52,7 @@ def steps_of(source: Any, batch_size: int, steps_per_epoch: int | None) -> int |
         return count if count > 0 else None
     if is_py_dataset(source):
         return len(source)
-    return math.ceil(_arrays(source)[0].count / batch_size)
+    return math.ceil(load_dataset(source).count / batch_size)
 
 
 def open_feed(
@@ -67,8 +68,7 @@ def open_feed(
     """Return the batches of `source` as `model` takes them.
 
     Args:
-        source: What `edgeopt.data.load_dataset` takes, ``(x, y)`` or ``(x, y, sample_weight)`` where `y` may be a dict
-            or list over several outputs, a ``tf.data.Dataset`` or a PyDataset (tf_keras: Sequence).
+        source: What `edgeopt.data.load_dataset` takes, a ``tf.data.Dataset`` or a PyDataset (tf_keras: Sequence).
         model: A Keras model of either flavour.
         batch_size: Samples a batch, where the source does not batch.
         steps: Batches an epoch; None takes all.
@@ -109,21 +109,6 @@ def _batched(source: Any, batch_size: int) -> Any:
     return source if is_batched(source) else source.batch(batch_size)
 
 
-def _arrays(source: Any) -> tuple[Dataset, Any, Array | None]:
-    """Return the inputs, the labels (an array, or a structure over outputs) and the sample weights."""
-    if isinstance(source, tuple) and len(source) in (2, 3) and not isinstance(source[0], str):
-        inputs = load_dataset(source[0])
-        weights = np.asarray(source[2]) if len(source) == 3 else None
-        labels = source[1]
-        if isinstance(labels, Mapping):
-            return inputs, {str(key): np.asarray(value) for key, value in labels.items()}, weights
-        if isinstance(labels, (list, tuple)) and labels and all(isinstance(item, np.ndarray) for item in labels):
-            return inputs, tuple(labels), weights
-        return inputs, np.asarray(labels), weights
-    dataset = load_dataset(source)
-    return dataset, dataset.labels, None
-
-
 def _array_feed(
     source: Any,
     inputs: tuple[InputSpec, ...],
@@ -134,15 +119,11 @@ def _array_feed(
     *,
     drop: bool,
 ) -> Feed:
-    dataset, labels, weights = _arrays(source)
+    dataset = load_dataset(source)
+    labels, weights = dataset.labels, dataset.weights
     if labels is None:
         raise DataError(f"The {what} data ({dataset.source}) have no labels; give x and y.")
     bound = dataset.bind([item.name for item in inputs], [item.shape for item in inputs])
-    columns = [array for array in (*_leaves(labels), weights) if array is not None]
-    for array in columns:
-        if array.ndim == 0 or len(array) != dataset.count:
-            received = len(np.atleast_1d(array))
-            raise DataError(f"The {what} data have {received} labels for {dataset.count} samples; expected one each.")
     count = dataset.count
     if drop and count < batch_size:
         raise DataError(f"The {what} data hold {count} samples, fewer than the model's fixed batch of {batch_size}.")
@@ -151,9 +132,8 @@ def _array_feed(
 
     def rows(indices: npt.NDArray[np.int64]) -> tuple[Any, ...]:
         x = {item.name: bound[item.name][indices].astype(item.dtype, copy=False) for item in inputs}
-        y = _map(lambda array: array[indices], labels)
-        packed = (x if len(inputs) > 1 else x[inputs[0].name], y)
-        return packed if weights is None else (*packed, weights[indices])
+        teaching = [map_labels(lambda array: array[indices], item) for item in (labels, weights) if item is not None]
+        return (x if len(inputs) > 1 else x[inputs[0].name], *teaching)
 
     def epoch(number: int) -> Iterator[tuple[Any, ...]]:
         for step in range(size):
@@ -270,12 +250,6 @@ def _map_to_inputs(x: Any, inputs: tuple[InputSpec, ...]) -> Any:
     if len(parts) != len(names):
         raise DataError(f"The data have {len(parts)} input(s), the model {len(names)}: {', '.join(names)}.")
     return parts[0] if len(names) == 1 else dict(zip(names, parts, strict=True))
-
-
-def _leaves(structure: Any) -> list[Any]:
-    if isinstance(structure, Mapping):
-        return list(structure.values())
-    return list(structure) if isinstance(structure, (list, tuple)) else [structure]
 
 
 def _map(function: Callable[[Any], Any], structure: Any) -> Any:

@@ -116,6 +116,24 @@ def test_inputs_are_bound_by_name_and_one_of_several_outputs_is_scored(tmp_path:
     assert scored["zoo"]["accuracy"] == 0.0, "and -zebra smallest"
 
 
+def test_labels_of_several_outputs_are_those_of_the_scored_one() -> None:
+    x = {"zebra": np.array([[1.0, 2.0], [4.0, 3.0]]), "apple": np.array([[5.0, 6.0], [8.0, 7.0]])}
+    right, wrong = np.array([1, 0]), np.array([0, 1])
+    for labels in ({"air": right, "zoo": wrong}, {"air": right, "zoo": right}):
+        found = edgeopt.validate(two_input_model(), data=(x, labels), output="air", bench=QUICK).to_dict()
+        assert found["accuracy"] == 1.0
+    found = edgeopt.validate(two_input_model(), data=(x, {"air": wrong, "zoo": right}), output="air", bench=QUICK)
+    assert found.to_dict()["accuracy"] == 0.0
+
+    def both(y_true: dict[str, np.ndarray], y_pred: dict[str, np.ndarray]) -> float:
+        return float((y_true["air"] == y_pred["air"].argmax(1)).mean())
+
+    report = edgeopt.validate(two_input_model(), data=(x, {"air": right, "zoo": wrong}), metric=both, bench=QUICK)
+    assert report.to_dict()["metric"]["value"] == 1.0
+    with pytest.raises(DataError, match="has no labels for the output 'air'; did you mean 'ai'"):
+        edgeopt.validate(two_input_model(), data=(x, {"ai": right, "zoo": wrong}), output="air", bench=QUICK)
+
+
 def test_a_metric_of_several_outputs_gets_them_by_name() -> None:
     def gap(y_true: object, y_pred: dict[str, np.ndarray]) -> float:
         return float((y_pred["air"] + y_pred["zoo"]).mean())

@@ -131,7 +131,7 @@ def test_what_does_not_fit_is_refused_with_what_was_expected(keras):
         open_feed(X, model(keras), batch_size=4)
     with pytest.raises(DataError, match="tf.data.Dataset has no labels"):
         open_feed(tf.data.Dataset.from_tensor_slices(X).batch(2), model(keras), batch_size=4)
-    with pytest.raises(DataError, match="have 9 labels for 10 samples"):
+    with pytest.raises(DataError, match=r"has 9 label\(s\) for 10 samples"):
         open_feed((X, Y[:9]), model(keras), batch_size=4)
     with pytest.raises(UsageError, match="fixed batch size of 2, and training was asked for with 4"):
         open_feed((X, Y), model(keras, batch=2), batch_size=4)

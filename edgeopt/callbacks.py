@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ from .errors import UsageError
 from .recipe import ConvertRecipe
 
 if TYPE_CHECKING:
+    from .data import Dataset
     from .validation import ValidationReport
 
 
@@ -49,19 +51,23 @@ class TFLiteEvaluation(_AnyFlavour):
 
     Every `every` epochs the model is converted, the file is run in the deployment runtime on `data`, and its metric is
     put into the epoch's logs as ``tflite_accuracy`` (``tflite_`` and the metric's name), where History, CSVLogger and
-    callbacks behind this one see it. With `log_dir` it becomes a TensorBoard scalar of that name.
+    callbacks behind this one see it. With `log_dir` it becomes a TensorBoard scalar of that name. Of a model that is
+    being pruned or clustered, the file is that of a copy without TFMOT's wrappers.
 
     Args:
         every: Epochs between two evaluations; the last epoch is always evaluated.
-        data: Samples with labels, of any kind that `edgeopt.data.load_dataset` takes.
+        data: Samples with labels, of any kind that `edgeopt.data.load_dataset` takes; they are looked at when the
+            training begins, as is whether they fit the model.
         calibration: Samples for the conversion; None takes those of `data`, which flatters the file a little.
         recipe: How to convert; None is full int8.
         metric: As `edgeopt.validate` names it.
+        output: Name of the output that is scored, of a model with several.
         log_dir: Where TensorBoard looks; None writes no events.
         seconds: Time each file for so long, and log its median as ``tflite_latency_ms``; 0 does not time.
 
     Raises:
-        UsageError: `every` is less than 1, or `seconds` negative.
+        UsageError: `every` is less than 1, `seconds` negative, or the metric unknown. When the training begins: there
+            are several outputs and none was named, or the data do not fit or have no labels (DataError).
 
     Example:
         >>> watch = edgeopt.callbacks.TFLiteEvaluation(every=5, data=(x_test, y_test), calibration=x_train)
@@ -78,20 +84,46 @@ class TFLiteEvaluation(_AnyFlavour):
         calibration: Any = None,
         recipe: ConvertRecipe | None = None,
         metric: str = "accuracy",
+        output: str | None = None,
         log_dir: str | Path | None = None,
         seconds: float = 0.0,
     ) -> None:
+        from .metrics import load_metric
+
         super().__init__()
+        self._scoring = load_metric(metric)
         if isinstance(every, bool) or not isinstance(every, int) or every < 1:
             raise UsageError(f"Received every={every!r}; expected a whole number of epochs of at least 1.")
         if seconds < 0:
             raise UsageError(f"Received seconds={seconds}; expected 0 (no timing) or more.")
-        self.every, self.metric, self.seconds = every, metric, seconds
+        self.every, self.metric, self.output, self.seconds = every, metric, output, seconds
         self.history: list[dict[str, float]] = []
         self.reports: list[ValidationReport] = []
         self._data, self._calibration, self._recipe = data, calibration, recipe or ConvertRecipe()
         self._log_dir = log_dir
         self._writer: Any = None
+
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        """Look at the data and the model: what is wrong with them would end the training at its first evaluation."""
+        from .data import Dataset
+        from .metrics import check_output
+        from .models.load import describe
+        from .passes.unwrapping import without_wrappers
+        from .scoring import require_labels
+
+        dataset = self._read()
+        if dataset.labels is None:
+            require_labels(self._scoring, None, "data of TFLiteEvaluation")
+        try:
+            spec = describe(without_wrappers(self.model)).spec
+        except UsageError:
+            return  # a subclassed model that was never called
+        if spec.output_names:
+            check_output(self._scoring, self.output, spec.output_names)
+            dataset.labels_of(self.output, spec.output_names)
+        for samples in (dataset, self._calibration) if spec.firm else ():
+            if isinstance(samples, Dataset):
+                samples.bind([item.name for item in spec.inputs], [item.shape for item in spec.inputs])
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Evaluate the exported file, if it is its turn."""
@@ -120,19 +152,30 @@ class TFLiteEvaluation(_AnyFlavour):
         from .api.convert import convert
         from .api.validate import validate
         from .devices import BenchPlan
+        from .passes.unwrapping import without_wrappers
 
-        calibration = self._calibration
+        data, calibration = self._read(), self._calibration
         if calibration is None and self._recipe.needs_calibration:
-            calibration = self._data
-        artifact = convert(model, calibration=calibration, recipe=self._recipe)
+            calibration = data
+        artifact = convert(without_wrappers(model), calibration=calibration, recipe=self._recipe)
         timed = self.seconds > 0
         plan = BenchPlan(min_seconds=min(1.0, self.seconds), max_seconds=self.seconds) if timed else _shortest()
-        report = validate(artifact, data=self._data, metric=self.metric, bench=plan)
+        report = validate(artifact, data=data, metric=self.metric, output=self.output, bench=plan)
         self.reports.append(report)
         values = {f"tflite_{report.scores.metric.name}": float(report.scores.candidate.value)}
         if timed and report.latency_ms is not None:
             values["tflite_latency_ms"] = float(report.latency_ms["p50"])
         return values
+
+    def _read(self) -> Dataset:
+        """Return the data, read once: a generator gives them once only. So it is with samples for the conversion."""
+        from .data import load_dataset
+
+        self._data = load_dataset(self._data)
+        if self._calibration is not None and not isinstance(self._calibration, (str, os.PathLike)):
+            self._calibration = load_dataset(self._calibration, limit=self._recipe.calibration_samples)
+        found: Dataset = self._data
+        return found
 
     def _write(self, epoch: int, values: dict[str, float]) -> None:
         if self._log_dir is None:

@@ -35,6 +35,31 @@ def pruned_weights(wrapper: Any) -> list[Any]:
     return [weight for weight, _, _ in wrapper.pruning_vars]
 
 
+def masked_arrays(wrapper: Any) -> list[Any]:
+    """Return what stripping a built pruning wrapper would leave: the layer's weights as arrays, in its order.
+
+    Relies on ``PruneLowMagnitude.pruning_vars``.
+    """
+    masks = {id(weight): mask for weight, mask, _ in wrapper.pruning_vars}
+    return [
+        weight.numpy() * masks[id(weight)].numpy() if id(weight) in masks else weight.numpy()
+        for weight in wrapper.layer.weights
+    ]
+
+
+def clustered_arrays(wrapper: Any) -> list[Any]:
+    """Return what stripping a built clustering wrapper would leave: the layer's weights as arrays, in its order.
+
+    Relies on ``ClusterWeights.update_clustered_weights_associations``, which each of the wrapper's own calls begins
+    with, ``position_original_weights`` and ``get_weight_from_layer``.
+    """
+    wrapper.update_clustered_weights_associations()
+    arrays = list(wrapper.layer.get_weights())  # the wrapper has put tensors in the place of those that it clusters
+    for position, name in sorted(wrapper.position_original_weights.items()):
+        arrays.insert(position, wrapper.get_weight_from_layer(name).numpy())
+    return arrays
+
+
 def update_masks(wrapper: Any, step: int) -> None:
     """Make the masks anew, as in training step `step`, and apply them.
 

@@ -71,12 +71,17 @@ def wrappable(model: Any, seed: int) -> Wrappable:
 def wrap(source: Wrappable, wrapper: Callable[[str, Any], Any]) -> Any:
     """Return the model with each layer replaced by what `wrapper` makes of it: a wrapper, or the layer itself.
 
+    Its outputs keep their names, by which losses and labels are given.
+
     Raises:
         ModelError: A wrapper cannot stand where its layer stood.
     """
     graph = source.graph
     steps = [_named_arguments(step) for step in graph.steps]
-    return rebuild(replace(graph, steps=steps), source.model, lambda layer, step: wrapper(step.name, layer))
+    wrapped = rebuild(replace(graph, steps=steps), source.model, lambda layer, step: wrapper(step.name, layer))
+    if hasattr(source.model, "output_names"):
+        wrapped.output_names = list(source.model.output_names)
+    return wrapped
 
 
 def carry_back(source: Wrappable, trained: Any, seed: int) -> Any:

@@ -8,26 +8,54 @@ import pytest
 from edgeopt.api.convert import convert
 from edgeopt.passes.base import PassContext
 from edgeopt.passes.qat import Qat
-from edgeopt.passes.qat.agreement import compare
+from edgeopt.passes.qat.agreement import _loss_of, _of_classes, compare
 from edgeopt.passes.training import Training
 
 
 def test_steps_are_those_of_the_files_output():
     expected = np.array([[0.0, 1.0], [2.0, 1.0]])
-    found = compare("y", expected, np.array([[0.0, 1.0], [2.0, 1.5]]), scale=0.25)
+    found = compare("y", expected, np.array([[0.0, 1.0], [2.0, 1.5]]), scale=0.25, classes=True)
     assert found.to_dict() == {"output": "y", "samples": 2, "same_class": 1.0, "mean_steps": 0.5, "max_steps": 2.0}
 
 
 def test_another_class_is_counted():
-    assert compare("y", np.array([[0.0, 1.0], [2.0, 1.0]]), np.array([[3.0, 1.0], [2.0, 1.0]]), 1.0).same_class == 0.5
+    expected, got = np.array([[0.0, 1.0], [2.0, 1.0]]), np.array([[3.0, 1.0], [2.0, 1.0]])
+    assert compare("y", expected, got, 1.0, classes=True).same_class == 0.5
+    # Of a picture, each place has its class.
+    assert compare("y", expected[:, None, None], got[:, None, None], 1.0, classes=True).same_class == 0.5
+    assert compare("y", expected, got, 1.0, classes=False).same_class is None
 
 
 def test_a_single_value_has_no_class():
-    assert compare("y", np.zeros((4, 1)), np.ones((4, 1)), 1.0).same_class is None
+    assert compare("y", np.zeros((4, 1)), np.ones((4, 1)), 1.0, classes=True).same_class is None
+    assert compare("y", np.zeros((4, 5, 1)), np.ones((4, 5, 1)), 1.0, classes=True).same_class is None
+
+
+@pytest.mark.parametrize(
+    ("loss", "expected"),
+    [
+        ("sparse_categorical_crossentropy", True),
+        ({"y": "categorical_crossentropy", "z": "mse"}, True),
+        (["categorical_crossentropy", "mse"], True),
+        ({"y": "mse", "z": "categorical_crossentropy"}, False),
+        ("mse", False),
+        ("binary_crossentropy", False),  # of an autoencoder, or of several labels
+        (None, False),
+    ],
+)
+def test_a_regression_has_no_classes(loss, expected):
+    values = np.random.default_rng(0).random((8, 5))
+    assert _of_classes(_loss_of(loss, ["y", "z"], "y"), values) is expected
+
+
+def test_rows_that_sum_to_one_are_of_classes():
+    assert _of_classes(None, np.array([[0.25, 0.75], [1.0, 0.0]]))
 
 
 def test_of_a_float_output_a_step_is_a_255th_of_the_range():
-    assert compare("y", np.array([[0.0], [255.0]]), np.array([[0.0], [253.0]]), None).max_steps == pytest.approx(2.0)
+    assert compare(
+        "y", np.array([[0.0], [255.0]]), np.array([[0.0], [253.0]]), None, classes=False
+    ).max_steps == pytest.approx(2.0)
 
 
 def pair(keras):

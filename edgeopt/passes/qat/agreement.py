@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -12,11 +12,13 @@ import numpy.typing as npt
 from ...flatbuffer import read_model
 from ...flatbuffer.specs import output_specs
 from ..base import PassContext
+from ..training_compile import loss_name
 from ..training_data import open_feed
 
 Array = npt.NDArray[Any]
 SAMPLES = 256
 _LEVELS = 255.0
+_CLASSES = ("categorical_crossentropy", "focal")  # the binary one is of autoencoders and of several labels too
 
 
 @dataclass(frozen=True)
@@ -26,8 +28,8 @@ class Agreement:
     Attributes:
         output: Its name.
         samples: How many were compared.
-        same_class: Share of the samples in which both have the largest value in the same place; None where the output
-            holds one value only.
+        same_class: Share of the samples (of their places, where an output has more axes) to which both give the same
+            class, the one with the largest value; None where the output is not of classes.
         mean_steps: Mean difference of two values, in steps of the file's output (LSB).
         max_steps: The largest.
     """
@@ -68,13 +70,15 @@ def measure_agreement(qat_model: Any, data: bytes, context: PassContext, batch_s
     expected = [np.concatenate(rows) for rows in zip(*model_rows, strict=True)]
     got = context.predict(data, {name: np.concatenate([part[name] for part in inputs]) for name in names})
     specs = output_specs(read_model(data))
+    outputs = list(qat_model.output_names)
+    loss = context.loss if context.loss is not None else getattr(qat_model, "loss", None)
     return tuple(
-        compare(name, ours, file, spec.scale)
-        for name, ours, file, spec in zip(qat_model.output_names, expected, got, specs, strict=True)
+        compare(name, ours, file, spec.scale, classes=_of_classes(_loss_of(loss, outputs, name), ours))
+        for name, ours, file, spec in zip(outputs, expected, got, specs, strict=True)
     )
 
 
-def compare(output: str, expected: Array, got: Array, scale: float | None) -> Agreement:
+def compare(output: str, expected: Array, got: Array, scale: float | None, *, classes: bool) -> Agreement:
     """Compare the values of one output.
 
     Args:
@@ -82,17 +86,35 @@ def compare(output: str, expected: Array, got: Array, scale: float | None) -> Ag
         expected: Of the model, shape ``(samples, ...)``.
         got: Of the file, real values.
         scale: Of the file's output; for a float one, 1/255 of the model's range stands in.
+        classes: Whether the values along the last axis are scores of classes.
     """
-    expected, got = (array.reshape(len(array), -1).astype(np.float64) for array in (expected, got))
+    expected, got = (np.asarray(array, np.float64).reshape(expected.shape) for array in (expected, got))
     step = scale or float(np.ptp(expected)) / _LEVELS or 1.0
     apart = np.abs(expected - got) / step
-    same = float(np.mean(expected.argmax(1) == got.argmax(1))) if expected.shape[1] > 1 else None
+    several = expected.ndim > 1 and expected.shape[-1] > 1
+    same = float(np.mean(expected.argmax(-1) == got.argmax(-1))) if classes and several else None
     return Agreement(output, len(expected), same, float(apart.mean()), float(apart.max()))
 
 
+def _loss_of(loss: Any, outputs: Sequence[str], name: str) -> Any:
+    """Return the loss of one output."""
+    if isinstance(loss, Mapping):
+        return loss.get(name)
+    return loss[outputs.index(name)] if isinstance(loss, (list, tuple)) else loss
+
+
+def _of_classes(loss: Any, values: Array) -> bool:
+    """Whether an output is of classes, of which one is right: by its loss, or as its rows sum to 1."""
+    if any(word in loss_name(loss) for word in _CLASSES):
+        return True
+    return bool(values.min() >= 0 and np.allclose(values.sum(-1), 1, atol=1e-2))
+
+
 def _arrays(outputs: Any) -> list[Array]:
-    found: Sequence[Any] = outputs if isinstance(outputs, (list, tuple)) else [outputs]
-    return [np.asarray(item) for item in found]
+    """Return the outputs in the model's order; a dict's is that of its sorted keys."""
+    import tensorflow as tf
+
+    return [np.asarray(item) for item in tf.nest.flatten(outputs)]
 
 
 def _by_name(x: Any, names: Sequence[str]) -> dict[str, Array]:

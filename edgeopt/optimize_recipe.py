@@ -1,8 +1,8 @@
 """The recipe of ``edgeopt optimize``: ordered passes, then the conversion, then the budget.
 
 TOML: ``[[pass]]`` tables in order (``kind`` and the pass's options), ``[convert]``, ``[budget]``, and optionally
-``[distillation]`` (the original model teaches every training) and the keys `loss`, `metric` and `seed`. What options a
-pass has, the passes themselves know; here are their kinds and which may follow which.
+``[distillation]`` (the original model teaches every training) and the keys `loss`, `metric`, `output` and `seed`. What
+options a pass has, the passes themselves know; here are their kinds and which may follow which.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from .recipe import ConvertRecipe, load_tables, parse_toml
 
 KINDS = ("channels", "cluster", "distil", "finetune", "prune", "qat")
 BUILT_IN = ("small", "fast", "edgetpu", "tiny")
-_TABLES = ("pass", "convert", "budget", "distillation", "loss", "metric", "seed")
+_TABLES = ("pass", "convert", "budget", "distillation", "loss", "metric", "output", "seed")
 _DISTILLATION = ("temperature", "alpha", "features", "feature_weight", "kind")
 # What a pass must not come after, and why.
 _CONTRADICTIONS: dict[str, tuple[tuple[str, ...], str]] = {
@@ -46,6 +46,7 @@ class OptimizeRecipe:
         loss: Name of a Keras loss; None takes the compiled loss, or what labels and outputs suggest.
         metric: What is scored, as `edgeopt.validate` names it.
         seed: Of everything random.
+        output: Name of the output that is scored, of a model with several.
 
     Raises:
         RecipeError: An unknown kind or key, or passes that contradict each other.
@@ -62,6 +63,7 @@ class OptimizeRecipe:
     loss: str | None = None
     metric: str = "accuracy"
     seed: int = 0
+    output: str | None = None
 
     def __post_init__(self) -> None:
         for number, table in enumerate(self.passes, 1):
@@ -76,9 +78,9 @@ class OptimizeRecipe:
                 raise RecipeError(f"Unknown option {key!r} of [distillation]{nearest(key, _DISTILLATION)}")
         if isinstance(self.seed, bool) or not isinstance(self.seed, int) or self.seed < 0:
             raise RecipeError(f"seed is {self.seed!r}; expected a whole number of at least 0.")
-        for name in ("loss", "metric"):
+        for name in ("loss", "metric", "output"):
             value = getattr(self, name)
-            if not isinstance(value, str) and (name, value) != ("loss", None):
+            if not isinstance(value, str) and (name == "metric" or value is not None):
                 raise RecipeError(f"{name} is {value!r}; expected text.")
         self._check_order()
 
@@ -153,11 +155,12 @@ class OptimizeRecipe:
             tables.get("loss"),
             tables.get("metric", "accuracy"),
             tables.get("seed", 0),
+            tables.get("output"),
         )
 
     def to_tables(self) -> dict[str, Any]:
         """Return the recipe as TOML tables, defaults of the conversion included, what is not set left out."""
-        top = {"loss": self.loss, "metric": self.metric, "seed": self.seed}
+        top = {"loss": self.loss, "metric": self.metric, "output": self.output, "seed": self.seed}
         tables = {
             **top,
             "distillation": None if self.distillation is None else dict(self.distillation),

@@ -18,7 +18,7 @@ from ..passes.distil import builder, check_options
 from ..passes.registry import Planned, plan, resolved
 from .compression import compression_report
 from .optimize_folder import Folder
-from .optimize_loss import check_recipe_data, loss_for
+from .optimize_loss import check_outputs, check_recipe_data, loss_for
 from .optimize_result import OptimizeResult, Stage
 from .optimize_stage import Bench, apply, figures
 
@@ -99,6 +99,7 @@ def optimize(
         raise UsageError("resume goes with the folder of the run that is to be resumed; give output=...")
     data = check_recipe_data(train, validation, calibration)
     original, digest = _model(model, custom_objects, unsafe_load)
+    check_outputs(original, data, settings.metric, settings.output)
     chosen = loss_for(original, loss if loss is not None else settings.loss, data.train)
     folder = (
         None if output is None else Folder(output, _identity(settings, digest, data.digest), resume=resume, force=force)

@@ -121,6 +121,7 @@ class Bench:
             runtime=self.runtime,
             baseline=self.original,
             metric=self.recipe.metric,
+            output=self.recipe.output,
             budget=budget,
             seed=self.recipe.seed,
             bench=self.plan,

@@ -155,6 +155,36 @@ def test_taylor_needs_labels_and_a_loss():
         taylor.apply(model, PassContext(train=(inputs, labels), loss=3))
 
 
+@pytest.mark.parametrize("losses", ["list", "dict"])
+@pytest.mark.parametrize("labels", ["list", "dict"])
+def test_taylor_sums_the_losses_of_several_outputs(keras, losses, labels):
+    layers = keras.layers
+    keras.utils.set_random_seed(1)
+    inputs = keras.Input((5,), name="x")
+    hidden = layers.Dense(16, activation="relu", name="first")(inputs)
+    kind = layers.Dense(3, activation="softmax", name="kind")(hidden)
+    amount = layers.Dense(1, name="amount")(hidden)
+    model = keras.Model(inputs, [kind, amount])
+    x, y = samples()
+    sizes = x[:, :1]
+    given = {"list": [y, sizes], "dict": {"amount": sizes, "kind": y}}[labels]
+    loss = {"list": ["sparse_categorical_crossentropy", "mse"],
+            "dict": {"amount": "mse", "kind": "sparse_categorical_crossentropy"}}[losses]  # fmt: skip
+    both = scores_of(model, "taylor", "first", (x, given), loss)
+    # The same sum as one loss of one model, whose outputs stand beside each other.
+    joined = keras.Model(inputs, layers.Concatenate()([kind, amount]))
+    get = keras.losses.get
+
+    def total(labels, outputs):
+        kinds = get("sparse_categorical_crossentropy")(labels[:, 0], outputs[:, :3])
+        return kinds + get("mse")(labels[:, 1:], outputs[:, 3:])
+
+    one = scores_of(joined, "taylor", "first", (x, np.column_stack([y, sizes])), total)
+    np.testing.assert_allclose(both, one, rtol=1e-4)
+    only = scores_of(keras.Model(inputs, kind), "taylor", "first", (x, y), "sparse_categorical_crossentropy")
+    assert np.abs(only / both - 1).max() > 0.1  # the planted bad case: the second loss left out
+
+
 def test_taylor_takes_the_compiled_loss(keras):
     model, data = network(keras), samples()
     model.compile(loss="sparse_categorical_crossentropy")

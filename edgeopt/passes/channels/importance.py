@@ -6,7 +6,7 @@ what each of them says, after scores from weights were divided by their layer's 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,8 +15,9 @@ import numpy.typing as npt
 
 from ...data import Dataset
 from ...errors import DataError, UsageError
+from ...labels import map_labels
 from ...models.bridge.structure import Ref, flatten_structure, map_structure
-from ...models.load import import_keras
+from ...models.load import describe, import_keras
 from .dependencies import ChannelMap
 from .gates import observe, run_gated
 from .labels import Labels
@@ -106,7 +107,8 @@ def taylor(evidence: Evidence) -> Scores:
         with tf.GradientTape() as tape:
             tensors = run_gated(channel_map, inputs, gates)
             outputs = map_structure(tensors.__getitem__, channel_map.graph.outputs)
-            loss = tf.reduce_mean(evidence.loss(tf.constant(data.labels[rows]), outputs))
+            labels = map_labels(lambda array: tf.constant(array[rows]), data.labels)  # noqa: B023 (called at once)
+            loss = tf.reduce_mean(evidence.loss(labels, outputs))
         gradient = tf.convert_to_tensor(tape.gradient(loss, gates)).numpy()
         if not np.isfinite(gradient).all():
             raise DataError(
@@ -179,6 +181,8 @@ NEEDS_DATA = frozenset(("apoz", "entropy", "taylor"))
 def loss_function(model: Any, channel_map: ChannelMap, loss: Any) -> Callable[[Any, Any], Any]:
     """Return the loss that was given, or the one that the model was compiled with, as a function.
 
+    Of a model with several outputs it takes the labels of all and is the sum of their losses.
+
     Raises:
         UsageError: There is none.
     """
@@ -187,14 +191,39 @@ def loss_function(model: Any, channel_map: ChannelMap, loss: Any) -> Callable[[A
         raise UsageError(
             "Importance 'taylor' needs a loss and the model is not compiled; give loss=..., or compile it."
         )
-    if isinstance(chosen, str):
-        chosen = import_keras(channel_map.graph.flavour).losses.get(chosen)
-    if not callable(chosen):
-        kind = type(chosen).__name__
+    names = describe(model).spec.output_names
+    if len(names) > 1:
+        return _summed([_callable(part, channel_map) for part in _each(chosen, names)], names)
+    return _callable(chosen, channel_map)
+
+
+def _callable(loss: Any, channel_map: ChannelMap) -> Callable[[Any, Any], Any]:
+    if isinstance(loss, str):
+        loss = import_keras(channel_map.graph.flavour).losses.get(loss)
+    if not callable(loss):
+        kind = type(loss).__name__
         raise UsageError(
             f"Received a loss of type {kind}; expected a Keras loss, its name, or (labels, outputs) -> loss."
         )
-    function: Callable[[Any, Any], Any] = chosen
+    function: Callable[[Any, Any], Any] = loss
+    return function
+
+
+def _each(loss: Any, names: Sequence[str]) -> list[Any]:
+    """Return the loss of each output: given by name or in order, or one for all."""
+    if isinstance(loss, Mapping):
+        return [loss.get(name) for name in names]
+    return list(loss) if isinstance(loss, (list, tuple)) else [loss] * len(names)
+
+
+def _summed(losses: Sequence[Callable[[Any, Any], Any]], names: Sequence[str]) -> Callable[[Any, Any], Any]:
+    import tensorflow as tf
+
+    def function(labels: Any, outputs: Any) -> Any:
+        given = [labels[name] for name in names] if isinstance(labels, Mapping) else labels
+        parts = zip(losses, given, flatten_structure(outputs), strict=True)
+        return tf.add_n([tf.cast(tf.reduce_mean(loss(*pair)), tf.float32) for loss, *pair in parts])
+
     return function
 
 

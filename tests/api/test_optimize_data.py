@@ -1,0 +1,146 @@
+"""What data `edgeopt.optimize` takes: several outputs, sample weights; and what is said of data without labels."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import edgeopt
+from edgeopt.api.optimize_loss import check_outputs, check_recipe_data, loss_for
+from edgeopt.data import load_dataset
+from edgeopt.devices import BenchPlan
+from edgeopt.errors import DataError, UsageError
+
+SHORT = BenchPlan(min_seconds=0.0, max_seconds=0.05, min_runs=5, processes=1)
+GENERATOR = np.random.default_rng(0)
+KINDS = GENERATOR.integers(0, 3, 48)
+SIZES = KINDS[:, None].astype(np.float32)
+X = (GENERATOR.normal(size=(48, 6, 6, 1)) + KINDS[:, None, None, None]).astype(np.float32)
+LABELS = {"list": [KINDS, SIZES], "dict": {"size": SIZES, "kind": KINDS}}
+STRUCTURED = {"kind": "sparse_categorical_crossentropy", "size": "mse"}
+
+
+def network(keras, outputs="list"):
+    keras.utils.set_random_seed(1)
+    layers = keras.layers
+    image = keras.Input((6, 6, 1), name="image")
+    x = layers.Conv2D(8, 3, activation="relu", name="conv")(image)
+    x = layers.GlobalAveragePooling2D(name="pool")(x)
+    kind, size = layers.Dense(3, activation="softmax", name="kind")(x), layers.Dense(1, name="size")(x)
+    found = {"one": kind, "list": [kind, size], "dict": {"kind": kind, "size": size}}[outputs]
+    return keras.Model(image, found, name="both")
+
+
+def optimized(model, passes, train, validation, **options):
+    recipe = {"pass": [{"kind": kind, **more} for kind, more in passes.items()], **options.pop("recipe", {})}
+    return edgeopt.optimize(model, recipe, train=train, validation=validation, bench=SHORT, **options)
+
+
+@pytest.mark.heavy
+@pytest.mark.parametrize(
+    ("outputs", "labels", "passes"),
+    [
+        (
+            "list",
+            "dict",
+            {"prune": {"sparsity": 0.5}, "qat": {}},
+        ),
+        (
+            "dict",
+            "dict",
+            {"channels": {"fraction": 0.2, "multiple": 1, "minimum": 1, "importance": "taylor"}, "qat": {}},
+        ),
+        ("list", "list", {"finetune": {}}),
+    ],
+)
+def test_all_outputs_of_a_model_are_trained_and_the_one_that_was_named_is_scored(any_keras, outputs, labels, passes):
+    model = network(any_keras, outputs)
+    model.compile("adam", STRUCTURED)
+    result = optimized(model, passes, (X, LABELS[labels]), (X, LABELS[labels]), recipe={"output": "kind"})
+    again = edgeopt.validate(result.artifact, data=(X, KINDS), output="kind", bench=SHORT)
+    assert result.stages[-1].figures["accuracy"] == again.scores.candidate.value
+    assert result.recipe.to_tables()["output"] == "kind"
+    for name in ("kind", "size"):  # both heads have moved
+        before, after = (item.get_layer(name).get_weights()[1] for item in (model, result.model))
+        assert np.abs(before - after).min() > 0
+
+
+@pytest.mark.parametrize("outputs", ["list", "dict"])
+@pytest.mark.parametrize("labels", ["list", "dict"])
+def test_each_output_gets_the_loss_that_its_labels_suggest(any_keras, outputs, labels):
+    model = network(any_keras, outputs)
+    found = loss_for(model, None, load_dataset((X, LABELS[labels])))
+    named = found if isinstance(found, dict) else dict(zip(["kind", "size"], found, strict=True))
+    assert {name: type(loss).__name__ for name, loss in named.items()} == {
+        "kind": "SparseCategoricalCrossentropy", "size": "MeanSquaredError",
+    }  # fmt: skip
+
+
+def test_calibration_comes_from_the_inputs_alone():
+    for train in ((X, LABELS["dict"]), (X, LABELS["list"]), (X, KINDS, np.ones(48))):
+        calibration = check_recipe_data(train, (X, KINDS), None).calibration
+        assert (len(calibration.arrays), calibration.labels, calibration.weights) == (1, None, None)
+        np.testing.assert_array_equal(calibration.arrays[0], X)
+
+
+@pytest.mark.heavy
+def test_sample_weights_count_in_training():
+    import keras
+
+    def trained(weights):
+        wrong = np.where(np.arange(48) < 24, KINDS, 0)  # the second half has labels that are wrong
+        done = optimized(network(keras, "one"), {"finetune": {"epochs": 1}}, (X, wrong, weights), (X, KINDS))
+        return done.model.get_weights()[-1]
+
+    with_zeros, without = trained(np.repeat([1.0, 0.0], 24)), trained(np.ones(48))
+    assert np.abs(with_zeros - without).max() > 1e-4
+    assert all(np.array_equal(*pair) for pair in zip(without, trained(np.ones(48)), strict=True))
+
+
+@pytest.mark.parametrize("source", ["array", "dict", "npz", "tf.data", "generator"])
+def test_training_data_without_labels_are_called_that(source, tmp_path):
+    import tensorflow as tf
+
+    np.savez(tmp_path / "noy.npz", x=X)
+    train = {
+        "array": X, "dict": {"x": X}, "npz": str(tmp_path / "noy.npz"),
+        "tf.data": tf.data.Dataset.from_tensor_slices(X).batch(8), "generator": lambda: iter([[X]]),
+    }[source]  # fmt: skip
+    with pytest.raises(DataError, match=r"^The training data have no labels; give x and y .*\(x, y\)"):
+        check_recipe_data(train, (X, KINDS), None)
+
+
+def test_validation_data_without_labels_are_refused_before_anything_is_converted(any_keras):
+    import tensorflow as tf
+
+    model = network(any_keras, "one")
+    for validation in (X, tf.data.Dataset.from_tensor_slices(X).batch(8)):
+        data = check_recipe_data((X, KINDS), validation, None)
+        with pytest.raises(DataError, match="The validation data hold no labels, which the metric accuracy needs"):
+            check_outputs(model, data, "accuracy", None)
+
+
+@pytest.mark.parametrize(
+    ("train", "output", "error", "message"),
+    [
+        (LABELS["dict"], None, UsageError, "has the outputs kind, size, .*output = '...' in a recipe"),
+        (LABELS["dict"], "kid", UsageError, "has no output 'kid'; did you mean 'kind'"),
+        ({"kid": KINDS, "size": SIZES}, "kind", DataError, "training data have labels for an output 'kid'; did you"),
+        ({"kind": KINDS}, "kind", DataError, "has no labels for the output 'size'"),
+        ([KINDS, SIZES, SIZES], "kind", DataError, "labels for 3 outputs, but the model has 2: kind, size"),
+        (KINDS, "kind", DataError, "training data have labels for one output, and the model has 2: kind, size"),
+    ],
+)
+def test_labels_and_names_that_are_not_of_the_models_outputs_are_refused(train, output, error, message):
+    import keras
+
+    with pytest.raises(error, match=message):
+        optimized(network(keras), {"finetune": {}}, (X, train), (X, LABELS["dict"]), recipe={"output": output})
+
+
+def test_a_metric_that_is_not_known_is_refused_before_anything_is_converted():
+    import keras
+
+    with pytest.raises(UsageError, match=r"^Unknown metric 'acuracy'; did you mean 'accuracy'\?$"):
+        optimized(network(keras, "one"), {}, (X, KINDS), (X, KINDS), recipe={"metric": "acuracy"})
+    check_outputs(network(keras, "one"), check_recipe_data((X, KINDS), (X, KINDS), None), "acc", None)

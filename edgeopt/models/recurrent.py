@@ -129,7 +129,7 @@ def _counting_steps(layer: Any, call: Callable[..., Any], refusals: list[Convers
                 ConversionError(
                     f"{type(layer).__name__} layer {layer.name!r} runs over {length} time steps, and an integer file "
                     f"needs it unrolled, which is done up to {MAX_UNROLLED_STEPS}; shorten the sequence "
-                    "(--input-shape) or convert the float model with --quantize dynamic."
+                    "(--input-shape) or use --quantize dynamic."
                 )
             )
             raise refusals[-1]

@@ -101,8 +101,14 @@ def loss_for(model: Any, loss: Any, train: Any) -> Any:
     model with several outputs gets a loss for each.
 
     Raises:
-        UsageError: Nothing suggests itself, as the data stream.
+        UsageError: Nothing suggests itself, as the data stream; or there is no loss of that name.
     """
+    from ..models.detect import Flavour
+    from ..models.load import flavour_of, import_keras
+
+    losses = import_keras(flavour_of(model) or Flavour.KERAS3).losses
+    if isinstance(loss, str):
+        _check_loss_name(loss, losses)
     if loss is not None:
         return loss
     if getattr(model, "loss", None) is not None:
@@ -113,16 +119,21 @@ def loss_for(model: Any, loss: Any, train: Any) -> Any:
             "The model is not compiled and the data do not tell which loss to train with; give loss=... "
             "(loss = '...' in the recipe)."
         )
-    from ..models.detect import Flavour
-    from ..models.load import flavour_of, import_keras
-
-    losses = import_keras(flavour_of(model) or Flavour.KERAS3).losses
     outputs = _few_outputs(model, train)
     if len(outputs) == 1:
         (name,) = outputs
         return _suited(train.labels_of(name, [name]), outputs[name], losses)
     found = {name: _suited(train.labels_of(name, [*outputs]), array, losses) for name, array in outputs.items()}
     return found if isinstance(model.output_shape, Mapping) else list(found.values())
+
+
+def _check_loss_name(name: str, losses: Any) -> None:
+    try:
+        losses.get(name)
+    except ValueError as error:
+        known = {item for item in dir(losses) if item.islower() and callable(getattr(losses, item))}
+        known = {*known, "mse", "mae", "mape", "msle", "kld"} - {"get", "serialize", "deserialize"}
+        raise UsageError(f"Unknown loss {name!r}{nearest(name, known)}") from error
 
 
 def _suited(labels: Any, outputs: Any, losses: Any) -> Any:

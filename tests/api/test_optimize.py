@@ -192,6 +192,8 @@ def test_a_loss_that_was_given_or_compiled_comes_first(any_keras):
     model.compile(loss="mse")
     assert loss_for(model, "mae", None) == "mae"
     assert loss_for(model, None, None) == "mse"
+    with pytest.raises(UsageError, match="Unknown loss 'msee'; did you mean 'mse'"):
+        loss_for(model, "msee", None)
     with pytest.raises(UsageError, match="do not tell which loss"):
         loss_for(network(any_keras), None, iter([]))
 

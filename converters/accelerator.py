@@ -272,7 +272,7 @@ def accelerator(name: str) -> Accelerator:
         {}
     """
     if name not in ACCELERATORS:
-        raise UsageError(f"Unknown accelerator {name!r}{nearest(name, ACCELERATORS)}.")
+        raise UsageError(f"Unknown accelerator {name!r}{nearest(name, ACCELERATORS)}")
     module, function = ACCELERATORS[name].split(":")
     found = getattr(importlib.import_module(module, __package__), function)(name)
     if not isinstance(found, Accelerator):

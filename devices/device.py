@@ -326,7 +326,7 @@ def _bind(specs: tuple[TensorSpec, ...], inputs: Mapping[str, npt.NDArray[Any]])
     names = [spec.name for spec in specs]
     for name in inputs:
         if name not in names and name not in [spec.tensor_name for spec in specs]:
-            raise DataError(f"The data name {name!r}, which is no input of the model{nearest(name, names)}.")
+            raise DataError(f"The data name {name!r}, which is no input of the model{nearest(name, names)}")
     bound = {}
     for spec in specs:
         found = inputs.get(spec.name, inputs.get(spec.tensor_name))

@@ -58,7 +58,7 @@ class Board:
         if not self.name.strip() or "," in self.name or not self.name.isprintable() or self.name == LOCAL:
             raise UsageError(f"The device name is {self.name!r}; expected text without a comma, other than {LOCAL!r}.")
         if self.profile not in profile_names():
-            raise UsageError(f"Unknown board profile {self.profile!r}{nearest(self.profile, profile_names())}.")
+            raise UsageError(f"Unknown board profile {self.profile!r}{nearest(self.profile, profile_names())}")
         for field, kinds in (("host", str), ("python", str), ("workdir", str), ("port", int | None)):
             if not isinstance(getattr(self, field), kinds) or getattr(self, field) == "":
                 raise UsageError(f"Device {self.name!r} has {field} = {getattr(self, field)!r}; give it a value.")
@@ -206,7 +206,7 @@ def _board(path: Path, name: str, table: Any) -> Board:
         raise FileFormatError(f"{path}: devices.{name} is {table!r}; expected a table.")
     for key in table:
         if key not in known:
-            raise FileFormatError(f"{path}: device {name!r} has the unknown key {key!r}{nearest(key, known)}.")
+            raise FileFormatError(f"{path}: device {name!r} has the unknown key {key!r}{nearest(key, known)}")
     for key in ("profile", "host"):
         if key not in table:
             raise FileFormatError(f"{path}: device {name!r} has no {key}; add one.")

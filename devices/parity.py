@@ -53,7 +53,7 @@ class Limits:
 
     def __post_init__(self) -> None:
         if self.level not in LEVELS:
-            raise UsageError(f"Unknown parity level {self.level!r}{nearest(self.level, LEVELS)}.")
+            raise UsageError(f"Unknown parity level {self.level!r}{nearest(self.level, LEVELS)}")
         if self.max_lsb < 0 or not 0 <= self.min_agreement <= 1:
             raise UsageError(
                 f"max_lsb is {self.max_lsb} and min_agreement {self.min_agreement}; expected >= 0, and 0 to 1."

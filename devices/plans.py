@@ -64,6 +64,6 @@ class RunOptions:
     def __post_init__(self) -> None:
         for name, value, known in (("runtime", self.runtime, (AUTO, *RUNTIMES)), ("kernels", self.kernels, KERNELS)):
             if value not in known:
-                raise UsageError(f"Unknown {name} {value!r}{nearest(value, known)}.")
+                raise UsageError(f"Unknown {name} {value!r}{nearest(value, known)}")
         if self.threads < 1:
             raise UsageError(f"threads is {self.threads}; expected at least 1.")

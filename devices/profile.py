@@ -92,7 +92,7 @@ def load_profile(name: str) -> Profile:
         UsageError: There is none of that name.
     """
     if name not in profile_names():
-        raise UsageError(f"Unknown board profile {name!r}{nearest(name, profile_names())}.")
+        raise UsageError(f"Unknown board profile {name!r}{nearest(name, profile_names())}")
     text = (resources.files(f"{__package__}.profiles") / f"{name}.toml").read_text("utf-8")
     fields: dict[str, Any] = tomllib.loads(text)
     notes = tuple(Note(**note) for note in fields.pop("notes", []))

@@ -100,16 +100,15 @@ def optimize(
     data = check_recipe_data(train, validation, calibration)
     original, digest = _model(model, custom_objects, unsafe_load)
     check_outputs(original, data, settings.metric, settings.output)
-    chosen = loss_for(original, loss if loss is not None else settings.loss, data.train)
-    folder = (
-        None if output is None else Folder(output, _identity(settings, digest, data.digest), resume=resume, force=force)
-    )
-    shared = Bench(
-        settings, original, data.train, data.validation, data.calibration, chosen, callbacks, device, devices, runtime,
-        bench, say, on_progress,
-    )  # fmt: skip
     with ExitStack() as stack:
         _scope(stack, custom_objects)
+        chosen = loss_for(original, loss if loss is not None else settings.loss, data.train)
+        identity = _identity(settings, digest, data.digest)
+        folder = None if output is None else Folder(output, identity, resume=resume, force=force)
+        shared = Bench(
+            settings, original, data.train, data.validation, data.calibration, chosen, callbacks, device, devices,
+            runtime, bench, say, on_progress,
+        )  # fmt: skip
         stages, last = _Run(shared, folder, planned).stages()
     result = OptimizeResult(
         tuple(stages),

@@ -36,7 +36,7 @@ from edgeopt.devices import BenchPlan
 RESULTS = Path(__file__).parent / "compression"
 # A stage is timed in passing; what counts is the comparison at the end.
 IN_PASSING = BenchPlan(min_seconds=0.5, max_seconds=1.0, processes=3)
-BY_TURNS = BenchPlan(min_seconds=2.0, max_seconds=4.0)
+BY_TURNS = BenchPlan(min_seconds=1.0, max_seconds=2.0)
 # Both are timed, and a cut to a latency is made for the first: its time follows the channels. On an x86 processor with
 # AMX the second computes in tiles of 64 channels, and fewer of them save nothing.
 RUNTIMES = ("tflite_runtime", "ai_edge_litert")

@@ -15,8 +15,8 @@ QUANTISING = {"cifar10": 1, "fashion": 1, "watch": 4, "wide": 1}
 # Learning rates: high where a pass has taken something away, low where weights only adapt. All fall to 0 (cosine).
 RECOVER, ADAPT = 1e-3, 3e-4
 BATCH = 64
-# Tasks with a row cut to a latency, and its share of the int8 file's.
-LATENCY_SHARE = {"cifar10": 0.6, "wide": 0.48}
+# Tasks with rows cut to a latency: percentages of the int8 file's.
+LATENCIES = {"cifar10": (60,), "wide": (48, 44, 40)}
 TEACHER = {"temperature": 4.0, "alpha": 0.5}
 
 
@@ -93,9 +93,9 @@ def _rows(task: str) -> dict[str, dict[str, Any]]:
         learn = _step("distil", TASKS[task].base_epochs + first, RECOVER)
         for share in (75, 50, 25):
             rows[f"narrow{share}-distil-qat"] = taught({**learn, "student": f"compression_tasks:narrow_{share}"})
-    if task in LATENCY_SHARE:
-        rows["latency-distil-qat"] = taught(channels(latency_share=LATENCY_SHARE[task]))
-    return rows if task != "wide" else {name: rows[name] for name in ("ptq", "latency-distil-qat")}
+    for percent in LATENCIES.get(task, ()):
+        rows[f"latency{percent}-distil-qat"] = taught(channels(latency_share=percent / 100))
+    return rows if task != "wide" else {name: rows[name] for name in rows if name == "ptq" or "latency" in name}
 
 
 HEADLINE = ("ptq", "qat", "prune50-pqat", "channels50-distil-qat")

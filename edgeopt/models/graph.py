@@ -71,25 +71,15 @@ def run(graph: Graph, inputs: Mapping[Ref, Any], before: InputHook | None = None
     Returns:
         The value of each tensor, inputs included.
     """
-    from .bridge import operations
-    from .bridge.graph import takes_training
+    from .bridge.graph import run_step
 
     tensors: dict[Ref, Any] = dict(inputs)
     for index, step in enumerate(graph.steps):
 
-        def resolve(leaf: Any, index: int = index) -> Any:
-            if not isinstance(leaf, Ref):
-                return leaf
-            return tensors[leaf] if before is None else before(index, leaf, tensors[leaf])
+        def value(ref: Ref, index: int = index) -> Any:
+            return tensors[ref] if before is None else before(index, ref, tensors[ref])
 
-        args, kwargs = map_structure(resolve, step.args), map_structure(resolve, step.kwargs)
-        if step.layer is not None:
-            if takes_training(step.layer):  # Keras 3's augmenting layers augment unless they are told not to
-                kwargs.setdefault("training", False)
-            outputs = step.layer(*args, **kwargs)
-        else:
-            outputs = operations.run(step.operation, args, kwargs)
-        tensors.update(zip(step.outputs, flatten_structure(outputs), strict=True))
+        tensors.update(zip(step.outputs, run_step(step, value), strict=True))
     return tensors
 
 

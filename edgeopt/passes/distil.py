@@ -64,14 +64,7 @@ class Distillation:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the options as JSON values, the teacher by its name."""
-        return {
-            "teacher": str(self.teacher.name),
-            "temperature": self.temperature,
-            "alpha": self.alpha,
-            "features": dict(self.features),
-            "feature_weight": self.feature_weight,
-            "kind": self.kind,
-        }
+        return {"teacher": str(self.teacher.name), **shallow(self), "features": dict(self.features)}
 
 
 def shallow(distillation: Distillation) -> dict[str, Any]:

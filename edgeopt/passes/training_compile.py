@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -71,6 +71,13 @@ def loss_of(model: Any, context: PassContext, name: str) -> Any:
     if loss is None:
         raise UsageError(f"Pass {name!r} trains and got no loss; give loss=..., or a model that is compiled.")
     return loss
+
+
+def losses_by_output(loss: Any, names: Sequence[str]) -> list[Any]:
+    """Return the loss of each output: given by name or in order, or one for all."""
+    if isinstance(loss, Mapping):
+        return [loss.get(name) for name in names]
+    return list(loss) if isinstance(loss, (list, tuple)) else [loss] * len(names)
 
 
 def loss_name(loss: Any) -> str:

@@ -8,8 +8,9 @@ import pytest
 from edgeopt.api.convert import convert
 from edgeopt.passes.base import PassContext
 from edgeopt.passes.qat import Qat
-from edgeopt.passes.qat.agreement import _loss_of, _of_classes, compare
+from edgeopt.passes.qat.agreement import _of_classes, compare
 from edgeopt.passes.training import Training
+from edgeopt.passes.training_compile import losses_by_output
 
 
 def test_steps_are_those_of_the_files_output():
@@ -45,7 +46,7 @@ def test_a_single_value_has_no_class():
 )
 def test_a_regression_has_no_classes(loss, expected):
     values = np.random.default_rng(0).random((8, 5))
-    assert _of_classes(_loss_of(loss, ["y", "z"], "y"), values) is expected
+    assert _of_classes(losses_by_output(loss, ["y", "z"])[0], values) is expected
 
 
 def test_rows_that_sum_to_one_are_of_classes():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -70,14 +70,12 @@ def takes_training(layer: Any) -> bool:
     return "training" in inspect.signature(type(layer).call).parameters
 
 
-def run_step(step: Step, tensors: Mapping[Ref, Any]) -> list[Any]:
-    """Compute a step's outputs, as at inference, from the tensors that were computed before."""
-    args, kwargs = map_structure(
-        lambda leaf: tensors[leaf] if isinstance(leaf, Ref) else leaf, (step.args, step.kwargs)
-    )
+def run_step(step: Step, value: Callable[[Ref], Any]) -> list[Any]:
+    """Compute a step's outputs, as at inference, from the values of the tensors that it is given."""
+    args, kwargs = map_structure(lambda leaf: value(leaf) if isinstance(leaf, Ref) else leaf, (step.args, step.kwargs))
     if step.layer is None:
         return flatten_structure(operations.run(step.operation, args, kwargs))
-    if takes_training(step.layer):
+    if takes_training(step.layer):  # Keras 3's augmenting layers augment unless they are told not to
         kwargs.setdefault("training", False)
     return flatten_structure(step.layer(*args, **kwargs))
 

@@ -121,7 +121,7 @@ def _run(
     tensors: dict[Ref, Any] = {ref: tf.constant(value) for ref, value in inputs.items()}
     calls: Counter[str] = Counter()
     for step in graph.steps:
-        outputs = run_step(step, tensors)
+        outputs = run_step(step, tensors.__getitem__)
         kind = type(step.layer).__name__ if step.layer is not None else step.operation
         tensors.update(zip(step.outputs, then((step.name, calls[step.name]), kind, outputs), strict=True))
         calls[step.name] += 1

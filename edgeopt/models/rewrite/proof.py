@@ -152,7 +152,7 @@ def _values(graph: Graph, batch: Sequence[Array], known: Mapping[Ref, Any]) -> d
     tensors: dict[Ref, Any] = dict(_tensors(graph, batch))
     found: dict[Ref, Any] = {}
     for step in graph.steps:
-        for ref, value in zip(step.outputs, run_step(step, tensors), strict=True):
+        for ref, value in zip(step.outputs, run_step(step, tensors.__getitem__), strict=True):
             found[ref] = value
             tensors[ref] = known.get(ref, value)
     return found

@@ -18,6 +18,7 @@ from ...errors import DataError, UsageError
 from ...labels import map_labels
 from ...models.bridge.structure import Ref, flatten_structure, map_structure
 from ...models.load import describe, import_keras
+from ..training_compile import losses_by_output
 from .dependencies import ChannelMap
 from .gates import observe, run_gated
 from .labels import Labels
@@ -193,7 +194,7 @@ def loss_function(model: Any, channel_map: ChannelMap, loss: Any) -> Callable[[A
         )
     names = describe(model).spec.output_names
     if len(names) > 1:
-        return _summed([_callable(part, channel_map) for part in _each(chosen, names)], names)
+        return _summed([_callable(part, channel_map) for part in losses_by_output(chosen, names)], names)
     return _callable(chosen, channel_map)
 
 
@@ -207,13 +208,6 @@ def _callable(loss: Any, channel_map: ChannelMap) -> Callable[[Any, Any], Any]:
         )
     function: Callable[[Any, Any], Any] = loss
     return function
-
-
-def _each(loss: Any, names: Sequence[str]) -> list[Any]:
-    """Return the loss of each output: given by name or in order, or one for all."""
-    if isinstance(loss, Mapping):
-        return [loss.get(name) for name in names]
-    return list(loss) if isinstance(loss, (list, tuple)) else [loss] * len(names)
 
 
 def _summed(losses: Sequence[Callable[[Any, Any], Any]], names: Sequence[str]) -> Callable[[Any, Any], Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -12,7 +12,7 @@ import numpy.typing as npt
 from ...flatbuffer import read_model
 from ...flatbuffer.specs import output_specs
 from ..base import PassContext
-from ..training_compile import loss_name
+from ..training_compile import loss_name, losses_by_output
 from ..training_data import open_feed
 
 Array = npt.NDArray[Any]
@@ -73,8 +73,10 @@ def measure_agreement(qat_model: Any, data: bytes, context: PassContext, batch_s
     outputs = list(qat_model.output_names)
     loss = context.loss if context.loss is not None else getattr(qat_model, "loss", None)
     return tuple(
-        compare(name, ours, file, spec.scale, classes=_of_classes(_loss_of(loss, outputs, name), ours))
-        for name, ours, file, spec in zip(outputs, expected, got, specs, strict=True)
+        compare(name, ours, file, spec.scale, classes=_of_classes(taught, ours))
+        for name, ours, file, spec, taught in zip(
+            outputs, expected, got, specs, losses_by_output(loss, outputs), strict=True
+        )
     )
 
 
@@ -94,13 +96,6 @@ def compare(output: str, expected: Array, got: Array, scale: float | None, *, cl
     several = expected.ndim > 1 and expected.shape[-1] > 1
     same = float(np.mean(expected.argmax(-1) == got.argmax(-1))) if classes and several else None
     return Agreement(output, len(expected), same, float(apart.mean()), float(apart.max()))
-
-
-def _loss_of(loss: Any, outputs: Sequence[str], name: str) -> Any:
-    """Return the loss of one output."""
-    if isinstance(loss, Mapping):
-        return loss.get(name)
-    return loss[outputs.index(name)] if isinstance(loss, (list, tuple)) else loss
 
 
 def _of_classes(loss: Any, values: Array) -> bool:

@@ -177,8 +177,8 @@ class Inventory:
     def _entry(self, name: str) -> tuple[Board, Path]:
         if name not in self._found:
             known = sorted({LOCAL, *self._found})
-            add = f"`edgeopt devices add {json.dumps(name, ensure_ascii=False)} --profile ... --host ...` adds it"
-            raise UsageError(f"Unknown device {name!r}{nearest(name, known)}; {add}.")
+            add = f"`edgeopt devices add {json.dumps(name, ensure_ascii=False)} --profile ... --host ...` adds it."
+            raise UsageError(f"Unknown device {name!r}{nearest(name, known)} {add}")
         return self._found[name]
 
 

@@ -126,7 +126,7 @@ class CompilerError(EdgeoptError):
 
 
 def nearest(name: str, valid: Iterable[str]) -> str:
-    """Return ``"; did you mean 'x'?"`` for the valid name closest to `name`, or the list of choices.
+    """Return the end of a sentence: ``"; did you mean 'x'?"`` for the valid name closest to `name`, or the choices.
 
     Example:
         >>> nearest("sparsty", ["sparsity", "epochs"])
@@ -136,4 +136,4 @@ def nearest(name: str, valid: Iterable[str]) -> str:
     close = get_close_matches(name, choices, n=1)
     if close:
         return f"; did you mean {close[0]!r}?"
-    return f"; expected one of {', '.join(choices)}"
+    return f"; expected one of {', '.join(choices)}."

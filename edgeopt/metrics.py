@@ -67,8 +67,7 @@ def load_metric(spec: str | Callable[[Any, Any], float]) -> Metric:
         return BUILT_IN[spec]
     module_name, colon, function_name = spec.partition(":")
     if not colon or not module_name or not function_name:
-        hint = nearest(spec, [*BUILT_IN, "module:callable"])
-        raise UsageError(f"Unknown metric {spec!r}{hint}{'' if hint.endswith('?') else '.'}")
+        raise UsageError(f"Unknown metric {spec!r}{nearest(spec, [*BUILT_IN, 'module:callable'])}")
     try:
         function = getattr(importlib.import_module(module_name), function_name)
     except (ImportError, AttributeError) as error:
@@ -104,8 +103,7 @@ def check_output(metric: Metric, output: str | None, names: Sequence[str], what:
         UsageError: There is no output of that name, or none was named and there are several.
     """
     if output is not None and output not in names:
-        hint = nearest(output, names)
-        raise UsageError(f"The {what} has no output {output!r}{hint}{'' if hint.endswith('?') else '.'}")
+        raise UsageError(f"The {what} has no output {output!r}{nearest(output, names)}")
     if output is None and len(names) > 1 and metric.name in BUILT_IN:
         raise several_outputs(names)
 

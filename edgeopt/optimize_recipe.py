@@ -19,10 +19,11 @@ from .budget import Budget
 from .errors import RecipeError, UsageError, nearest
 from .recipe import ConvertRecipe, load_tables, parse_toml
 
+# What [distillation] may say; the original model is the teacher.
+DISTILLATION = ("temperature", "alpha", "features", "feature_weight", "kind")
 KINDS = ("channels", "cluster", "distil", "finetune", "prune", "qat")
 BUILT_IN = ("small", "fast", "edgetpu", "tiny")
 _TABLES = ("pass", "convert", "budget", "distillation", "loss", "metric", "output", "seed")
-_DISTILLATION = ("temperature", "alpha", "features", "feature_weight", "kind")
 # What a pass must not come after, and why.
 _CONTRADICTIONS: dict[str, tuple[tuple[str, ...], str]] = {
     "qat": (KINDS, "its weights are trained for their 8-bit grid, and any later change leaves it; put qat last"),
@@ -74,8 +75,8 @@ class OptimizeRecipe:
                     f"Unknown kind {table['kind']!r} of pass {number}{nearest(str(table['kind']), KINDS)}"
                 )
         for key in self.distillation or {}:
-            if key not in _DISTILLATION:
-                raise RecipeError(f"Unknown option {key!r} of [distillation]{nearest(key, _DISTILLATION)}")
+            if key not in DISTILLATION:
+                raise RecipeError(f"Unknown option {key!r} of [distillation]{nearest(key, DISTILLATION)}")
         if isinstance(self.seed, bool) or not isinstance(self.seed, int) or self.seed < 0:
             raise RecipeError(f"seed is {self.seed!r}; expected a whole number of at least 0.")
         for name in ("loss", "metric", "output"):

@@ -104,7 +104,8 @@ def optimize(
         _scope(stack, custom_objects)
         chosen = loss_for(original, loss if loss is not None else settings.loss, data.train)
         identity = _identity(settings, digest, data.digest)
-        folder = None if output is None else Folder(output, identity, resume=resume, force=force)
+        inputs = [Path(given) for given in (model, recipe) if isinstance(given, (str, os.PathLike))]
+        folder = None if output is None else Folder(output, identity, resume=resume, force=force, inputs=inputs)
         shared = Bench(
             settings, original, data.train, data.validation, data.calibration, chosen, callbacks, device, devices,
             runtime, bench, say, on_progress,

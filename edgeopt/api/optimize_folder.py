@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,13 +28,22 @@ class Folder:
         identity: What the run depends on: recipe, model, data. A resumed run must have the same.
         resume: Go on with what is there.
         force: Write although the folder is not empty.
+        inputs: Files that this run reads, which it must not delete.
 
     Raises:
-        OutputError: The folder is not empty, or cannot be written.
+        OutputError: The folder is not empty, cannot be written, or a file of `inputs` is an earlier run's result in it.
         UsageError: What is there to be resumed is another run.
     """
 
-    def __init__(self, path: str | os.PathLike[str], identity: Mapping[str, Any], *, resume: bool, force: bool) -> None:
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        identity: Mapping[str, Any],
+        *,
+        resume: bool,
+        force: bool,
+        inputs: Sequence[Path] = (),
+    ) -> None:
         self.path = Path(path)
         self._resume = resume
         try:
@@ -48,9 +57,9 @@ class Folder:
                 f"The folder {self.path} is not empty; pass --resume (resume=True) to go on with the run in it, "
                 "--force (force=True) to begin anew there, or choose another."
             )
-        self._check(identity)
+        self._check(identity, inputs)
 
-    def _check(self, identity: Mapping[str, Any]) -> None:
+    def _check(self, identity: Mapping[str, Any], inputs: Sequence[Path]) -> None:
         record = self.path / WORK / "run.json"
         if self._resume and record.is_file():
             before = _read_json(record)
@@ -61,14 +70,22 @@ class Folder:
                     "begin anew in another folder."
                 )
             return
-        self._clear()
+        self._clear({path.resolve() for path in inputs})
         write_atomically(record, json.dumps(identity, indent=2).encode())
 
-    def _clear(self) -> None:
+    def _clear(self, inputs: Collection[Path]) -> None:
         """Delete what an earlier run has left: its results would pass for those of this one."""
-        _empty(self.path / WORK)
         stages = [*self.path.glob("[0-9][0-9]-*.tflite"), *self.path.glob("[0-9][0-9]-*.json")]
-        for old in (self.path / RESULT, self.path / RECIPE, self.path / MODEL, *stages):
+        results = [self.path / RESULT, self.path / RECIPE, self.path / MODEL, *stages]
+        work = self.path / WORK
+        for old in (*results, *work.rglob("*")):
+            if old.resolve() in inputs:
+                raise OutputError(
+                    f"{old} is a result of the run in {self.path}, and this run reads it: beginning anew there would "
+                    "delete it. Copy it elsewhere, or choose another folder."
+                )
+        _empty(work)
+        for old in results:
             old.unlink(missing_ok=True)
 
     def work(self, stage: str) -> Path:

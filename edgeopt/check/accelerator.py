@@ -85,8 +85,8 @@ def checker(name: str, options: Mapping[str, Any]) -> AcceleratorChecker:
     allowed = _EDGETPU_OPTIONS if name == "edgetpu" else ()
     for key in given:
         if key not in allowed:
-            known = nearest(key, allowed) if allowed else "; it takes none"
-            raise UsageError(f"The option {key} does not go with the target {name!r}{known}.")
+            known = nearest(key, allowed) if allowed else "; it takes none."
+            raise UsageError(f"The option {key} does not go with the target {name!r}{known}")
     target = accelerator(name)
     return AcceleratorChecker(target, _edgetpu(given) if given else target.predictor)
 

@@ -144,21 +144,24 @@ def check_needs(one_pass: Pass, context: PassContext) -> None:
             raise error(f"Pass {one_pass.name!r} {wanted}, and got none; give it as {need}=...")
 
 
-def check_layer_options(layers: Any, skip: Any, example: str) -> tuple[str, ...]:
-    """Return `skip` as a tuple.
-
-    Args:
-        layers: The option `layers`: a table of layer names and values.
-        skip: The option `skip`: a list of layer names.
-        example: A value that `layers` may have for a layer.
+def check_layers(layers: Any, example: str) -> None:
+    """Raise unless the option `layers` is a table of layer names and values, such as `example`.
 
     Raises:
-        RecipeError: One of them is of another kind.
+        RecipeError: It is of another kind.
     """
     if not isinstance(layers, Mapping):
         raise RecipeError(
             f"Received layers={layers!r}; expected a table of layer names, such as {{dense = {example}}}."
         )
+
+
+def skipped_names(skip: Any) -> tuple[str, ...]:
+    """Return the option `skip`, a list of layer names, as a tuple.
+
+    Raises:
+        RecipeError: It is of another kind.
+    """
     if isinstance(skip, str) or not isinstance(skip, Sequence):
         raise RecipeError(f"Received skip={skip!r}; expected a list of layer names.")
     return tuple(skip)

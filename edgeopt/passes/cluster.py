@@ -9,7 +9,7 @@ from typing import Any
 
 from ..errors import ModelError, RecipeError, nearest
 from . import tfmot_private
-from .base import PassContext, PassResult, Skipped, check_layer_options, check_needs, refuse_half_precision
+from .base import PassContext, PassResult, Skipped, check_layers, check_needs, refuse_half_precision, skipped_names
 from .cluster_report import ClusterReport, compare
 from .finetune import with_loss_of
 from .properties import kernels_of, measure_model
@@ -82,7 +82,8 @@ class Cluster:
     name = "cluster"
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "skip", check_layer_options(self.layers, self.skip, "16"))
+        check_layers(self.layers, "16")
+        object.__setattr__(self, "skip", skipped_names(self.skip))
         refuse_half_precision(self.name, self.training.mixed_precision)
         numbers: dict[str, Any] = {f"layers[{name!r}]": value for name, value in self.layers.items()}
         if self.clusters is not None:

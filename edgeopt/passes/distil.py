@@ -13,6 +13,7 @@ from typing import Any
 
 from ..errors import RecipeError, UsageError, nearest
 from ..models.load import flavour_of
+from ..optimize_recipe import DISTILLATION
 from .base import PassContext, PassResult, check_needs
 from .copying import copy_model
 from .finetune import FineTuneReport, with_loss_of, zero_keeper
@@ -20,8 +21,6 @@ from .training import Training, train
 from .training_report import account_of
 
 KINDS = ("auto", "softmax", "sigmoid", "mse")
-# What may be said of a distillation besides its teacher.
-OPTIONS = ("temperature", "alpha", "features", "feature_weight", "kind")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,11 +68,11 @@ class Distillation:
 
 def shallow(distillation: Distillation) -> dict[str, Any]:
     """Return the options, the teacher left out, as they are."""
-    return {name: getattr(distillation, name) for name in OPTIONS}
+    return {name: getattr(distillation, name) for name in DISTILLATION}
 
 
 def check_options(options: Mapping[str, Any]) -> None:
-    """Raise unless what is given of `OPTIONS` is in its range.
+    """Raise unless what is given of `DISTILLATION` is in its range.
 
     Raises:
         RecipeError: A number is not, the kind is unknown, or the features are no table.
@@ -191,7 +190,7 @@ class Distil:
 
     def _given(self) -> dict[str, Any]:
         """Return the options of `Distillation` that were given to the pass."""
-        values = {name: getattr(self, name) for name in OPTIONS[:-1]} | {"kind": self.loss_kind}
+        values = {name: getattr(self, name) for name in DISTILLATION[:-1]} | {"kind": self.loss_kind}
         return {name: value for name, value in values.items() if value is not None}
 
     def _student(self, model: Any, context: PassContext) -> Any:

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..errors import RecipeError, nearest
 from . import tfmot_private
-from .base import PassContext, PassResult, check_layer_options, check_needs, refuse_half_precision
+from .base import PassContext, PassResult, check_layers, check_needs, refuse_half_precision, skipped_names
 from .finetune import with_loss_of, zero_keeper
 from .properties import measure_model
 from .prune_report import PruneReport, compare
@@ -79,7 +79,8 @@ class Prune:
     name = "prune"
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "skip", check_layer_options(self.layers, self.skip, "0.8"))
+        check_layers(self.layers, "0.8")
+        object.__setattr__(self, "skip", skipped_names(self.skip))
         refuse_half_precision(self.name, self.training.mixed_precision)
         fractions = {f"layers[{name!r}]": value for name, value in self.layers.items()}
         fractions["initial_sparsity"] = self.initial_sparsity

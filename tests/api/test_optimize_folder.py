@@ -47,6 +47,18 @@ def test_without_resume_an_earlier_run_is_not_used(tmp_path):
     assert [entry.name for entry in (tmp_path / "out" / "work").iterdir()] == ["run.json"]
 
 
+@pytest.mark.parametrize("name", ["model.keras", "recipe.toml", "01-prune.tflite", "work/01-prune/model.keras"])
+def test_what_a_run_reads_is_not_deleted_to_begin_anew(tmp_path, monkeypatch, name):
+    first = Folder(tmp_path / "out", RUN, resume=False, force=False)
+    first.write_stage("01-prune", {}, Artifact(b"abc"), Model())
+    first.write_result({}, "seed = 0", Model())
+    before = sorted((tmp_path / "out").rglob("*"))
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(OutputError, match=f"{name} is a result of the run in .* Copy it elsewhere, or choose another"):
+        Folder("out", RUN, resume=False, force=True, inputs=[tmp_path / "out" / name])
+    assert sorted((tmp_path / "out").rglob("*")) == before
+
+
 @pytest.mark.parametrize("key", list(RUN))
 def test_another_run_is_not_resumed_and_the_difference_is_named(tmp_path, key):
     Folder(tmp_path / "out", RUN, resume=False, force=False)

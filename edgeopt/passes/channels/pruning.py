@@ -13,7 +13,7 @@ from ...data import Dataset, load_dataset
 from ...errors import BudgetError, RecipeError, UsageError, nearest
 from ...models.graph import read_native
 from ...models.load import flavour_of
-from ..base import PassContext, PassResult, check_layer_options, check_needs
+from ..base import PassContext, PassResult, check_layers, check_needs, skipped_names
 from .allocation import Ladder, allocate_globally, allocate_uniformly
 from .cost import MEASURES, CostModel, Counts, Measure
 from .dependencies import ChannelMap, Group, analyse
@@ -71,7 +71,8 @@ class ChannelPruning:
     name = "channels"
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "skip", check_layer_options(self.layers, self.skip, "0.5"))
+        check_layers(self.layers, "0.5")
+        object.__setattr__(self, "skip", skipped_names(self.skip))
         fractions: dict[str, Any] = {f"layers[{name!r}]": value for name, value in self.layers.items()}
         if self.fraction is not None:
             fractions["fraction"] = self.fraction

@@ -10,7 +10,7 @@ from ...models.bridge import flatten, to_tf_keras
 from ...models.detect import Flavour
 from ...models.graph import read_native
 from ...models.load import flavour_of
-from ..base import PassContext, check_layer_options, check_needs, refuse_half_precision
+from ..base import PassContext, check_needs, refuse_half_precision, skipped_names
 from ..properties import WeightProperty, check_kept, measure_file, measure_model
 from ..training import Training, train
 from ..training_data import open_feed
@@ -59,7 +59,7 @@ class Qat:
             raise RecipeError(f"Received preserve={self.preserve!r}{nearest(str(self.preserve), PRESERVE)}")
         if isinstance(self.range_batches, bool) or not isinstance(self.range_batches, int) or self.range_batches < 1:
             raise RecipeError(f"Received range_batches={self.range_batches!r}; expected a whole number of at least 1.")
-        object.__setattr__(self, "skip", check_layer_options({}, self.skip, ""))
+        object.__setattr__(self, "skip", skipped_names(self.skip))
         refuse_half_precision(self.name, self.training.mixed_precision)
 
     @property

@@ -84,6 +84,7 @@ def _rows(task: str) -> dict[str, dict[str, Any]]:
         rows |= {
             "channels25-distil-qat": taught(channels(fraction=0.25, of="macs")),
             "channels75-distil-qat": taught(channels(fraction=0.75, of="macs")),
+            "prune50-distil-pqat": taught(prune(sparsity=0.5)),
             "prune80-pqat": {"pass": [prune(sparsity=0.8), quantise]},
             "prune2of4-pqat": {"pass": [prune(m_by_n=[2, 4]), quantise]},
             "cluster16-cqat": {"pass": [cluster, quantise]},

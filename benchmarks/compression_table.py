@@ -16,6 +16,7 @@ ROWS = {
     "ptq": "int8, PTQ",
     "qat": "int8, QAT",
     "prune50-pqat": "prune 50 %, PQAT",
+    "prune50-distil-pqat": "prune 50 %, distil, PQAT",
     "prune80-pqat": "prune 80 %, PQAT",
     "prune2of4-pqat": "prune 2:4, PQAT",
     "cluster16-cqat": "cluster 16, CQAT",

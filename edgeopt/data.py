@@ -165,7 +165,11 @@ class Dataset:
         ):
             return array
         wanted = "".join(f", {'?' if size is None else size}" for size in expected)
-        remedy = "state the size with --image-size" if self.note else "reshape or resize the data"
+        remedy = (
+            "state the size with --image-size (in a recipe: image_size under [convert])"
+            if self.note
+            else "reshape or resize the data"
+        )
         raise DataError(
             f"{self.source} gives shape {tuple(array.shape)} for input {name!r}; "
             f"expected (samples{wanted or ','}); {remedy}."

@@ -171,6 +171,7 @@ def test_bad_passes_are_refused_by_name(table, message):
     [
         {"kind": "prune", "sparsity": 0.5, "epochs": 2, "learning_rate_schedule": "cosine"},
         {"kind": "channels", "layers": {"conv": 0.5}, "epochs": 1, "early_stop": "val_loss"},
+        {"kind": "channels", "fraction": 0.5, "epochs": 0},
         {"kind": "cluster", "clusters": 16, "skip": ["first"]},
         {"kind": "distil", "student": "math:sqrt", "alpha": 0.3, "schedule": "cosine"},
         {"kind": "qat"},

@@ -97,7 +97,7 @@ def optimize(
     say = on_step or (lambda _line: None)
     if resume and output is None:
         raise UsageError("resume goes with the folder of the run that is to be resumed; give output=...")
-    data = check_recipe_data(train, validation, calibration)
+    data = check_recipe_data(train, validation, calibration, settings.convert)
     original, digest = _model(model, custom_objects, unsafe_load)
     check_outputs(original, data, settings.metric, settings.output)
     with ExitStack() as stack:

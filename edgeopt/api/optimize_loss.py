@@ -15,6 +15,7 @@ from ..errors import DataError, UsageError, nearest
 from ..labels import leaves
 from ..metrics import check_output, load_metric
 from ..passes.training_data import is_py_dataset
+from ..recipe import ConvertRecipe
 from ..scoring import require_labels
 
 # Rows of each array that go into a digest: enough to tell data sets apart, quick for large ones.
@@ -38,8 +39,10 @@ class RunData:
     digest: Mapping[str, str]
 
 
-def check_recipe_data(train: Any, validation: Any, calibration: Any) -> RunData:
+def check_recipe_data(train: Any, validation: Any, calibration: Any, convert: ConvertRecipe) -> RunData:
     """Read what can be read at once, and refuse what cannot be used.
+
+    Folders of images are read at the size and with the scaling that `convert` has for calibration.
 
     Raises:
         DataError: Data that are missing, have no labels or cannot be read, or nothing to calibrate on.
@@ -47,7 +50,7 @@ def check_recipe_data(train: Any, validation: Any, calibration: Any) -> RunData:
     for name, source in (("train", train), ("validation", validation)):
         if source is None:
             raise DataError(f"optimize needs {name} data with labels, and got none; give them as {name}=...")
-    taught, scored = _read(train), _read(validation)
+    taught, scored = _read(train, convert), _read(validation, convert)
     if _lacks_labels(taught):
         name = taught.source if isinstance(taught, Dataset) else f"the {type(taught).__name__}"
         raise DataError(
@@ -188,9 +191,11 @@ def _check_taught(train: Dataset, names: Sequence[str]) -> None:
         train.labels_of(name, names)
 
 
-def _read(source: Any) -> Any:
+def _read(source: Any, convert: ConvertRecipe) -> Any:
     """Read paths, arrays and generators once; what streams anew each time stays as it is."""
-    return source if hasattr(source, "element_spec") or is_py_dataset(source) else load_dataset(source)
+    if hasattr(source, "element_spec") or is_py_dataset(source):
+        return source
+    return load_dataset(source, image_size=convert.image_size, image_scaling=convert.image_scaling)
 
 
 def _lacks_labels(source: Any) -> bool:

@@ -99,9 +99,9 @@ def resolved(planned: Planned) -> dict[str, Any]:
     """
     step: Any = planned.step
     own = {item.name: getattr(step, item.name) for item in fields(step) if item.name not in _NOT_IN_TOML}
-    training = planned.finetune or getattr(step, "training", None)
-    trains = {} if training is None else training.to_dict()
-    if training is not None and not isinstance(training.strategy, str):
+    training = planned.finetune or getattr(step, "training", None) or Training(epochs=0)
+    trains = training.to_dict()
+    if not isinstance(training.strategy, str):
         trains["strategy"] = None
     options = {**own, **{f"learning_rate_{key}" if key in own else key: value for key, value in trains.items()}}
     kept = {key: value for key, value in options.items() if value is not None and not callable(value) and value != {}}

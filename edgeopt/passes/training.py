@@ -25,7 +25,7 @@ class EarlyStop:
 
     Attributes:
         metric: Its name in the training's history: ``val_accuracy``, ``val_loss``, ``loss``...
-        patience: Epochs without a better value after which the training ends.
+        patience: Epochs in a row without a better value at which the training ends, as Keras counts them.
         min_delta: What counts as better.
     """
 

@@ -217,7 +217,7 @@ class Watch:
             )
             return False
         state.wait += 1
-        return state.wait > stop.patience
+        return state.wait >= stop.patience
 
     def _diverged(self, what: str) -> TrainingDivergedError:
         kept = "nothing was written yet"

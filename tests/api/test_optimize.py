@@ -11,6 +11,7 @@ from edgeopt.data import load_dataset
 from edgeopt.devices import BenchPlan
 from edgeopt.errors import DataError, ModelError, RecipeError, UsageError
 from edgeopt.optimize_recipe import OptimizeRecipe
+from edgeopt.recipe import ConvertRecipe
 
 SHORT = BenchPlan(min_seconds=0.0, max_seconds=0.05, min_runs=5, processes=1)
 
@@ -200,8 +201,8 @@ def test_a_loss_that_was_given_or_compiled_comes_first(any_keras):
 
 def test_data_of_another_run_have_another_digest():
     x, y = data(16)
-    one, same = (check_recipe_data((x, y), (x, y), None).digest for _ in range(2))
-    other = check_recipe_data((x + 1, y), (x, y), None).digest
+    one, same = (check_recipe_data((x, y), (x, y), None, ConvertRecipe()).digest for _ in range(2))
+    other = check_recipe_data((x + 1, y), (x, y), None, ConvertRecipe()).digest
     assert one == same
     assert one["train"] != other["train"]
     assert one["validation"] == other["validation"]

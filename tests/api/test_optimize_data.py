@@ -10,6 +10,7 @@ from edgeopt.api.optimize_loss import check_outputs, check_recipe_data, loss_for
 from edgeopt.data import load_dataset
 from edgeopt.devices import BenchPlan
 from edgeopt.errors import DataError, UsageError
+from edgeopt.recipe import ConvertRecipe
 
 SHORT = BenchPlan(min_seconds=0.0, max_seconds=0.05, min_runs=5, processes=1)
 GENERATOR = np.random.default_rng(0)
@@ -78,7 +79,7 @@ def test_each_output_gets_the_loss_that_its_labels_suggest(any_keras, outputs, l
 
 def test_calibration_comes_from_the_inputs_alone():
     for train in ((X, LABELS["dict"]), (X, LABELS["list"]), (X, KINDS, np.ones(48))):
-        calibration = check_recipe_data(train, (X, KINDS), None).calibration
+        calibration = check_recipe_data(train, (X, KINDS), None, ConvertRecipe()).calibration
         assert (len(calibration.arrays), calibration.labels, calibration.weights) == (1, None, None)
         np.testing.assert_array_equal(calibration.arrays[0], X)
 
@@ -107,7 +108,7 @@ def test_training_data_without_labels_are_called_that(source, tmp_path):
         "tf.data": tf.data.Dataset.from_tensor_slices(X).batch(8), "generator": lambda: iter([[X]]),
     }[source]  # fmt: skip
     with pytest.raises(DataError, match=r"^The training data have no labels; give x and y .*\(x, y\)"):
-        check_recipe_data(train, (X, KINDS), None)
+        check_recipe_data(train, (X, KINDS), None, ConvertRecipe())
 
 
 def test_validation_data_without_labels_are_refused_before_anything_is_converted(any_keras):
@@ -115,7 +116,7 @@ def test_validation_data_without_labels_are_refused_before_anything_is_converted
 
     model = network(any_keras, "one")
     for validation in (X, tf.data.Dataset.from_tensor_slices(X).batch(8)):
-        data = check_recipe_data((X, KINDS), validation, None)
+        data = check_recipe_data((X, KINDS), validation, None, ConvertRecipe())
         with pytest.raises(DataError, match="The validation data hold no labels, which the metric accuracy needs"):
             check_outputs(model, data, "accuracy", None)
 
@@ -143,4 +144,18 @@ def test_a_metric_that_is_not_known_is_refused_before_anything_is_converted():
 
     with pytest.raises(UsageError, match=r"^Unknown metric 'acuracy'; did you mean 'accuracy'\?$"):
         optimized(network(keras, "one"), {}, (X, KINDS), (X, KINDS), recipe={"metric": "acuracy"})
-    check_outputs(network(keras, "one"), check_recipe_data((X, KINDS), (X, KINDS), None), "acc", None)
+    check_outputs(network(keras, "one"), check_recipe_data((X, KINDS), (X, KINDS), None, ConvertRecipe()), "acc", None)
+
+
+def test_folders_of_images_are_read_as_the_conversion_reads_them(tmp_path):
+    from PIL import Image
+
+    for kind, value in (("dark", 0), ("light", 255)):
+        (tmp_path / kind).mkdir()
+        Image.fromarray(np.full((9, 7, 3), value, np.uint8)).save(tmp_path / kind / "a.png")
+    settings = ConvertRecipe(image_size=(6, 4), image_scaling="-1..1")
+    data = check_recipe_data(tmp_path, tmp_path, None, settings)
+    for found in (data.train, data.validation, data.calibration):
+        assert found.arrays[0].shape == (2, 6, 4, 3)
+        assert found.arrays[0][:, 0, 0, 0].tolist() == [-1, 1]
+    assert data.train.labels.tolist() == [0, 1]

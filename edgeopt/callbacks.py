@@ -171,8 +171,8 @@ class TFLiteEvaluation(_AnyFlavour):
         """Return the data, read once: a generator gives them once only. So it is with samples for the conversion."""
         from .data import load_dataset
 
-        images = {"image_size": self._recipe.image_size, "image_scaling": self._recipe.image_scaling}
-        self._data = load_dataset(self._data, **images)
+        recipe = self._recipe
+        self._data = load_dataset(self._data, image_size=recipe.image_size, image_scaling=recipe.image_scaling)
         if self._calibration is not None and not isinstance(self._calibration, (str, os.PathLike)):
             self._calibration = load_dataset(self._calibration, limit=self._recipe.calibration_samples)
         found: Dataset = self._data

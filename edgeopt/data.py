@@ -24,7 +24,7 @@ import numpy.typing as npt
 from .errors import DataError, nearest
 from .images import Choose, fit_channels, load_image_folder
 from .labels import Labels, leaves, map_labels, read_labels
-from .streams import read_stream
+from .streams import is_endless, read_stream
 
 Array = npt.NDArray[Any]
 
@@ -334,5 +334,7 @@ def _from_stream(stream: Any, limit: int | None, source: str) -> Dataset:
             f"{source} returned {type(stream).__name__}; "
             "expected it to yield lists of arrays, as representative_dataset does."
         )
+    if limit is None and is_endless(stream):
+        raise DataError(f"{source} never ends; give a part of it, as take(n) does.")
     arrays, names, labels, weights = read_stream(stream, limit, source)
     return Dataset(arrays, names, labels, source, weights=weights)

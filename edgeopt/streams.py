@@ -108,6 +108,11 @@ def _like(batch: Batch, first: Batch, source: str) -> Batch:
     return batch
 
 
+def is_endless(stream: Any) -> bool:
+    """Whether a ``tf.data.Dataset`` says that it never ends (`tf.data.INFINITE_CARDINALITY`), as repeat() makes it."""
+    return hasattr(stream, "cardinality") and int(stream.cardinality()) == -1
+
+
 def is_batched(stream: Any) -> bool:
     """Whether the elements of a ``tf.data.Dataset`` are batches: decided by the last `batch` or `unbatch` in its chain.
 

@@ -111,3 +111,12 @@ def test_tf_data_of_dicts_and_of_a_python_generator():
     spec = tf.TensorSpec((None, 4), tf.float32)
     batches = tf.data.Dataset.from_generator(lambda: iter([X[:3], X[3:]]), output_signature=spec)
     assert load_dataset(batches).count == 10
+
+
+def test_tf_data_without_an_end_need_a_limit():
+    import tensorflow as tf
+
+    endless = tf.data.Dataset.from_tensor_slices(X).batch(4).repeat()
+    with pytest.raises(DataError, match=r"never ends; give a part of it, as take\(n\) does"):
+        load_dataset(endless)
+    assert load_dataset(endless, limit=6).count == 6

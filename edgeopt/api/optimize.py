@@ -16,6 +16,7 @@ from ..errors import ModelError, UsageError
 from ..optimize_recipe import OptimizeRecipe
 from ..passes.distil import builder, check_options
 from ..passes.registry import Planned, plan, resolved
+from ..passes.training_compile import loss_text
 from .compression import compression_report
 from .optimize_folder import Folder
 from .optimize_loss import check_outputs, check_recipe_data, loss_for
@@ -103,14 +104,20 @@ def optimize(
     with ExitStack() as stack:
         _scope(stack, custom_objects)
         chosen = loss_for(original, loss if loss is not None else settings.loss, data.train)
-        identity = _identity(settings, digest, data.digest)
-        inputs = [Path(given) for given in (model, recipe) if isinstance(given, (str, os.PathLike))]
-        folder = None if output is None else Folder(output, identity, resume=resume, force=force, inputs=inputs)
+        folder = None
+        if output is not None:
+            measured_by = {"device": device if isinstance(device, str) else type(device).__name__, "runtime": runtime}
+            identity = {**_identity(settings, digest, data.digest), "loss": loss_text(chosen), **measured_by}
+            given = (model, recipe, train, validation, calibration)
+            inputs = [Path(source) for source in given if isinstance(source, (str, os.PathLike))]
+            folder = Folder(output, identity, resume=resume, force=force, inputs=inputs)
         shared = Bench(
             settings, original, data.train, data.validation, data.calibration, chosen, callbacks, device, devices,
             runtime, bench, say, on_progress,
         )  # fmt: skip
-        stages, last = _Run(shared, folder, planned).stages()
+        # What the user has given as an object, or allowed to be loaded, is no stranger in the run's own files.
+        trusted = unsafe_load or not isinstance(model, (str, os.PathLike))
+        stages, last = _Run(shared, folder, planned, trusted).stages()
     result = OptimizeResult(
         tuple(stages),
         settings,
@@ -130,8 +137,8 @@ def optimize(
 class _Run:
     """The stages of a run, one after the other, those that an earlier run has finished read and not made again."""
 
-    def __init__(self, bench: Bench, folder: Folder | None, planned: Sequence[Planned]) -> None:
-        self._bench, self._folder, self._planned = bench, folder, planned
+    def __init__(self, bench: Bench, folder: Folder | None, planned: Sequence[Planned], trusted: bool) -> None:
+        self._bench, self._folder, self._planned, self._trusted = bench, folder, planned, trusted
         self._last: Any = None
 
     def stages(self) -> tuple[list[Stage], Any]:
@@ -193,7 +200,7 @@ class _Run:
         if kind != ORIGINAL:
             from ..models.load import load_model
 
-            model = load_model(path).model
+            model = load_model(path, unsafe_load=self._trusted).model
         return Stage(
             name,
             kind,
@@ -273,7 +280,17 @@ def _model(model: Any, custom_objects: Sequence[str], unsafe_load: bool) -> tupl
 
 
 def _identity(recipe: OptimizeRecipe, model: str, data: Mapping[str, str]) -> dict[str, Any]:
-    return {"recipe": recipe.to_toml(), "model": model, **{f"{name} data": value for name, value in data.items()}}
+    passes = tuple({key: _text(value) for key, value in table.items()} for table in recipe.passes)
+    text = replace(recipe, passes=passes).to_toml()
+    return {"recipe": text, "model": model, **{f"{name} data": value for name, value in data.items()}}
+
+
+def _text(value: Any) -> Any:
+    """What TOML holds as it is; of what only Python can give, such as a function as the student, the name."""
+    if value is None or isinstance(value, (str, int, float, list, tuple, Mapping)):
+        return value
+    named = value if hasattr(value, "__qualname__") else type(value)
+    return f"{named.__module__}:{named.__qualname__}"
 
 
 def _scope(stack: ExitStack, custom_objects: Sequence[str]) -> None:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Collection, Mapping, Sequence
+import shutil
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from ..artifact_io import replacing, write_atomically
 from ..errors import FileFormatError, OutputError, UsageError
 from ..report import write_json
 
-RESULT, RECIPE, WORK, MODEL = "result.json", "recipe.toml", "work", "model.keras"
+RESULT, RECIPE, WORK, MODEL, RUN = "result.json", "recipe.toml", "work", "model.keras", "run.json"
 
 
 class Folder:
@@ -28,10 +29,11 @@ class Folder:
         identity: What the run depends on: recipe, model, data. A resumed run must have the same.
         resume: Go on with what is there.
         force: Write although the folder is not empty.
-        inputs: Files that this run reads, which it must not delete.
+        inputs: Files and folders that this run reads, which it must not delete.
 
     Raises:
-        OutputError: The folder is not empty, cannot be written, or a file of `inputs` is an earlier run's result in it.
+        OutputError: The folder is not empty, holds no run to be resumed, cannot be written, or what would be deleted is
+            one of `inputs`, or not edgeopt's.
         UsageError: What is there to be resumed is another run.
     """
 
@@ -45,46 +47,57 @@ class Folder:
         inputs: Sequence[Path] = (),
     ) -> None:
         self.path = Path(path)
-        self._resume = resume
+        self._work = self.path / WORK
+        begun = (self._work / RUN).is_file()
+        self._resume = resume and begun
         try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            empty = not any(self.path.iterdir())
-            (self.path / WORK).mkdir(exist_ok=True)
+            occupied = self.path.exists() and any(
+                entry.name != WORK or any(entry.iterdir()) for entry in self.path.iterdir()
+            )
+            if self._resume:
+                self._check(identity)
+            elif occupied:
+                self._clear(begun, resume, force, inputs)
+            self._work.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise OutputError(f"Cannot make the folder {self.path}: {error.strerror}; choose another.") from error
-        if not (empty or resume or force):
-            raise OutputError(
-                f"The folder {self.path} is not empty; pass --resume (resume=True) to go on with the run in it, "
-                "--force (force=True) to begin anew there, or choose another."
+        if not self._resume:
+            write_atomically(self._work / RUN, json.dumps(identity, indent=2).encode())
+
+    def _check(self, identity: Mapping[str, Any]) -> None:
+        """Raise unless the run that is there is the one that is to go on."""
+        before = _read_json(self._work / RUN)
+        different = sorted(key for key in {*before, *identity} if before.get(key) != identity.get(key))
+        if different:
+            raise UsageError(
+                f"The run in {self.path} was of another {' and '.join(different)}; resume it with the same, or "
+                "begin anew in another folder."
             )
-        self._check(identity, inputs)
 
-    def _check(self, identity: Mapping[str, Any], inputs: Sequence[Path]) -> None:
-        record = self.path / WORK / "run.json"
-        if self._resume and record.is_file():
-            before = _read_json(record)
-            different = sorted(key for key in {*before, *identity} if before.get(key) != identity.get(key))
-            if different:
-                raise UsageError(
-                    f"The run in {self.path} was of another {' and '.join(different)}; resume it with the same, or "
-                    "begin anew in another folder."
-                )
-            return
-        self._clear({path.resolve() for path in inputs})
-        write_atomically(record, json.dumps(identity, indent=2).encode())
-
-    def _clear(self, inputs: Collection[Path]) -> None:
-        """Delete what an earlier run has left: its results would pass for those of this one."""
+    def _clear(self, begun: bool, resume: bool, force: bool, inputs: Sequence[Path]) -> None:
+        """Delete what an earlier run has left, if that is wanted: its results would pass for those of this one."""
+        if not force:
+            told = (
+                f"There is no run to resume in {self.path}, which is not empty; pass"
+                if resume
+                else f"The folder {self.path} is not empty; pass --resume (resume=True) to go on with the run in it,"
+            )
+            raise OutputError(f"{told} --force (force=True) to begin anew there, or choose another.")
+        if not begun and self._work.exists() and any(self._work.iterdir()):
+            raise OutputError(
+                f"{self._work} is not of a run of edgeopt, and beginning anew there would empty it; choose another "
+                "folder."
+            )
         stages = [*self.path.glob("[0-9][0-9]-*.tflite"), *self.path.glob("[0-9][0-9]-*.json")]
         results = [self.path / RESULT, self.path / RECIPE, self.path / MODEL, *stages]
-        work = self.path / WORK
-        for old in (*results, *work.rglob("*")):
-            if old.resolve() in inputs:
+        for read in (path.resolve() for path in inputs):
+            if any(old.resolve() in (read, *read.parents) for old in (*results, self._work)):
                 raise OutputError(
-                    f"{old} is a result of the run in {self.path}, and this run reads it: beginning anew there would "
-                    "delete it. Copy it elsewhere, or choose another folder."
+                    f"{read} is of the run in {self.path}, and this run reads it: beginning anew there would delete "
+                    "it. Copy it elsewhere, or choose another folder."
                 )
-        _empty(work)
+        if begun:
+            shutil.rmtree(self._work)
         for old in results:
             old.unlink(missing_ok=True)
 
@@ -122,14 +135,6 @@ def save_model(model: Any, path: Path) -> None:
     """
     with replacing(path, "the model ") as made:
         model.save(made)
-
-
-def _empty(folder: Path) -> None:
-    """Delete what an earlier run has left in its work folder."""
-    import shutil
-
-    for entry in folder.iterdir():
-        shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
 
 
 def _read_json(path: Path) -> dict[str, Any]:

@@ -99,9 +99,9 @@ def check_outputs(model: Any, data: RunData, metric: str, output: str | None) ->
 def loss_for(model: Any, loss: Any, train: Any) -> Any:
     """Return the loss of a run: the one that was given, the compiled one, or what labels and outputs suggest.
 
-    Whole numbers without an axis of their own are class numbers; rows that sum to 1 are classes too; anything else is
-    regression, by the mean squared error. Whether the outputs are probabilities or logits is seen on some samples. A
-    model with several outputs gets a loss for each.
+    Whole numbers without an axis of their own are class numbers (for a single output, 0 and 1); rows that sum to 1 are
+    classes too; anything else is regression, by the mean squared error. Whether the outputs are probabilities or logits
+    is seen on some samples. A model with several outputs gets a loss for each.
 
     Raises:
         UsageError: Nothing suggests itself, as the data stream; or there is no loss of that name.
@@ -145,7 +145,7 @@ def _suited(labels: Any, outputs: Any, losses: Any) -> Any:
     whole = labels.dtype.kind in "iub"
     if whole and labels.size == len(labels) and classes > 1:
         return losses.SparseCategoricalCrossentropy(from_logits=not _are_shares(outputs, rows=True))
-    if whole and classes == 1:
+    if whole and classes == 1 and labels.min() >= 0 and labels.max() <= 1:
         return losses.BinaryCrossentropy(from_logits=not _are_shares(outputs, rows=False))
     if labels.ndim == 2 and labels.shape[1] == classes > 1 and np.allclose(labels.sum(1), 1) and labels.min() >= 0:
         return losses.CategoricalCrossentropy(from_logits=not _are_shares(outputs, rows=True))

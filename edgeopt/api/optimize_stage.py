@@ -15,7 +15,7 @@ from ..errors import ModelError
 from ..models.load import load_model
 from ..optimize_recipe import OptimizeRecipe
 from ..passes.base import PassContext, PassResult
-from ..passes.finetune import FineTune
+from ..passes.finetune import FineTune, zero_keeper
 from ..passes.properties import measure_file
 from ..passes.registry import Planned
 from ..passes.training import Training, train
@@ -181,7 +181,8 @@ def _finetuner(context: PassContext, training: Training) -> Callable[[Any], Any]
     def finetune(model: Any) -> Any:
         nonlocal count
         count += 1
-        return train(model, context, training, name=f"step{count}").model
+        # Zeros that an earlier pass has won stay, as in the training behind the last step.
+        return train(model, context, training, name=f"step{count}", keep=zero_keeper(model)[0]).model
 
     return finetune
 

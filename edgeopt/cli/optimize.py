@@ -75,7 +75,7 @@ def _optimize(model: str, recipe: str, seconds: float, options: dict[str, Any]) 
     from ..api.quiet import load_tensorflow_quietly
     from ..devices import BenchPlan
 
-    settings, _ = read_recipe(recipe)
+    read_recipe(recipe)  # what is wrong with it is said before TensorFlow is loaded
     load_tensorflow_quietly()
     bench = BenchPlan(min_seconds=min(1.0, seconds), max_seconds=seconds)
     err = console(stderr=True)
@@ -84,7 +84,7 @@ def _optimize(model: str, recipe: str, seconds: float, options: dict[str, Any]) 
         err.print(line, markup=False)
 
     with progress_bars() as on_progress:
-        return optimize(model, settings, bench=bench, on_step=say, on_progress=on_progress, **options)
+        return optimize(model, recipe, bench=bench, on_step=say, on_progress=on_progress, **options)
 
 
 def _print(result: OptimizeResult) -> None:

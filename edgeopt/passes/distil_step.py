@@ -15,7 +15,7 @@ from ..models.detect import Flavour
 from ..models.keras_spec import tree_of
 from ..models.load import describe, flavour_of, import_keras
 from .distil import Distillation
-from .training_compile import loss_name
+from .training_compile import loss_name, losses_by_output
 
 # How TFMOT calls the layers that it wraps.
 _PREFIXES = ("", "prune_low_magnitude_", "cluster_", "quant_")
@@ -61,7 +61,9 @@ def attached(model: Any, distillation: Distillation, loss: Any, sample: Any, see
             f"The teacher has {len(names[1])} input(s) and the student {len(names[0])}; expected the same."
         )
     ours, theirs = student(x, training=False), teacher(_for_teacher(x, *names), training=False)
-    soft = _soft_losses(distillation, loss, ours[0], theirs[0])
+    outputs = describe(model).spec.output_names
+    losses = losses_by_output(loss, outputs) if len(outputs) == len(ours[0]) else [loss] * len(ours[0])
+    soft = _soft_losses(distillation, losses, ours[0], theirs[0])
     maps = _feature_maps(distillation, ours[1], theirs[1], import_keras(flavour), seed)
     step = _Step(model, flavour, distillation, student, teacher, soft, maps, names)
     model.__dict__["train_step"] = tf.autograph.experimental.do_not_convert(step)
@@ -112,7 +114,7 @@ def _for_teacher(x: Any, ours: Sequence[str], theirs: Sequence[str]) -> Any:
     return values[0] if len(values) == 1 else dict(zip(theirs, values, strict=True))
 
 
-def _soft_losses(distillation: Distillation, loss: Any, ours: list[Any], theirs: list[Any]) -> list[Any]:
+def _soft_losses(distillation: Distillation, losses: list[Any], ours: list[Any], theirs: list[Any]) -> list[Any]:
     """Return a function ``(student, teacher) -> scalar`` for each output."""
     shapes = [tuple(item.shape[1:]) for item in ours], [tuple(item.shape[1:]) for item in theirs]
     if shapes[0] != shapes[1]:
@@ -120,9 +122,9 @@ def _soft_losses(distillation: Distillation, loss: Any, ours: list[Any], theirs:
             f"The student's outputs have shapes {shapes[0]} and the teacher's {shapes[1]}; expected the same."
         )
     made = []
-    for student, teacher in zip(ours, theirs, strict=True):
+    for loss, student, teacher in zip(losses, ours, theirs, strict=True):
         kind = distillation.kind if distillation.kind != "auto" else _kind(loss, teacher.numpy())
-        made.append(_soft_loss(kind, distillation.temperature, student.numpy(), teacher.numpy()))
+        made.append(_soft_loss(kind, distillation.temperature, _gives_logits(loss), student.numpy(), teacher.numpy()))
     return made
 
 
@@ -147,12 +149,19 @@ def _are_probabilities(outputs: Any) -> bool:
     )
 
 
-def _soft_loss(kind: str, temperature: float, ours: Any, theirs: Any) -> Callable[[Any, Any], Any]:
+def _gives_logits(loss: Any) -> bool:
+    """Whether the loss says that the student's outputs are logits; an untrained one's may look like probabilities."""
+    return hasattr(loss, "get_config") and loss.get_config().get("from_logits") is True
+
+
+def _soft_loss(
+    kind: str, temperature: float, student_gives_logits: bool, ours: Any, theirs: Any
+) -> Callable[[Any, Any], Any]:
     if kind == "mse":
         return lambda student, teacher: tf.reduce_mean(tf.square(_float(student) - _float(teacher)))
     logits = _softmax_logits if kind == "softmax" else _sigmoid_logits
     test = _are_probabilities if kind == "softmax" else _are_shares
-    takes = test(ours), test(theirs)
+    takes = not student_gives_logits and test(ours), test(theirs)
 
     def loss(student: Any, teacher: Any) -> Any:
         z = [logits(_float(item), known) / temperature for item, known in zip((student, teacher), takes, strict=True)]

@@ -100,6 +100,12 @@ class Prune:
         if self.power <= 0:
             raise RecipeError(f"Received power={self.power}; expected a positive exponent.")
         self._check_pattern()
+        if self.training.strategy is not None and (self.m_by_n is not None or self.criterion != "magnitude"):
+            what = "m_by_n" if self.m_by_n is not None else f"criterion={self.criterion!r}"
+            raise RecipeError(
+                f"Received {what} together with a strategy, under which TFMOT's wrappers are made again without it; "
+                "train this pass without strategy."
+            )
 
     def _check_course(self) -> None:
         if self.schedule != "polynomial":

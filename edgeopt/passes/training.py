@@ -42,7 +42,7 @@ class EarlyStop:
     @property
     def higher_is_better(self) -> bool:
         """Whether more of the metric is better: not so for losses and errors."""
-        return not any(word in self.metric for word in ("loss", "error", "mae", "mse", "divergence"))
+        return not any(word in self.metric for word in ("loss", "error", "mae", "mape", "mse", "msle", "divergence"))
 
     def improves(self, value: float, best: float | None) -> bool:
         """Whether `value` is better than `best` by more than `min_delta`."""

@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from ..errors import DataError, RecipeError, UsageError
 from ..models.detect import Flavour
-from ..models.load import flavour_of, import_keras
+from ..models.load import describe, flavour_of, import_keras
 from .base import PassContext
 from .training import Training
 
@@ -97,6 +98,23 @@ def loss_name(loss: Any) -> str:
     return spaced.lower().strip("_").replace("__", "_").replace("cross_entropy", "crossentropy")
 
 
+def loss_text(loss: Any) -> str:
+    """Return a text that is the same for the same loss in another process: its name, and its options.
+
+    Example:
+        >>> loss_text({"kind": keras.losses.BinaryCrossentropy(from_logits=True), "size": "mse"})
+        'kind: binary_crossentropy(axis=-1, from_logits=True, ...), size: mse'
+    """
+    if isinstance(loss, Mapping):
+        return ", ".join(f"{key}: {loss_text(loss[key])}" for key in sorted(loss))
+    if isinstance(loss, (list, tuple)):
+        return ", ".join(map(loss_text, loss))
+    if loss is None or isinstance(loss, str) or not hasattr(loss, "get_config"):
+        return loss if isinstance(loss, str) else loss_name(loss)
+    config = {key: value for key, value in loss.get_config().items() if isinstance(value, (str, int, float))}
+    return f"{loss_name(loss)}({', '.join(f'{key}={config[key]}' for key in sorted(config) if key != 'name')})"
+
+
 def translated(loss: Any, keras: Any) -> Any:
     """Return a loss of the other flavour as the one of the same class and options in `keras`; others as they are.
 
@@ -122,13 +140,27 @@ def translated(loss: Any, keras: Any) -> Any:
 
 
 def check_labels(labels: Any, model: Any, loss: Any, what: str) -> None:
-    """Compare one batch of labels with the model's output, as far as the loss says what they should be.
+    """Compare one batch of labels with the model's outputs, as far as the losses say what they should be.
 
     Raises:
         DataError: Their shape, type or range is not what the loss takes.
     """
-    shape = getattr(model, "output_shape", None)
-    if not isinstance(labels, np.ndarray) or not isinstance(shape, tuple) or not loss_name(loss):
+    outputs = list(getattr(model, "outputs", None) or [])
+    if isinstance(labels, np.ndarray):
+        if len(outputs) == 1:
+            _check_output(labels, tuple(outputs[0].shape), loss, what)
+        return
+    names = describe(model).spec.output_names
+    if len(names) != len(outputs) or (not isinstance(labels, Mapping) and len(labels) != len(outputs)):
+        return
+    found = [labels.get(name) for name in names] if isinstance(labels, Mapping) else labels
+    for name, array, output, own in zip(names, found, outputs, losses_by_output(loss, names), strict=True):
+        if isinstance(array, np.ndarray):
+            _check_output(array, tuple(output.shape), own, f"{what} (output {name!r})")
+
+
+def _check_output(labels: npt.NDArray[Any], shape: tuple[Any, ...], loss: Any, what: str) -> None:
+    if not loss_name(loss):
         return
     if not isinstance(loss, str) and type(loss).__module__.split(".")[0] not in ("keras", "tf_keras"):
         return  # the user's own: it may take what it likes

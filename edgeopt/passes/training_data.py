@@ -19,6 +19,7 @@ from ..errors import DataError, UsageError
 from ..labels import map_labels
 from ..models.load import describe
 from ..models.spec import InputSpec
+from ..streams import is_batched, is_endless
 
 Array = npt.NDArray[Any]
 # Batches of epoch number n.
@@ -104,8 +105,6 @@ def _is_tf_data(source: Any) -> bool:
 
 
 def _batched(source: Any, batch_size: int) -> Any:
-    from ..streams import is_batched
-
     return source if is_batched(source) else source.batch(batch_size)
 
 
@@ -187,6 +186,9 @@ def _tf_data_feed(source: Any, inputs: tuple[InputSpec, ...], steps: int | None,
     count = int(source.cardinality())
     if count == 0:
         raise DataError(f"The {what} tf.data.Dataset is empty; expected at least one batch.")
+    if is_endless(source) and not steps:
+        remedy = "give steps_per_epoch" if what == "training" else "give a part of it, as take(n) does"
+        raise DataError(f"The {what} tf.data.Dataset never ends; {remedy}.")
     dataset = source.repeat() if steps else source
 
     def first() -> tuple[Any, ...]:

@@ -130,7 +130,14 @@ def _copied(model: Any, policy: str | None, name: str) -> StandIn:
             config["dtype"] = policy
         return type(layer).from_config(config)
 
-    copied = keras.models.clone_model(model, clone_function=clone)
+    try:
+        copied = keras.models.clone_model(model, clone_function=clone)
+    except (TypeError, ValueError) as error:
+        gist = " ".join(str(error).split())[:300]
+        raise ModelError(
+            f"Pass {name!r} cannot copy the model {model.name!r} for a strategy or half precision ({gist}); train this "
+            "pass without."
+        ) from error
     for layer, twin in zip(_flat(model), _flat(copied), strict=True):
         twin.trainable = layer.trainable
     if len(copied.weights) != len(model.weights):

@@ -15,7 +15,7 @@ from ..models.load import flavour_of, import_keras
 from .base import PassContext, check_name
 from .training import Trained, Training
 from .training_checkpoint import Checkpoint, State, purpose_of
-from .training_compile import build_state, check_labels, compile_model, loss_of
+from .training_compile import build_state, check_labels, compile_model, loss_of, loss_text
 from .training_data import Feed, open_feed
 from .training_norms import renew_statistics
 from .training_seeds import Reseed, reproducible
@@ -62,7 +62,8 @@ def _train(
         compile_model(model, context, training, steps, name)
         lesson = _lesson(stack, model, context, loss, feed)
         build_state(model, feed.first(), () if lesson is None else lesson.variables)
-        watch = Watch(model, training, context, name, keep, reseed, _checkpoint(context, training, name, start), lesson)
+        checkpoint = _checkpoint(context, training, name, loss, start)
+        watch = Watch(model, training, context, name, keep, reseed, checkpoint, lesson)
         watch.resume()
         if watch.state.epoch < training.epochs and not watch.state.stopped:
             flavour = flavour_of(model) or Flavour.KERAS3
@@ -92,10 +93,14 @@ def _feeds(model: Any, context: PassContext, training: Training) -> tuple[Feed, 
     return feed, open_feed(context.validation, model, batch_size=training.batch_size, shuffle=False, what="validation")
 
 
-def _checkpoint(context: PassContext, training: Training, name: str, start: Sequence[Any]) -> Checkpoint | None:
+def _checkpoint(
+    context: PassContext, training: Training, name: str, loss: Any, start: Sequence[Any]
+) -> Checkpoint | None:
     if context.checkpoints is None:
         return None
-    facts = {**training.to_dict(), "pass": name, "seed": context.seed}
+    facts = {**training.to_dict(), "pass": name, "seed": context.seed, "loss": loss_text(loss)}
+    if context.distillation is not None:
+        facts["distillation"] = {**context.distillation.to_dict(), "teacher": None}  # its name may be automatic
     return Checkpoint(context.checkpoints / f"{name}.npz", purpose_of(start, facts))
 
 

@@ -42,15 +42,22 @@ def renew_statistics(model: Any, context: PassContext, training: Training, steps
     lagging = [layer for layer in _moving(model) if steps and float(layer.momentum) ** steps > _LEFT]
     if not lagging:
         return 0
+    import tensorflow as tf
+
     feed = open_feed(
         context.train, model, batch_size=training.batch_size, steps=training.steps_per_epoch, seed=context.seed
     )
     context.progress(f"measuring the statistics of {len(lagging)} BatchNormalization layers anew")
     with reproducible(model, context.seed) as reseed, _averaging(lagging) as average:
         reseed(training.epochs)
-        for number, (x, *_) in enumerate(feed.make(0, 1).take(_BATCHES)):
+        whole, number = 0, 0
+        for x, *_ in feed.make(0, 1).take(_BATCHES):
+            rows = len(tf.nest.flatten(x)[0])
+            if rows < whole:
+                continue  # a last batch of a few samples would count as much as the others
             average(number)
             model(x, training=True)
+            whole, number = rows, number + 1
     return len(lagging)
 
 

@@ -206,3 +206,43 @@ def test_data_of_another_run_have_another_digest():
     assert one == same
     assert one["train"] != other["train"]
     assert one["validation"] == other["validation"]
+
+
+def test_whole_numbers_are_classes_only_where_they_can_be(any_keras):
+    x, y = data(16)
+    layers = any_keras.layers
+    model = any_keras.Sequential([any_keras.Input((6, 6, 1)), layers.Flatten(), layers.Dense(1)])
+    for labels, expected in ((y, "BinaryCrossentropy"), (20 + 3 * y, "MeanSquaredError"), (-y, "MeanSquaredError")):
+        assert type(loss_for(model, None, load_dataset((x, labels)))).__name__ == expected
+
+
+@pytest.mark.heavy
+def test_only_the_same_run_is_resumed_and_what_was_trusted_once_is_again(tmp_path):
+    import keras
+
+    class Stop(Exception):
+        pass
+
+    def stop_at(line):
+        if line.startswith("02-finetune: applying"):
+            raise Stop
+
+    keras.utils.set_random_seed(1)
+    layers = keras.layers
+    model = keras.Sequential(
+        [keras.Input((6, 6, 1), name="image"), layers.Lambda(lambda x: x * 2.0, output_shape=(6, 6, 1)),
+         layers.Flatten(), layers.Dense(2, activation="softmax", name="classes")]
+    )  # fmt: skip
+    x, y = data()
+    recipe = {"pass": [{"kind": "finetune"}, {"kind": "finetune"}], "loss": "sparse_categorical_crossentropy"}
+    options = {"train": (x, y), "validation": (x, y), "bench": SHORT, "output": tmp_path / "out"}
+    with pytest.raises(Stop):
+        edgeopt.optimize(model, recipe, on_step=stop_at, **options)
+    for other, what in (
+        ({"loss": "mse"}, "loss"),
+        ({"runtime": "tflite_runtime"}, "runtime"),
+        ({"device": "pi"}, "device"),
+    ):
+        with pytest.raises(UsageError, match=f"was of another {what}; resume it with the same"):
+            edgeopt.optimize(model, recipe, resume=True, **options, **other)
+    assert len(edgeopt.optimize(model, recipe, resume=True, **options).stages) == 3

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import pytest
 
@@ -54,7 +55,7 @@ def test_what_a_run_reads_is_not_deleted_to_begin_anew(tmp_path, monkeypatch, na
     first.write_result({}, "seed = 0", Model())
     before = sorted((tmp_path / "out").rglob("*"))
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(OutputError, match=f"{name} is a result of the run in .* Copy it elsewhere, or choose another"):
+    with pytest.raises(OutputError, match=f"{name} is of the run in .* Copy it elsewhere, or choose another"):
         Folder("out", RUN, resume=False, force=True, inputs=[tmp_path / "out" / name])
     assert sorted((tmp_path / "out").rglob("*")) == before
 
@@ -64,6 +65,29 @@ def test_another_run_is_not_resumed_and_the_difference_is_named(tmp_path, key):
     Folder(tmp_path / "out", RUN, resume=False, force=False)
     with pytest.raises(UsageError, match=f"was of another {key}; resume it with the same"):
         Folder(tmp_path / "out", {**RUN, key: "other"}, resume=True, force=False)
+
+
+def test_a_folder_without_a_run_is_not_resumed_and_not_touched(tmp_path):
+    first = Folder(tmp_path / "out", RUN, resume=False, force=False)
+    first.write_result({}, "seed = 0", Model())
+    shutil.rmtree(tmp_path / "out" / "work")  # it may be deleted when the run has ended
+    before = sorted((tmp_path / "out").rglob("*"))
+    with pytest.raises(OutputError, match="There is no run to resume in .* pass --force"):
+        Folder(tmp_path / "out", RUN, resume=True, force=False)
+    assert sorted((tmp_path / "out").rglob("*")) == before
+
+
+def test_a_work_folder_of_someone_else_is_not_emptied(tmp_path):
+    (tmp_path / "work").mkdir()
+    (tmp_path / "work" / "thesis.tex").write_text("years")
+    with pytest.raises(OutputError, match="work is not of a run of edgeopt, and beginning anew there would empty it"):
+        Folder(tmp_path, RUN, resume=False, force=True)
+    assert (tmp_path / "work" / "thesis.tex").read_text() == "years"
+
+
+def test_a_run_that_was_killed_before_its_first_file_is_begun_anew(tmp_path):
+    (tmp_path / "out" / "work").mkdir(parents=True)
+    assert Folder(tmp_path / "out", RUN, resume=False, force=False).finished("01-prune") is None
 
 
 def test_resume_in_an_empty_folder_begins(tmp_path):

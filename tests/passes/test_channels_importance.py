@@ -214,3 +214,28 @@ def test_gradients_that_are_not_finite_are_refused(keras):
         ChannelPruning(fraction=0.5, importance="taylor").apply(
             network(keras), PassContext(train=(inputs * np.inf, labels), loss="sparse_categorical_crossentropy")
         )
+
+
+def test_labels_of_one_number_are_compared_with_their_own_output(keras):
+    """Shapes (n,) and (n, 1): without an axis more, each label would be compared with all outputs."""
+    keras.utils.set_random_seed(1)
+    inputs = keras.Input((5,), name="x")
+    hidden = keras.layers.Dense(16, activation="relu", name="first")(inputs)
+    model = keras.Model(inputs, keras.layers.Dense(1, name="size")(hidden))
+    x, _ = samples()
+    flat, column = (scores_of(model, "taylor", "first", (x, sizes), "mse") for sizes in (x[:, 0], x[:, :1]))
+    np.testing.assert_allclose(flat, column, rtol=1e-6)
+
+
+def test_of_data_that_lie_class_by_class_every_class_is_seen(keras):
+    x, y = samples(90)
+    order = np.argsort(y, kind="stable")
+    seen = set()
+
+    def loss(labels, outputs):
+        seen.update(np.asarray(labels).tolist())
+        return keras.losses.get("sparse_categorical_crossentropy")(labels, outputs)
+
+    taylor = ChannelPruning(fraction=0.2, of="params", multiple=4, minimum=4, importance="taylor", samples=12)
+    taylor.apply(network(keras), PassContext(train=(x[order], y[order]), loss=loss))
+    assert seen == {0, 1, 2}

@@ -184,3 +184,48 @@ def test_a_builder_by_name():
     assert builder("math:sqrt")(9.0) == 3.0
     with pytest.raises(UsageError, match="expected module:function that exists"):
         builder("math:squareroot")
+
+
+@pytest.mark.heavy
+@pytest.mark.parametrize("structure", ["list", "dict"])
+def test_each_output_is_compared_as_its_own_loss_says(keras, structure):
+    def network(width, seed):
+        keras.utils.set_random_seed(seed)
+        x = keras.Input((5,), name="x")
+        hidden = keras.layers.Dense(width, activation="tanh")(x)
+        kind = keras.layers.Dense(3, activation="softmax", name="kind")(hidden)
+        size = keras.layers.Dense(1, name="size")(hidden)
+        return keras.Model(x, [kind, size] if structure == "list" else {"size": size, "kind": kind})
+
+    def outputs(model):
+        found = model(images)
+        return [np.asarray(found[key]) for key in (("kind", "size") if structure == "dict" else (0, 1))]
+
+    teacher, student = network(8, 1), network(4, 2)
+    images, labels = data()
+    sizes = images[:, :1]
+    given = {"list": [labels, sizes], "dict": {"kind": labels, "size": sizes}}[structure]
+    loss = {"list": [LOSS, "mse"], "dict": {"kind": LOSS, "size": "mse"}}[structure]
+    (p, s), (q, t) = outputs(teacher), outputs(student)
+    hot, cold = softmax(np.log(p) / 2.0), softmax(np.log(q) / 2.0)
+    soft = 4.0 * np.mean(np.sum(hot * np.log(hot / cold), axis=-1)) + np.mean((s - t) ** 2)
+    distillation = Distillation(teacher=teacher, temperature=2.0, alpha=1.0)
+    seen = first_loss(student, PassContext(train=(images, given), loss=loss, distillation=distillation))
+    assert seen["distil_loss"] == pytest.approx(soft, rel=1e-3)
+
+
+@pytest.mark.heavy
+def test_logits_that_look_like_probabilities_are_logits_where_the_loss_says_so(keras):
+    images, _ = data()
+    teacher, student = classifier(keras, 8, 1, softmax=False), classifier(keras, 4, 2, softmax=False)
+    for layer in student.layers:
+        layer.set_weights([0.0 * weight for weight in layer.get_weights()])
+    student.layers[-1].set_weights([student.layers[-1].get_weights()[0], np.full(3, 0.3, np.float32)])
+    t = np.asarray(teacher(images))
+    hot, cold = 1 / (1 + np.exp(-t)), 1 / (1 + np.exp(-0.3))  # 0.3 as a probability would be itself
+    divergence = hot * np.log(hot / cold) + (1 - hot) * np.log((1 - hot) / (1 - cold))
+    loss = keras.losses.BinaryCrossentropy(from_logits=True)
+    distillation = Distillation(teacher=teacher, temperature=1.0, alpha=1.0)
+    targets = np.zeros((64, 3), np.float32)
+    seen = first_loss(student, PassContext(train=(images, targets), loss=loss, distillation=distillation))
+    assert seen["distil_loss"] == pytest.approx(divergence.mean(), rel=1e-3)

@@ -263,6 +263,11 @@ def test_the_report_is_json_and_text(keras):
         ({}, r"Received no target; give sparsity"),
         ({"sparsity": 0.5, "schedule": "polynomal"}, r"did you mean 'polynomial'"),
         ({"sparsity": 0.5, "criterion": "l1"}, r"expected one of magnitude, random"),
+        ({"m_by_n": (2, 4), "training": Training(strategy="mirrored")}, "m_by_n together with a strategy"),
+        (
+            {"sparsity": 0.5, "criterion": "random", "training": Training(strategy="mirrored")},
+            "criterion='random' together",
+        ),
         ({"sparsity": 0.5, "m_by_n": (2, 4)}, r"m_by_n together with sparsity"),
         ({"m_by_n": (4, 2)}, r"Received m_by_n=\(4, 2\); expected \(m, n\)"),
         ({"sparsity": 0.5, "block_size": (0, 4)}, r"expected two positive whole numbers"),

@@ -253,3 +253,21 @@ def test_what_counts_as_better():
     assert not EarlyStop("val_loss", min_delta=0.1).improves(0.95, 1.0)
     assert EarlyStop("val_accuracy").improves(0.9, 0.8)
     assert not EarlyStop("val_accuracy").improves(0.8, 0.9)
+
+
+@pytest.mark.heavy
+def test_labels_of_each_output_are_compared_with_its_shape(keras):
+    images, labels = data(16)
+    inputs = keras.Input((6, 6, 1), name="image")
+    flat = keras.layers.Flatten()(inputs)
+    outputs = [keras.layers.Dense(2, activation="softmax", name="kind")(flat), keras.layers.Dense(3, name="size")(flat)]
+    context = PassContext(train=(images, [labels, np.zeros((16, 2), np.float32)]), loss=[LOSS, "mse"])
+    with pytest.raises(DataError, match=r"training \(output 'size'\) labels have shape \(16, 2\)"):
+        train(keras.Model(inputs, outputs), context, Training(), name="t")
+
+
+@pytest.mark.parametrize(
+    ("metric", "higher"), [("val_accuracy", True), ("val_mape", False), ("msle", False), ("loss", False)]
+)
+def test_of_errors_less_is_better(metric, higher):
+    assert EarlyStop(metric).higher_is_better is higher

@@ -135,3 +135,14 @@ def test_what_does_not_fit_is_refused_with_what_was_expected(keras):
         open_feed((X, Y[:9]), model(keras), batch_size=4)
     with pytest.raises(UsageError, match="fixed batch size of 2, and training was asked for with 4"):
         open_feed((X, Y), model(keras, batch=2), batch_size=4)
+
+
+def test_data_without_an_end_need_a_length(keras):
+    import tensorflow as tf
+
+    endless = tf.data.Dataset.from_tensor_slices((X, Y)).batch(5).repeat()
+    with pytest.raises(DataError, match=r"training tf.data.Dataset never ends; give steps_per_epoch"):
+        open_feed(endless, model(keras), batch_size=5)
+    with pytest.raises(DataError, match=r"validation tf.data.Dataset never ends; give a part of it, as take\(n\) does"):
+        open_feed(endless, model(keras), batch_size=5, what="validation")
+    assert open_feed(endless, model(keras), batch_size=5, steps=3).steps == 3

@@ -103,3 +103,16 @@ def test_the_normalisations_inside_quantised_layers_are_measured_too(keras):
     # The QAT model computes with rounded weights and inputs: a step of 1/127 of the largest of each, over 6 of them.
     wanted = true_mean(result.model, given)
     assert np.abs(moving_mean(result.model) - wanted).max() < 0.05 * np.abs(wanted).max()
+
+
+def test_a_last_batch_of_one_sample_does_not_count_as_a_whole_one(keras):
+    """One sample has no variance: with the same weight as the sixteen it would halve what they have."""
+    from dataclasses import replace
+
+    model, given = network(keras), context()
+    given = replace(given, train=tuple(array[:17] for array in given.train))
+    assert train(model, given, SHORT, name="t").renewed_norms == 1
+    kernel, _ = model.get_layer("hidden").get_weights()
+    variance = np.asarray(model.get_layer("norm").moving_variance)
+    # Of sixteen of the seventeen samples; one sample more or less changes a variance by about 2/17 and seldom by 2/5.
+    assert np.all(variance > 0.6 * np.var(given.train[0] @ kernel, axis=0))

@@ -200,7 +200,7 @@ def loss_function(model: Any, channel_map: ChannelMap, loss: Any) -> Callable[[A
 
 def _callable(loss: Any, channel_map: ChannelMap) -> Callable[[Any, Any], Any]:
     if isinstance(loss, str):
-        loss = import_keras(channel_map.graph.flavour).losses.get(loss)
+        return _of_equal_rank(import_keras(channel_map.graph.flavour).losses.get(loss))
     if not callable(loss):
         kind = type(loss).__name__
         raise UsageError(
@@ -208,6 +208,16 @@ def _callable(loss: Any, channel_map: ChannelMap) -> Callable[[Any, Any], Any]:
         )
     function: Callable[[Any, Any], Any] = loss
     return function
+
+
+def _of_equal_rank(loss: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+    """Give labels of shape (n,) the axis that outputs of shape (n, 1) have: tf_keras would compare each with all."""
+
+    def compared(labels: Any, outputs: Any) -> Any:
+        single = len(labels.shape) == 1 and tuple(outputs.shape[1:]) == (1,)
+        return loss(labels[:, None] if single else labels, outputs)
+
+    return compared
 
 
 def _summed(losses: Sequence[Callable[[Any, Any], Any]], names: Sequence[str]) -> Callable[[Any, Any], Any]:

@@ -9,6 +9,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from ...calibration import choose_samples
 from ...data import Dataset, load_dataset
 from ...errors import BudgetError, RecipeError, UsageError, nearest
 from ...models.graph import read_native
@@ -117,7 +118,7 @@ class ChannelPruning:
         check_needs(self, context)
         data = load_dataset(context.train, limit=self.samples) if self.importance in NEEDS_DATA else None
         if data is not None and data.count > self.samples:
-            data = data.take(np.arange(self.samples))
+            data = data.take(choose_samples(data.count, data.labels, self.samples, context.seed))
         run = _Run(self, context, data)
         for step in range(1, self.steps + 1):
             if step > 1:

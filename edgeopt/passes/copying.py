@@ -13,8 +13,9 @@ from ..models.load import flavour_of, import_keras
 def copy_model(model: Any) -> Any:
     """Return an uncompiled copy of a model, of its flavour, with its weights and frozen layers.
 
-    Nested models stay nested. Custom layers are made anew from their configurations. A subclassed model becomes the
-    graph of layers that its `call` composes, if it does.
+    Nested models stay nested, except beside a Lambda layer, which no configuration makes anew: it is carried into a
+    flat copy. Custom layers are made anew from their configurations. A subclassed model becomes the graph of layers
+    that its `call` composes, if it does.
 
     Raises:
         UsageError: `model` is no Keras model.
@@ -23,7 +24,7 @@ def copy_model(model: Any) -> Any:
     flavour = flavour_of(model)
     if flavour is None:
         raise UsageError(f"Received {type(model).__name__}; expected a Keras model, of Keras 3 or of tf_keras.")
-    if not getattr(model, "inputs", None):
+    if not getattr(model, "inputs", None) or any(type(layer).__name__ == "Lambda" for layer in _layers(model)):
         return flatten(model).model
     try:
         copied = import_keras(flavour).models.clone_model(model)

@@ -190,10 +190,6 @@ def _permute(tracker: Tracker, step: Step, ref: Ref) -> None:
     elementwise.permute(tracker, step, ref, (0, *step.layer.dims))
 
 
-def _repeat_vector(tracker: Tracker, step: Step, ref: Ref) -> None:
-    elementwise.passing(tracker, step, ref)
-
-
 def _merge(tracker: Tracker, step: Step, ref: Ref) -> None:
     elementwise.combine(tracker, step, refs_in(step.args), keras_merge=True)
 
@@ -220,7 +216,7 @@ _NAMES: dict[LayerRule, Sequence[str]] = {
     _activation: ["Activation"],
     elementwise.passing: [
         "ActivityRegularization", "AlphaDropout", "Dropout", "ELU", "GaussianDropout", "GaussianNoise", "Identity",
-        "LeakyReLU", "ReLU", "ThresholdedReLU",
+        "LeakyReLU", "ReLU", "RepeatVector", "ThresholdedReLU",
     ],
     _spatial: [
         *_ranks("AveragePooling"), *_ranks("Cropping"), *_ranks("MaxPooling"), *_ranks("SpatialDropout"),
@@ -229,7 +225,6 @@ _NAMES: dict[LayerRule, Sequence[str]] = {
     _global_pooling: [*_ranks("GlobalAveragePooling"), *_ranks("GlobalMaxPooling")],
     _reshape: ["Flatten", "Reshape"],
     _permute: ["Permute"],
-    _repeat_vector: ["RepeatVector"],
     _merge: ["Add", "Average", "Maximum", "Minimum", "Multiply", "Subtract"],
     _concatenate: ["Concatenate"],
 }  # fmt: skip

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numpy.typing as npt
 import tensorflow as tf
 import tf_keras
 
@@ -50,10 +49,6 @@ class QuantizedLayer(Quantized):
     @property
     def _has_slopes(self) -> bool:
         return type(self.layer).__name__ == "PReLU"
-
-    def float_weights(self) -> dict[str, list[npt.NDArray[Any]]]:
-        """Return the weights of the layer inside, by its name."""
-        return {self.layer.name: self.layer.get_weights()}
 
     def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments."""

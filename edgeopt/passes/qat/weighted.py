@@ -202,10 +202,6 @@ class QuantizedAffine(Quantized):
         beta = 0.0 if layer.beta is None else layer.beta
         return gain, beta - layer.moving_mean * gain
 
-    def float_weights(self) -> dict[str, list[npt.NDArray[Any]]]:
-        """Return the weights of the layer inside, by its name."""
-        return {self.layer.name: self.layer.get_weights()}
-
     def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments."""
         return {**super().get_config(), "layer": serialized(self.layer), "frozen": self.frozen}

@@ -120,7 +120,7 @@ def optimize(
         stages, last = _Run(shared, folder, planned, trusted).stages()
     result = OptimizeResult(
         tuple(stages),
-        settings,
+        _named(settings),
         compression_report(stages),
         last.budget,
         None if folder is None else folder.path,
@@ -280,9 +280,14 @@ def _model(model: Any, custom_objects: Sequence[str], unsafe_load: bool) -> tupl
 
 
 def _identity(recipe: OptimizeRecipe, model: str, data: Mapping[str, str]) -> dict[str, Any]:
-    passes = tuple({key: _text(value) for key, value in table.items()} for table in recipe.passes)
-    text = replace(recipe, passes=passes).to_toml()
+    text = _named(recipe).to_toml()
     return {"recipe": text, "model": model, **{f"{name} data": value for name, value in data.items()}}
+
+
+def _named(recipe: OptimizeRecipe) -> OptimizeRecipe:
+    """The recipe with the names of what is no text or number in it, so that it can be written."""
+    passes = tuple({key: _text(value) for key, value in table.items()} for table in recipe.passes)
+    return replace(recipe, passes=passes)
 
 
 def _text(value: Any) -> Any:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 
@@ -246,3 +248,20 @@ def test_only_the_same_run_is_resumed_and_what_was_trusted_once_is_again(tmp_pat
         with pytest.raises(UsageError, match=f"was of another {what}; resume it with the same"):
             edgeopt.optimize(model, recipe, resume=True, **options, **other)
     assert len(edgeopt.optimize(model, recipe, resume=True, **options).stages) == 3
+
+
+@pytest.mark.heavy
+def test_a_function_as_the_student_is_written_by_its_name(tmp_path):
+    import keras
+
+    def smaller(teacher):
+        return network(keras)
+
+    x, y = data()
+    recipe = {"pass": [{"kind": "distil", "student": smaller}], "loss": "sparse_categorical_crossentropy"}
+    result = edgeopt.optimize(
+        network(keras), recipe, train=(x, y), validation=(x, y), bench=SHORT, output=tmp_path / "out"
+    )
+    assert [stage.name for stage in result.stages] == ["00-original", "01-distil"]
+    written = json.loads((tmp_path / "out" / "result.json").read_text())
+    assert written["recipe"]["pass"][0]["student"].endswith(".smaller")

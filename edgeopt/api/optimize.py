@@ -95,6 +95,7 @@ def optimize(
     for entry in planned:
         if isinstance(student := getattr(entry.step, "student", None), str):
             builder(student)
+    written = _named(settings)
     say = on_step or (lambda _line: None)
     if resume and output is None:
         raise UsageError("resume goes with the folder of the run that is to be resumed; give output=...")
@@ -106,8 +107,14 @@ def optimize(
         chosen = loss_for(original, loss if loss is not None else settings.loss, data.train)
         folder = None
         if output is not None:
-            measured_by = {"device": device if isinstance(device, str) else type(device).__name__, "runtime": runtime}
-            identity = {**_identity(settings, digest, data.digest), "loss": loss_text(chosen), **measured_by}
+            identity = {
+                "recipe": written.to_toml(),
+                "model": digest,
+                **{f"{name} data": value for name, value in data.digest.items()},
+                "loss": loss_text(chosen),
+                "device": device if isinstance(device, str) else type(device).__name__,
+                "runtime": runtime,
+            }
             given = (model, recipe, train, validation, calibration)
             inputs = [Path(source) for source in given if isinstance(source, (str, os.PathLike))]
             folder = Folder(output, identity, resume=resume, force=force, inputs=inputs)
@@ -120,7 +127,7 @@ def optimize(
         stages, last = _Run(shared, folder, planned, trusted).stages()
     result = OptimizeResult(
         tuple(stages),
-        _named(settings),
+        written,
         compression_report(stages),
         last.budget,
         None if folder is None else folder.path,
@@ -277,11 +284,6 @@ def _model(model: Any, custom_objects: Sequence[str], unsafe_load: bool) -> tupl
     for weight in loaded.model.weights:
         digest.update(weight.numpy().tobytes())
     return loaded.model, digest.hexdigest()
-
-
-def _identity(recipe: OptimizeRecipe, model: str, data: Mapping[str, str]) -> dict[str, Any]:
-    text = _named(recipe).to_toml()
-    return {"recipe": text, "model": model, **{f"{name} data": value for name, value in data.items()}}
 
 
 def _named(recipe: OptimizeRecipe) -> OptimizeRecipe:

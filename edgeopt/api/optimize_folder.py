@@ -103,13 +103,13 @@ class Folder:
 
     def work(self, stage: str) -> Path:
         """Return the folder of a stage's checkpoints; it is there."""
-        folder = self.path / WORK / stage
+        folder = self._work / stage
         folder.mkdir(exist_ok=True)
         return folder
 
     def finished(self, stage: str) -> tuple[dict[str, Any], Artifact, Path] | None:
         """Return the record, the file and the model's path of a stage that an earlier run has finished, or None."""
-        record = self.path / WORK / stage / "stage.json"
+        record = self._work / stage / "stage.json"
         if not self._resume or not record.is_file():
             return None
         return _read_json(record), Artifact.load(self.path / f"{stage}.tflite"), record.parent / MODEL

@@ -6,6 +6,7 @@ from typing import Any
 
 from ..errors import ModelError, UsageError
 from ..models.bridge import flatten
+from ..models.bridge.construct import one_line
 from ..models.bridge.weights import settle
 from ..models.load import flavour_of, import_keras
 
@@ -29,9 +30,9 @@ def copy_model(model: Any) -> Any:
     try:
         copied = import_keras(flavour).models.clone_model(model)
     except (ValueError, TypeError, NotImplementedError) as error:
-        gist = " ".join(str(error).split())[:200]
         raise ModelError(
-            f"The model {model.name!r} cannot be copied ({gist}); build it from layers, functional or sequential."
+            f"The model {model.name!r} cannot be copied ({one_line(error)}); build it from layers, functional or "
+            "sequential."
         ) from error
     layers, copies = list(_layers(model)), list(_layers(copied))
     if [type(layer) for layer in layers] != [type(layer) for layer in copies]:

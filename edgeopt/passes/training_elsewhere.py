@@ -13,6 +13,7 @@ from typing import Any
 
 from ..errors import ModelError, UsageError
 from ..models.bridge import to_tf_keras
+from ..models.bridge.construct import one_line
 from ..models.bridge.weights import copy_weights, settle
 from ..models.detect import Flavour
 from ..models.graph import read_native
@@ -133,10 +134,9 @@ def _copied(model: Any, policy: str | None, name: str) -> StandIn:
     try:
         copied = keras.models.clone_model(model, clone_function=clone)
     except (TypeError, ValueError) as error:
-        gist = " ".join(str(error).split())[:300]
         raise ModelError(
-            f"Pass {name!r} cannot copy the model {model.name!r} for a strategy or half precision ({gist}); train this "
-            "pass without."
+            f"Pass {name!r} cannot copy the model {model.name!r} for a strategy or half precision ({one_line(error)}); "
+            "train this pass without."
         ) from error
     for layer, twin in zip(_flat(model), _flat(copied), strict=True):
         twin.trainable = layer.trainable

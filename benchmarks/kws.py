@@ -16,8 +16,8 @@ from pathlib import Path
 import numpy as np
 
 import edgeopt
-from edgeopt.calibration import choose_samples
-from edgeopt.data import load_dataset
+from edgeopt.data.calibration import choose_samples
+from edgeopt.data.dataset import load_dataset
 from edgeopt.devices.agent.stats import wilson_interval
 
 DEFAULT = Path(os.environ.get("EDGEOPT_TEST_DATA", Path(__file__).parent.parent.parent / "shared" / "data")) / "kws"

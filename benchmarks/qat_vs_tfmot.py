@@ -25,10 +25,10 @@ from edgeopt.api.demo_training import DemoData, digits
 from edgeopt.devices import Device, RunOptions
 from edgeopt.flatbuffer import read_model
 from edgeopt.flatbuffer.integer import float_ops, fully_int8
-from edgeopt.passes.base import PassContext
 from edgeopt.passes.finetune import FineTune
 from edgeopt.passes.qat import Qat
-from edgeopt.passes.training import Training
+from edgeopt.training.context import PassContext
+from edgeopt.training.options import Training
 
 LOSS = "sparse_categorical_crossentropy"
 BATCH, RATE = 64, 1e-3

@@ -165,7 +165,7 @@ class Wants:
     """What a compiler asks of the converter that feeds it.
 
     Attributes:
-        recipe: Fields of `edgeopt.recipe.ConvertRecipe` to set.
+        recipe: Fields of `edgeopt.recipes.convert.ConvertRecipe` to set.
         op_version_ceilings: TFLite operator -> the newest version that the compiler reads; absent means no limit known.
         source: Where that is known from.
     """

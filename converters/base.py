@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from ..data import Array
-from ..models.export import LeanModel
-from ..recipe import ConvertRecipe
+from ..data.dataset import Array
+from ..models.export.export import LeanModel
+from ..recipes.convert import ConvertRecipe
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ import flatbuffers
 import numpy as np
 
 from ..errors import ConversionError
-from ..models.export import input_key, output_key
+from ..models.export.export import input_key, output_key
 from .requantise import requantise_copies, text
 
 _FILE_IDENTIFIER = b"TFL3"

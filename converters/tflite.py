@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from ..data import Array
+from ..data.dataset import Array
 from ..errors import ConversionError, EdgeoptError
-from ..models.export import LeanModel, input_key
-from ..recipe import ConvertRecipe
+from ..models.export.export import LeanModel, input_key
+from ..recipes.convert import ConvertRecipe
 from .base import ConvertedFile
 from .ranges import faster_calibration
 from .reloading import without_reloading

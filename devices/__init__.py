@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .bench import BenchReport, bench_plan
+    from .boards.profile import Profile, load_profile, profile_names
     from .device import Device
-    from .fake import DeviceGone, FakeTransport
     from .measurement import Evaluation, KernelProfile, Latency, Measurement, Output
     from .pack import pack_agent
     from .parity import Limits, ParityReport
     from .plans import BenchPlan, RunOptions
-    from .profile import Profile, load_profile, profile_names
     from .runner import Progress, Timeouts
-    from .ssh import SshAddress, SshTransport
-    from .transport import LocalTransport, Transport
+    from .transport.base import LocalTransport, Transport
+    from .transport.fake import DeviceGone, FakeTransport
+    from .transport.ssh import SshAddress, SshTransport
 
 # public name -> the module that defines it
 _PUBLIC = {

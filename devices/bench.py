@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from ..artifact.envelope import envelope
 from ..errors import InvalidRunError, UsageError
 from ..flatbuffer import read_model
 from ..flatbuffer.memory import memory_use
-from ..report import envelope
 from .agent.arith import percentile
 from .measurement import NOT_A_MEASUREMENT, Latency, Measurement
 from .plans import BenchPlan, RunOptions

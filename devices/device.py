@@ -16,19 +16,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from ..budget import Budget
 from ..errors import DataError, nearest
+from ..evaluation.budget import Budget
+from ..evaluation.metrics import load_metric
+from ..evaluation.report import Answers, ValidationReport, build_report
 from ..flatbuffer import read_model
 from ..flatbuffer.specs import TensorSpec, input_specs
-from ..metrics import load_metric
-from ..validation import Answers, ValidationReport, build_report
-from .inventory import LOCAL, Inventory
+from .boards.inventory import LOCAL, Inventory
+from .boards.profile import Profile, load_profile
 from .measurement import Evaluation, KernelProfile, Latency, Measurement
 from .pack import pack_agent
 from .plans import RunOptions
-from .profile import Profile, load_profile
 from .runner import Job, Progress, Timeouts
-from .transport import LocalTransport, Transport
+from .transport.base import LocalTransport, Transport
 
 if TYPE_CHECKING:
     from .bench import BenchReport
@@ -242,7 +242,7 @@ class Device(AbstractContextManager["Device"]):
             model: The bytes of a .tflite file.
             inputs: As in `measure`.
             labels: Shape ``(n, ...)``; None for a metric that needs none.
-            metric: As in `edgeopt.metrics.load_metric`.
+            metric: As in `edgeopt.evaluation.metrics.load_metric`.
             budget: Limits; a drop cannot be judged here, since there is no baseline.
             options: Default: those of `RunOptions`.
             seed: Of the bootstrap intervals.

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..artifact_io import write_atomically
+from ..artifact.atomic import write_atomically
 from ..errors import FileFormatError, UsageError
 from .measurement import Evaluation, KernelProfile, Measurement, Output
 from .parity import Array, Limits, ParityReport, Samples, compare_measurements

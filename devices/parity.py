@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from ..artifact.envelope import envelope
 from ..errors import CheckError, DataError, ModelError, UsageError, nearest
 from ..flatbuffer import read_model
 from ..flatbuffer.specs import input_specs
 from ..flatbuffer.tap import Tap, with_taps
-from ..report import envelope
 from .differences import Difference, agreement, difference, merged
 from .measurement import KernelProfile, Measurement
 from .plans import RunOptions

@@ -9,8 +9,8 @@ from typing import Any
 
 from ..errors import EdgeoptError
 from .device import Device
-from .remote import ask_python
-from .transport import Transport
+from .transport.base import Transport
+from .transport.remote import ask_python
 
 OK, WARN, FAIL = "ok", "warn", "fail"
 

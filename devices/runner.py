@@ -25,7 +25,7 @@ from ..errors import (
     UsageError,
 )
 from .agent.protocol import PROTOCOL_VERSION, decode, encode
-from .transport import Process, Transport
+from .transport.base import Process, Transport
 
 TAIL_LINES = 20
 

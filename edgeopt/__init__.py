@@ -12,30 +12,30 @@ from ._version import __version__
 
 if TYPE_CHECKING:
     from . import bridge, callbacks, errors
-    from .api.check import check_model
     from .api.convert import convert
     from .api.fix import fix_model
     from .api.inspect import inspect
-    from .api.optimize import optimize
+    from .api.optimize.run import optimize
     from .api.validate import validate
-    from .artifact import Artifact
-    from .budget import Budget
+    from .artifact.artifact import Artifact
+    from .check.model import check_model
+    from .evaluation.budget import Budget
+    from .evaluation.report import ValidationReport
     from .passes.qat.scope import qat_scope
-    from .validation import ValidationReport
 
 # public name -> the module that defines it
 _PUBLIC = {
-    "Artifact": "edgeopt.artifact",
-    "Budget": "edgeopt.budget",
+    "Artifact": "edgeopt.artifact.artifact",
+    "Budget": "edgeopt.evaluation.budget",
     "bridge": "edgeopt",
-    "ValidationReport": "edgeopt.validation",
+    "ValidationReport": "edgeopt.evaluation.report",
     "callbacks": "edgeopt",
-    "check_model": "edgeopt.api.check",
+    "check_model": "edgeopt.check.model",
     "convert": "edgeopt.api.convert",
     "errors": "edgeopt",
     "fix_model": "edgeopt.api.fix",
     "inspect": "edgeopt.api.inspect",
-    "optimize": "edgeopt.api.optimize",
+    "optimize": "edgeopt.api.optimize.run",
     "qat_scope": "edgeopt.passes.qat.scope",
     "validate": "edgeopt.api.validate",
 }

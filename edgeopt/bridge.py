@@ -7,6 +7,7 @@ Custom Keras 3 layers need a counterpart before a pass that runs on TFMOT can ta
 
 from __future__ import annotations
 
-from .models.bridge import BridgeNote, BridgeResult, flatten, register, to_keras3, to_tf_keras, verify
+from .models.bridge import BridgeNote, BridgeResult, flatten, register, to_keras3, to_tf_keras
+from .models.graph import compare as verify
 
 __all__ = ["BridgeNote", "BridgeResult", "flatten", "register", "to_keras3", "to_tf_keras", "verify"]

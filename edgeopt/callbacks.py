@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .errors import UsageError
-from .recipe import ConvertRecipe
+from .recipes.convert import ConvertRecipe
 
 if TYPE_CHECKING:
-    from .data import Dataset
-    from .validation import ValidationReport
+    from .data.dataset import Dataset
+    from .evaluation.report import ValidationReport
 
 
 class _AnyFlavour:
@@ -88,7 +88,7 @@ class TFLiteEvaluation(_AnyFlavour):
         log_dir: str | Path | None = None,
         seconds: float = 0.0,
     ) -> None:
-        from .metrics import load_metric
+        from .evaluation.metrics import load_metric
 
         super().__init__()
         self._scoring = load_metric(metric)
@@ -105,11 +105,11 @@ class TFLiteEvaluation(_AnyFlavour):
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         """Look at the data and the model: what is wrong with them would end the training at its first evaluation."""
-        from .data import Dataset
-        from .metrics import check_output
+        from .data.dataset import Dataset
+        from .evaluation.metrics import check_output
+        from .evaluation.scoring import require_labels
         from .models.load import describe
-        from .passes.unwrapping import without_wrappers
-        from .scoring import require_labels
+        from .passes.tfmot.unwrapping import without_wrappers
 
         dataset = self._read()
         if dataset.labels is None:
@@ -152,7 +152,7 @@ class TFLiteEvaluation(_AnyFlavour):
         from .api.convert import convert
         from .api.validate import validate
         from .devices import BenchPlan
-        from .passes.unwrapping import without_wrappers
+        from .passes.tfmot.unwrapping import without_wrappers
 
         data, calibration = self._read(), self._calibration
         if calibration is None and self._recipe.needs_calibration:
@@ -169,7 +169,7 @@ class TFLiteEvaluation(_AnyFlavour):
 
     def _read(self) -> Dataset:
         """Return the data, read once: a generator gives them once only. So it is with samples for the conversion."""
-        from .data import load_dataset
+        from .data.dataset import load_dataset
 
         recipe = self._recipe
         self._data = load_dataset(self._data, image_size=recipe.image_size, image_scaling=recipe.image_scaling)

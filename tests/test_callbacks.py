@@ -103,10 +103,10 @@ def test_one_of_several_outputs_is_scored_with_its_labels_of_a_generator_that_gi
 def test_a_model_under_tfmots_wrappers_is_evaluated_as_what_it_becomes(kind):
     import keras
 
-    from edgeopt.passes.base import PassContext
-    from edgeopt.passes.cluster import Cluster
-    from edgeopt.passes.prune import Prune
-    from edgeopt.passes.training import Training
+    from edgeopt.passes.cluster.cluster import Cluster
+    from edgeopt.passes.prune.prune import Prune
+    from edgeopt.training.context import PassContext
+    from edgeopt.training.options import Training
 
     x, y = samples()
     training = Training(epochs=2, learning_rate=1e-2)

@@ -1,0 +1,1 @@
+"""Boards: what is known of each kind, the user's inventory of them, and setting one up; imports the light rooms only."""

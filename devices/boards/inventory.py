@@ -17,10 +17,10 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from ..artifact_io import write_atomically
-from ..errors import FileFormatError, UsageError, nearest
+from ...artifact.atomic import write_atomically
+from ...errors import FileFormatError, UsageError, nearest
+from ..transport.ssh import DEFAULT_WORKDIR, SshAddress, SshTransport
 from .profile import profile_names
-from .ssh import DEFAULT_WORKDIR, SshAddress, SshTransport
 
 if sys.version_info >= (3, 11):
     import tomllib

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from importlib import resources
 from typing import Any
 
-from ..errors import UsageError, nearest
+from ...errors import UsageError, nearest
 
 if sys.version_info >= (3, 11):
     import tomllib

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..errors import DeviceError
+from ...errors import DeviceError
 
 Version = tuple[int, int]
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..errors import DeviceError, UsageError
-from .remote import Finished, ask_python, run_program
+from ...errors import DeviceError, UsageError
+from ..transport.remote import Finished, ask_python, run_program
+from ..transport.ssh import SshTransport
 from .runtimes import NUMPY_FROM_SYSTEM, BoardFacts, Wheel, choose
-from .ssh import SshTransport
 
 VENV = "venv"
 QUICK_S = 60.0

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import IO, Protocol, runtime_checkable
 
-from ..errors import DeviceError
+from ...errors import DeviceError
 
 CHUNK_BYTES = 1 << 20
 
@@ -52,7 +52,7 @@ class Process(Protocol):
 class Transport(Protocol):
     """How one device is reached. `edgeopt.devices.runner` asks for no more than this.
 
-    The contract, which `tests/devices/test_transport.py` holds every transport to:
+    The contract, which `tests/devices/transport/test_base.py` holds every transport to:
 
     * Paths on the device are absolute POSIX strings; paths on the host are `pathlib.Path`. Blanks, quotes and
       non-ASCII characters are allowed in both.

@@ -12,8 +12,8 @@ from typing import IO, Any
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import DeviceError
-from .agent.protocol import AgentError, Message, decode, failure, parse_request, reply
+from ...errors import DeviceError
+from ..agent.protocol import AgentError, Message, decode, failure, parse_request, reply
 
 Answer = Callable[[Message], Message]
 

@@ -8,9 +8,9 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import IO, Any
 
-from ..errors import DeviceError, DeviceLostError
-from .agent.protocol import decode
-from .transport import Transport
+from ...errors import DeviceError, DeviceLostError
+from ..agent.protocol import decode
+from .base import Transport
 
 
 @dataclass

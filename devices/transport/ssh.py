@@ -8,10 +8,10 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..errors import DeviceError
+from ...errors import DeviceError
+from .base import Process, content_name, require_below
 from .ssh_link import SshAddress, SshLink, program_command, script_command
 from .ssh_scripts import GET, PUT, REMOVE, Conversation, check_size, refuse
-from .transport import Process, content_name, require_below
 
 __all__ = ["DEFAULT_WORKDIR", "SshAddress", "SshTransport"]
 

@@ -12,9 +12,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..errors import DeviceError, UsageError
+from ...errors import DeviceError, UsageError
+from .base import PipedProcess, Process
 from .ssh_scripts import HELLO, Conversation
-from .transport import PipedProcess, Process
 
 ALIVE_INTERVAL_S = 5
 ALIVE_COUNT = 3

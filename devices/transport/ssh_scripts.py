@@ -14,8 +14,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO
 
-from ..errors import DeviceError, DeviceLostError
-from .transport import CHUNK_BYTES, Process
+from ...errors import DeviceError, DeviceLostError
+from .base import CHUNK_BYTES, Process
 
 TAIL_LINES = 20
 

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from ..artifact import Artifact
+from ..artifact.artifact import Artifact
 from ..errors import DataError, FileFormatError, UsageError
-from ..metrics import Array
+from ..evaluation.metrics import Array
 
 if TYPE_CHECKING:
     from ..devices import Device, RunOptions

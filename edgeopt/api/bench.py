@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from .devices import open_device
 
 if TYPE_CHECKING:
-    from ..artifact import Artifact
+    from ..artifact.artifact import Artifact
     from ..devices import BenchPlan, BenchReport, Device, Progress
 
 PathLike = str | os.PathLike[str]
@@ -110,7 +110,7 @@ def bound_inputs(model: bytes, data: Any, samples: int | None = None) -> dict[st
     Raises:
         DataError: They do not fit the file's inputs.
     """
-    from ..data import load_dataset
+    from ..data.dataset import load_dataset
     from ..flatbuffer import read_model
     from ..flatbuffer.specs import input_specs
 

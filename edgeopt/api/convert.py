@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..artifact import Artifact
+from ..artifact.artifact import Artifact
+from ..artifact.provenance import model_fingerprint, tool_versions
 from ..errors import ConversionError, OutputError, RecipeError
-from ..isolation import TENSORFLOW, ChildCrash, Event, run_isolated
-from ..provenance import model_fingerprint, tool_versions
-from ..recipe import ConvertRecipe
+from ..process.isolation import TENSORFLOW, ChildCrash, Event, run_isolated
+from ..recipes.convert import ConvertRecipe
 from .convert_verify import describe_file, verify
 
 _ALIASES = {"inference_input_type": "input_type", "inference_output_type": "output_type"}
@@ -47,7 +47,7 @@ def convert(
         unsafe_load: Allow Python code stored in a model file to run.
         isolate: Convert in a child process, so that a crash of the calibrator is an error here.
         on_event: Called with {``stage``: name} as the work goes on.
-        **options: Fields of `edgeopt.recipe.ConvertRecipe`, such as ``quantize="int8"``, ``calibration_samples=200``,
+        **options: Fields of `edgeopt.recipes.convert.ConvertRecipe`, such as ``quantize="int8"``, ``calibration_samples=200``,
             ``seed=0``, ``input_type="uint8"`` (or ``inference_input_type=tf.uint8``), ``per_tensor_dense=True``.
 
     Returns:
@@ -139,8 +139,7 @@ def _convert_file(
     job: _FileJob, calibration: Any, recipe: ConvertRecipe, folder: Path, isolate: bool, on_event: OnEvent
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Load and convert in the child; here, fail in milliseconds on what needs no TensorFlow to be seen."""
-    from ..models.detect import detect
-    from ..models.trained_ranges import wrappers_in
+    from ..models.detect import detect, wrappers_in
 
     maker = wrappers_in(detect(job.path).config_text)
     if maker:
@@ -172,8 +171,8 @@ def _convert_object(
     model: Any, calibration: Any, recipe: ConvertRecipe, folder: Path, isolate: bool, on_event: OnEvent
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Export here; convert the lean SavedModel in the child."""
+    from ..models.detect import carries_ranges
     from ..models.load import describe
-    from ..models.trained_ranges import carries_ranges
     from .convert_job import check_trained, choose, lean_request, prepare
 
     progress = _Progress(on_event)

@@ -11,15 +11,14 @@ from typing import Any
 
 import numpy as np
 
-from ..calibration import calibration_set, check_fit, range_warnings
-from ..data import Array, Dataset, sample_hashes
+from ..data.calibration import calibration_set, check_fit, range_warnings
+from ..data.dataset import Array, Dataset, sample_hashes
 from ..errors import DataError, RecipeError
+from ..models.detect import carries_ranges
 from ..models.expectations import input_expectations
-from ..models.export import LeanModel, export_lean
-from ..models.loaded import LoadedModel
-from ..models.spec import InputSpec, fix_shapes
-from ..models.trained_ranges import carries_ranges
-from ..recipe import ConvertRecipe
+from ..models.export.export import LeanModel, export_lean
+from ..models.spec import InputSpec, LoadedModel, fix_shapes
+from ..recipes.convert import ConvertRecipe
 
 Emit = Callable[[Mapping[str, Any]], None]
 MODEL_FILE = "model.tflite"

@@ -22,7 +22,7 @@ from ..flatbuffer.memory import memory_use
 from ..flatbuffer.model import Tensor
 from ..flatbuffer.specs import input_specs, output_specs
 from ..flatbuffer.totals import gzip_bytes, op_histogram, parameters
-from ..recipe import ConvertRecipe
+from ..recipes.convert import ConvertRecipe
 
 _SHOWN = 5
 _NAME_LENGTH = 60

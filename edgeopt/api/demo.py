@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from ..artifact import Artifact
+from ..artifact.artifact import Artifact
 from ..errors import ConversionError, OutputError, UsageError, nearest
-from ..isolation import ChildCrash, run_isolated
+from ..process.isolation import ChildCrash, run_isolated
 
 # A row each: the name of its file -> what the table calls it.
 VARIANTS = {
@@ -96,7 +96,7 @@ def _make_files(target: Path, dataset: str, seed: int, step: Callable[[str], Non
 
 
 def _row(variant: str, artifact: Artifact, file: Path, report: Mapping[str, Any]) -> dict[str, Any]:
-    from .optimize_stage import zero_share
+    from .optimize.workbench import zero_share
 
     sidecar = artifact.sidecar
     return {

@@ -15,11 +15,11 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import UsageError
-from ..passes.base import PassContext
 from ..passes.finetune import FineTune
-from ..passes.prune import Prune
+from ..passes.prune.prune import Prune
 from ..passes.qat import Qat
-from ..passes.training import Training
+from ..training.context import PassContext
+from ..training.options import Training
 from .convert import convert
 
 Array = npt.NDArray[Any]

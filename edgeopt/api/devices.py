@@ -14,9 +14,9 @@ from ..errors import UsageError
 
 if TYPE_CHECKING:
     from ..devices import Device
-    from ..devices.check import Line
-    from ..devices.inventory import Board
-    from ..devices.setup import Installed
+    from ..devices.boards.inventory import Board
+    from ..devices.boards.setup import Installed
+    from ..devices.readiness import Line
 
 CLEAN_S = 120.0
 
@@ -62,7 +62,7 @@ def check_device(name: str, devices: PathLike | None = None, say: Callable[[Line
     Raises:
         UsageError: There is none of that name.
     """
-    from ..devices.check import check
+    from ..devices.readiness import check
 
     found = []
     with open_device(name, devices) as device:
@@ -102,8 +102,8 @@ def set_up_device(
         UsageError: No such device or folder, or a wheel is missing in it.
         DeviceError: No runtime was built for the board, or an installation failed.
     """
-    from ..devices.inventory import Inventory
-    from ..devices.setup import set_up
+    from ..devices.boards.inventory import Inventory
+    from ..devices.boards.setup import set_up
 
     if wheelhouse is not None and not Path(wheelhouse).is_dir():
         raise UsageError(f"The wheelhouse {os.fspath(wheelhouse)} is not a folder; make it with `pip download`.")
@@ -130,7 +130,7 @@ def clean_device(name: str, devices: PathLike | None = None, *, everything: bool
         UsageError: There is none of that name.
         DeviceError: It cannot be reached, or a folder cannot be removed.
     """
-    from ..devices.inventory import Inventory
+    from ..devices.boards.inventory import Inventory
 
     with Inventory.find(devices).board(name).transport() as transport:
         work = transport.workdir

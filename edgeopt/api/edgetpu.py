@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..artifact_io import refuse_to_overwrite, write_atomically
+from ..artifact.atomic import refuse_to_overwrite, write_atomically
+from ..artifact.envelope import envelope
 from ..converters.accelerator import CompiledFile, Prediction
 from ..converters.edgetpu.compiler import EdgeTpuCompiler
 from ..converters.edgetpu.diff import CompiledDiff, diff
@@ -16,7 +17,6 @@ from ..converters.edgetpu.predict import EdgeTpuPredictor
 from ..converters.edgetpu.segments import Segment, problems, read_segment
 from ..errors import CheckError, UsageError
 from ..flatbuffer import load_model, read_file, read_model
-from ..report import envelope
 
 LOG_SUFFIX = ".log"
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..artifact_io import refuse_to_overwrite, replacing
+from ..artifact.atomic import refuse_to_overwrite, replacing
 from ..errors import ModelError, OutputError, UsageError
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class FixResult:
     @property
     def rounding_added_up(self) -> bool:
         """Whether the outputs are further apart than a layer may be: rounding, since each layer by itself agrees."""
-        from ..models.bridge.verify import RELATIVE_LIMIT
+        from ..models.graph.compare import RELATIVE_LIMIT
 
         return self.relative_difference > RELATIVE_LIMIT
 
@@ -166,7 +166,7 @@ def _samples(model: Any, calibration: Any, seed: int) -> list[Any]:
     """Return the user's samples, an array for each input, in the order of the inputs."""
     if calibration is None:
         return []
-    from ..calibration import calibration_set
+    from ..data.calibration import calibration_set
     from ..models.load import describe
 
     inputs = describe(model).spec.inputs
@@ -198,7 +198,7 @@ def _saved(rewritten: Rewritten, path: Path, custom_objects: Sequence[str]) -> I
 
 def _read_back(rewritten: Rewritten, path: Path, custom_objects: Sequence[str]) -> Any:
     """Load what was just saved; the Python code in it was in this process before, and may run here again."""
-    from ..models.graph import own_objects
+    from ..models.graph.rebuild import own_objects
     from ..models.load import import_keras, resolve_custom_objects
 
     layers = [step.layer for step in rewritten.after.steps if step.layer is not None]

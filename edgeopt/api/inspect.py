@@ -6,6 +6,7 @@ import os
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from ..artifact.envelope import envelope
 from ..converters.edgetpu.package import Package, packages
 from ..errors import UsageError
 from ..flatbuffer import Model, read_file, read_model
@@ -15,7 +16,6 @@ from ..flatbuffer.macs import macs, unknown_macs
 from ..flatbuffer.memory import MemoryUse, memory_use
 from ..flatbuffer.specs import TensorSpec, input_specs, output_specs
 from ..flatbuffer.totals import gzip_bytes, op_histogram, parameters
-from ..report import envelope
 
 
 class HasModel(Protocol):

@@ -7,13 +7,13 @@ from contextlib import ExitStack
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from ..artifact_io import refuse_to_overwrite
+from ..artifact.atomic import refuse_to_overwrite
 from ..errors import UsageError
 from .bench import PathLike, bound_inputs, minimum_runtime, model_bytes
 from .devices import open_device
 
 if TYPE_CHECKING:
-    from ..artifact import Artifact
+    from ..artifact.artifact import Artifact
     from ..devices import Device, Progress
     from ..devices.golden import Golden
     from ..devices.parity import Limits, ParityReport

@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ..artifact_io import refuse_to_overwrite, write_atomically
+from ..artifact.atomic import refuse_to_overwrite, write_atomically
 from ..converters.accelerator import CompiledFile, Prediction, accelerator
 from ..errors import RecipeError
 from ..flatbuffer import read_model
-from ..recipe import ConvertRecipe
+from ..recipes.convert import ConvertRecipe
 
 _IO_TYPES = ("input_type", "output_type")
 _INTEGER_IO = ("int8", "uint8")

@@ -6,15 +6,15 @@ import os
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from ..budget import Budget
-from ..metrics import Array, Metric, Outputs, check_output, load_metric
-from ..scoring import require_labels
-from ..validation import Answers, ValidationReport, build_report
+from ..evaluation.budget import Budget
+from ..evaluation.metrics import Array, Metric, Outputs, check_output, load_metric
+from ..evaluation.report import Answers, ValidationReport, build_report
+from ..evaluation.scoring import require_labels
 from .baseline import Baseline, BaselineOutputs, check_baseline, run_baseline
 from .devices import open_device
 
 if TYPE_CHECKING:
-    from ..artifact import Artifact
+    from ..artifact.artifact import Artifact
     from ..devices import BenchPlan, Device, Measurement, Progress
 
 LOCAL = "local"
@@ -104,7 +104,7 @@ def validate(
 
 def _loaded(artifact: str | os.PathLike[str] | bytes | Artifact) -> tuple[Artifact, str | None]:
     """Return the artifact, with its sidecar where there is one, and its path."""
-    from ..artifact import Artifact
+    from ..artifact.artifact import Artifact
 
     if isinstance(artifact, Artifact):
         return artifact, None
@@ -120,7 +120,7 @@ def _bound(
     found: Artifact, data: Any, metric: Metric, output: str | None, images: tuple[tuple[int, int] | None, str]
 ) -> tuple[dict[str, Array], Outputs | None]:
     """Return the samples by input name, in the file's order, and the labels, both checked before anything slow runs."""
-    from ..data import load_dataset
+    from ..data.dataset import load_dataset
     from ..flatbuffer import read_model
     from ..flatbuffer.specs import input_specs, output_specs
 
@@ -148,7 +148,7 @@ def _scored(outputs: Mapping[str, Array], output: str | None) -> Outputs:
 
 def _seen(found: Artifact, inputs: Mapping[str, Array]) -> list[bool] | None:
     """Return, for each sample, whether it calibrated the file; None when the sidecar does not tell."""
-    from ..data import sample_hashes
+    from ..data.dataset import sample_hashes
 
     calibration = found.sidecar.get("calibration") or {}
     if "hashes" not in calibration:

@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from .artifact_io import refuse_to_overwrite, write_atomically
-from .errors import FileFormatError, OutputError, UsageError
-from .report import envelope
+from ..errors import FileFormatError, OutputError, UsageError
+from .atomic import refuse_to_overwrite, write_atomically
+from .envelope import envelope
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from ._version import __version__
-from .artifact_io import write_atomically
+from .._version import __version__
+from .atomic import write_atomically
 
 SCHEMA_VERSION = 1
 

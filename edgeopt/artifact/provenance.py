@@ -8,7 +8,7 @@ import platform
 from importlib import metadata
 from pathlib import Path
 
-from ._version import __version__
+from .._version import __version__
 
 _TOOLS = ("tensorflow", "keras", "tf-keras", "tensorflow-model-optimization", "ai-edge-litert", "numpy")
 _BLOCK = 1 << 20

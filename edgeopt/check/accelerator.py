@@ -17,8 +17,8 @@ import numpy as np
 from ..converters.accelerator import CPU, MAPPED, Accelerator, OpMapping, Prediction, Predictor, Refusal, accelerator
 from ..errors import ModelError, UsageError, nearest
 from ..flatbuffer import Model, read_model
-from ..isolation import TENSORFLOW, ChildCrash, run_isolated
 from ..models.spec import ModelSpec, fix_shapes
+from ..process.isolation import TENSORFLOW, ChildCrash, run_isolated
 from .items import OK, REFUSED, SKIPPED, UNSURE, CheckItem, CheckResult
 from .registry import Subject
 

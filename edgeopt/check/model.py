@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ..check.items import CheckItem, CheckResult
-from ..check.registry import Subject, checker
+from ..artifact.envelope import envelope
 from ..errors import CheckError, UsageError
 from ..flatbuffer.reader import IDENTIFIER, read_file
-from ..report import envelope
+from .items import CheckItem, CheckResult
+from .registry import Subject, checker
 
 _CONVERSION = ("calibration", "custom_objects", "unsafe_load", "input_shapes")
 

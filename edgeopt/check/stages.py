@@ -163,7 +163,7 @@ def _parts(look: Look) -> list[tuple[str, str]]:
 
 
 def _graph(look: Look) -> Any:
-    from ..models.graph import read_native
+    from ..models.graph.rebuild import read_native
 
     if look.model is None:
         raise ModelError("A SavedModel holds no layers to work on; give the .keras or .h5 file of the model.")
@@ -196,15 +196,15 @@ def _without_counterpart(graph: Any) -> dict[str, Finding]:
 
 def _wrappable(look: Look) -> Any:
     """Return the flat tf_keras copy that TFMOT's passes work on; choosing layers leaves it as it is."""
-    from ..passes.wrapping import wrappable
+    from ..passes.tfmot.wrapping import wrappable
 
     return look.once("wrappable", lambda: wrappable(look.model, 0))
 
 
 def _prune(look: Look) -> None:
-    from ..passes.prune import Prune
-    from ..passes.prune_select import select
-    from ..passes.wrapping import check_any
+    from ..passes.prune.prune import Prune
+    from ..passes.prune.select import select
+    from ..passes.tfmot.wrapping import check_any
 
     _bridge(look)
     source = _wrappable(look)
@@ -214,8 +214,8 @@ def _prune(look: Look) -> None:
 
 
 def _cluster(look: Look) -> None:
-    from ..passes.cluster import Cluster
-    from ..passes.wrapping import check_any
+    from ..passes.cluster.cluster import Cluster
+    from ..passes.tfmot.wrapping import check_any
 
     _bridge(look)
     source = _wrappable(look)
@@ -243,7 +243,7 @@ def _channels(look: Look) -> None:
 
 
 def _qat(look: Look) -> None:
-    from ..models.graph import read_native
+    from ..models.graph.rebuild import read_native
     from ..passes.qat.lowering import Choices, lower
 
     _bridge(look)

@@ -21,7 +21,7 @@ def command(output: str, force: bool, json_path: str | None) -> None:
 
     Copy it to a board and run `python3 edgeopt-agent.pyz bench model.tflite --inputs x.npy --labels y.npy`.
     """
-    from ..artifact_io import refuse_to_overwrite, write_atomically
+    from ..artifact.atomic import refuse_to_overwrite, write_atomically
     from ..devices import pack_agent
     from ..devices.agent.protocol import PROTOCOL_VERSION
 
@@ -31,7 +31,7 @@ def command(output: str, force: bool, json_path: str | None) -> None:
     fields: dict[str, Any] = {"agent": output, "size_bytes": len(packed), "sha256": hashlib.sha256(packed).hexdigest()}
     fields["protocol"] = PROTOCOL_VERSION
     if json_path is not None:
-        from ..report import envelope, write_json
+        from ..artifact.envelope import envelope, write_json
 
         write_json(envelope("ok", fields), json_path)
     if json_path != "-":

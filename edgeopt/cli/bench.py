@@ -47,8 +47,8 @@ def command(
     """Time FILE.tflite on a device: cold start and steady state apart, with a 95 % interval and the conditions."""
     from ..api.bench import bench
     from ..api.devices import device_names
+    from ..artifact.envelope import envelope, write_json
     from ..devices import bench_plan
-    from ..report import envelope, write_json
 
     plan = bench_plan(**{name: options.pop(name) for name in ("runs", "seconds", "warmup", "processes")})
     counts, reports = _counts(threads), []

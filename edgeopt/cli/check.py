@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..artifact_io import refuse_to_overwrite
+from ..artifact.atomic import refuse_to_overwrite
 from ..errors import UsageError
 from .check_print import print_fix, print_report
 from .output import console, json_option
 from .words import parse_shape
 
 if TYPE_CHECKING:
-    from ..api.check import CheckReport
     from ..api.fix import FixResult
+    from ..check.model import CheckReport
 
 _TARGETS = "prune, channels, cluster, qat or convert; or edgetpu, ethos-u55-128, ... All of the former by default."
 _FIXING = ("output", "batch_size", "force")
@@ -65,8 +65,8 @@ def command(
 
     The exit code is 4 when the target of --for would refuse the model (the fixed one, with --fix).
     """
-    from ..api.check import is_tflite
-    from ..report import write_json
+    from ..artifact.envelope import write_json
+    from ..check.model import is_tflite
 
     tflite = is_tflite(model)
     _check_usage(model, fix, {"output": output, "batch_size": batch_size, "force": force}, json_path)
@@ -122,7 +122,7 @@ def _quiet(target: str | None, fix: bool) -> None:
 
 
 def _check(model: str, target: str | None, options: dict[str, Any], text: bool) -> CheckReport:
-    from ..api.check import check_model
+    from ..check.model import check_model
 
     with _status(f"checking {model} for {target or 'every stage'}"):
         report = check_model(model, target=target, **options)

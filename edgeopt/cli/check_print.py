@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 from .output import add_row, console, printable, readable_bytes
 
 if TYPE_CHECKING:
-    from ..api.check import CheckReport
     from ..api.fix import FixResult
     from ..check.items import CheckItem
+    from ..check.model import CheckReport
 
 _NAMES = 4  # of layers with one finding are written out
 

@@ -24,7 +24,7 @@ _STAGES = {
 def _recipe_defaults(context: click.Context, _parameter: click.Parameter, path: str | None) -> str | None:
     """Make the [convert] table of a recipe file the defaults of the other options."""
     if path is not None:
-        from ..recipe import convert_recipe_from_file
+        from ..recipes.convert import convert_recipe_from_file
 
         values = convert_recipe_from_file(path).to_dict()
         values["input_shape"] = [
@@ -111,7 +111,7 @@ def command(
 
     The file is read back and checked: int8 means that no float operator and no dynamic dimension is left.
     """
-    from ..snippet import inference_snippet
+    from ..artifact.snippet import inference_snippet
 
     sidecar = _check_outputs(options["model"], output, json_path, force)
     plan = _Target(target, output, predict_only, force)
@@ -120,7 +120,7 @@ def command(
     artifact.save(output, force=force)
     plan.run(artifact.model)
     if json_path is not None and not _same(json_path, sidecar):
-        from ..report import write_json
+        from ..artifact.envelope import write_json
 
         write_json({**artifact.to_dict(), "artifact": output, **plan.fields}, json_path)
     if json_path != "-":
@@ -183,8 +183,8 @@ class _Target:
 
 def _check_outputs(model: str, output: str, json_path: str | None, force: bool) -> str:
     """Refuse, before anything slow runs, what could not be written in the end; return the sidecar's path."""
-    from ..artifact import check_output, sidecar_path
-    from ..artifact_io import refuse_to_overwrite
+    from ..artifact.artifact import check_output, sidecar_path
+    from ..artifact.atomic import refuse_to_overwrite
 
     check_output(output, force)
     if _same(output, model):
@@ -204,7 +204,7 @@ def _same(one: str, other: str) -> bool:
 def _convert(options: dict[str, Any]) -> Any:
     """Build the recipe from the command line's words and convert."""
     from ..api.convert import convert
-    from ..recipe import ConvertRecipe
+    from ..recipes.convert import ConvertRecipe
 
     model = options.pop("model")
     calibration = options.pop("calibration")

@@ -26,7 +26,7 @@ _MEANING = (
 def command(dataset: str, output: str, seed: int, force: bool, json_path: str | None) -> None:
     """Train a small Keras model on embedded data, convert, prune and train it quantised; compare the files here."""
     from ..api.demo import demo
-    from ..report import envelope, write_json
+    from ..artifact.envelope import envelope, write_json
 
     status = console(stderr=True)
     with status.status("starting") as spinner:

@@ -9,7 +9,7 @@ import click
 from .output import Function, console, json_option
 
 if TYPE_CHECKING:
-    from ..devices.check import Line
+    from ..devices.readiness import Line
 
 _STYLES = {"ok": "green", "warn": "yellow", "fail": "red"}
 
@@ -50,7 +50,7 @@ def command() -> None:
 @json_option
 def add(name: str, devices: str | None, force: bool, json_path: str | None, **fields: Any) -> None:
     """Add a board to the inventory; it is not contacted."""
-    from ..devices.inventory import Board, Inventory
+    from ..devices.boards.inventory import Board, Inventory
 
     board = Board(name, **{key: value for key, value in fields.items() if value is not None})
     path = Inventory.find(devices).add(board, replace=force)
@@ -63,8 +63,8 @@ def add(name: str, devices: str | None, force: bool, json_path: str | None, **fi
 @json_option
 def list_(devices: str | None, json_path: str | None) -> None:
     """List the boards of the inventory, and the kinds of board that are known."""
-    from ..devices.inventory import Inventory
-    from ..devices.profile import load_profile, profile_names
+    from ..devices.boards.inventory import Inventory
+    from ..devices.boards.profile import load_profile, profile_names
 
     inventory = Inventory.find(devices)
     boards = [{"device": b.name, **b.to_dict(), "file": str(inventory.place(b.name))} for b in inventory.boards()]
@@ -81,8 +81,8 @@ def list_(devices: str | None, json_path: str | None) -> None:
 @json_option
 def show(name: str, devices: str | None, json_path: str | None) -> None:
     """Show a board, and what is known of its kind, with sources; also takes the name of a profile."""
-    from ..devices.inventory import Inventory
-    from ..devices.profile import load_profile, profile_names
+    from ..devices.boards.inventory import Inventory
+    from ..devices.boards.profile import load_profile, profile_names
 
     inventory = Inventory.find(devices)
     result: dict[str, Any] = {"device": name}
@@ -104,7 +104,7 @@ def show(name: str, devices: str | None, json_path: str | None) -> None:
 @json_option
 def remove(name: str, devices: str | None, json_path: str | None) -> None:
     """Take a board out of the inventory; the board itself is not touched (see clean)."""
-    from ..devices.inventory import Inventory
+    from ..devices.boards.inventory import Inventory
 
     path = Inventory.find(devices).remove(name)
     _finish({"device": name, "file": str(path)}, json_path, f"Removed {name} from {path}.")
@@ -117,8 +117,8 @@ def remove(name: str, devices: str | None, json_path: str | None) -> None:
 def check(name: str, devices: str | None, json_path: str | None) -> None:
     """Check that a board is ready: reached, Python, runtimes, disk, clock, throttling, accelerator (exit 5 if not)."""
     from ..api.devices import check_device
+    from ..artifact.envelope import envelope, write_json
     from ..errors import DeviceError
-    from ..report import envelope, write_json
 
     out = console()
 
@@ -167,7 +167,7 @@ def clean(name: str, devices: str | None, everything: bool, json_path: str | Non
 
 def _finish(fields: dict[str, Any], json_path: str | None, text: str) -> None:
     """Write the JSON envelope where it is wanted, and the text where stdout is free."""
-    from ..report import envelope, write_json
+    from ..artifact.envelope import envelope, write_json
 
     if json_path is not None:
         write_json(envelope("ok", fields), json_path)

@@ -45,7 +45,7 @@ def compile_command(
 
     Needs Google's edgetpu_compiler on PATH, in EDGEOPT_EDGETPU_COMPILER, or in a container image.
     """
-    from ..report import envelope, write_json
+    from ..artifact.envelope import envelope, write_json
 
     if predict_only:
         _predict(models, options["minimum_runtime"], json_path)
@@ -65,8 +65,8 @@ def compile_command(
 
 def _predict(models: Sequence[str], minimum_runtime: int | None, json_path: str | None) -> None:
     """Do as ``edgeopt check --for edgetpu`` on each model."""
-    from ..api.check import check_model
-    from ..report import envelope, write_json
+    from ..artifact.envelope import envelope, write_json
+    from ..check.model import check_model
     from .check_print import print_report
 
     reports = [check_model(model, target="edgetpu", minimum_runtime=minimum_runtime) for model in models]
@@ -106,7 +106,7 @@ def _print_compiled(result: Compilation) -> None:
 def segments_command(files: Sequence[str], json_path: str | None) -> None:
     """List the parts of a pipeline, in order, and check that each one's outputs are the next one's inputs."""
     from ..api.edgetpu import segments
-    from ..report import write_json
+    from ..artifact.envelope import write_json
 
     found = segments(files)
     if json_path is not None:
@@ -139,7 +139,7 @@ def _print_pipeline(found: Pipeline) -> None:
 def diff_command(plain: str, compiled: str, json_path: str | None) -> None:
     """Show what a compilation moved to the Edge TPU and what stayed on the CPU, and why."""
     from ..api.edgetpu import compare_compiled
-    from ..report import write_json
+    from ..artifact.envelope import write_json
 
     found = compare_compiled(plain, compiled)
     if json_path is not None:

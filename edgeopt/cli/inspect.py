@@ -27,7 +27,7 @@ def command(file: str, tensors: bool, json_path: str | None) -> None:
     Works on any .tflite file and needs no TensorFlow.
     """
     from ..api.inspect import inspect
-    from ..report import write_json
+    from ..artifact.envelope import write_json
 
     found = inspect(file)
     if json_path is not None:

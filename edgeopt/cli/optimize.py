@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..artifact_io import refuse_to_overwrite
+from ..artifact.atomic import refuse_to_overwrite
 from ..errors import UsageError
 from .devices import devices_option, runtime_option
 from .output import console, json_option, readable_bytes
 from .progress import progress_bars
 
 if TYPE_CHECKING:
-    from ..api.optimize_result import OptimizeResult, Stage
+    from ..api.optimize.result import OptimizeResult, Stage
 
 _REQUIRED = {"model": "MODEL", "recipe": "--recipe", "train": "--train", "validation": "--validation", "output": "-o"}
 
@@ -21,7 +21,7 @@ _REQUIRED = {"model": "MODEL", "recipe": "--recipe", "train": "--train", "valida
 def _print_recipe(context: click.Context, _parameter: click.Parameter, name: str | None) -> None:
     """Print a built-in recipe and end."""
     if name is not None:
-        from ..optimize_recipe import built_in_text
+        from ..recipes.optimize import built_in_text
 
         click.echo(built_in_text(name), nl=False)
         context.exit()
@@ -55,7 +55,7 @@ def command(json_path: str | None, seconds: float, **options: Any) -> None:
     OUTDIR gets result.json, a .tflite file a stage, the final Keras model, and the recipe as it was run. Exit 4 when
     the recipe's budget is missed; everything is written all the same.
     """
-    from ..report import write_json
+    from ..artifact.envelope import write_json
 
     for name, word in _REQUIRED.items():
         if options[name] is None:
@@ -71,7 +71,7 @@ def command(json_path: str | None, seconds: float, **options: Any) -> None:
 
 
 def _optimize(model: str, recipe: str, seconds: float, options: dict[str, Any]) -> OptimizeResult:
-    from ..api.optimize import optimize, read_recipe
+    from ..api.optimize.run import optimize, read_recipe
     from ..api.quiet import load_tensorflow_quietly
     from ..devices import BenchPlan
 

@@ -53,7 +53,7 @@ def command(file: str, device: str, json_path: str | None, **options: Any) -> No
         return
     report = _check(file, names, check, limits, options) if check else _compare(file, names, limits, options)
     if json_path is not None:
-        from ..report import write_json
+        from ..artifact.envelope import write_json
 
         write_json({**report.to_dict(), "artifact": file}, json_path)
     if json_path != "-":
@@ -77,7 +77,7 @@ def _record(
     file: str, names: list[str], path: str, limits: Any, options: dict[str, Any], json_path: str | None
 ) -> None:
     from ..api.parity import record_golden
-    from ..report import envelope, write_json
+    from ..artifact.envelope import envelope, write_json
 
     if options["data"] is None:
         raise UsageError("--data is missing: the samples to be recorded.")

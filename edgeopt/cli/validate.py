@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..artifact_io import refuse_to_overwrite
+from ..artifact.atomic import refuse_to_overwrite
 from .devices import devices_option, runtime_option
 from .output import console, json_option, readable_bytes
 from .progress import progress_bars
 from .words import parse_size
 
 if TYPE_CHECKING:
-    from ..validation import Scores, ValidationReport
+    from ..evaluation.report import Scores, ValidationReport
 
 
 @click.command()
@@ -91,7 +91,7 @@ def command(file: str, json_path: str | None, **options: Any) -> None:
 
 def _write(reports: list[ValidationReport], json_path: str) -> None:
     """Write one device's report as it is, and those of several under "devices"."""
-    from ..report import envelope, write_json
+    from ..artifact.envelope import envelope, write_json
 
     found = [report.to_dict() for report in reports]
     verdict = "missed" if any(item["verdict"] == "missed" for item in found) else "ok"
@@ -127,8 +127,8 @@ def _validate(file: str, options: dict[str, Any]) -> ValidationReport:
     """Turn the command line's words into arguments and validate."""
     from ..api.baseline import Baseline
     from ..api.validate import validate
-    from ..budget import Budget
     from ..devices import BenchPlan
+    from ..evaluation.budget import Budget
 
     limits = {name: options.pop(name) for name in ("max_drop", "min_metric", "max_p95_ms", "max_size_bytes")}
     loading = {name: options.pop(name) for name in ("custom_objects", "unsafe_load")}

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .data import Array, Dataset, load_dataset
-from .errors import DataError
+from ..errors import DataError
+from .dataset import Array, Dataset, load_dataset
 from .labels import Labels
 
 _CHUNK = 1 << 24  # elements looked at together

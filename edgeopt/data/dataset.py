@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .errors import DataError, nearest
+from ..errors import DataError, nearest
 from .images import Choose, fit_channels, load_image_folder
 from .labels import Labels, leaves, map_labels, read_labels
 from .streams import is_endless, read_stream

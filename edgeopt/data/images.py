@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .errors import DataError
+from ..errors import DataError
 
 Array = npt.NDArray[Any]
 # From the number of samples and their labels to the indices to use.

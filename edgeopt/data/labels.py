@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .errors import DataError
+from ..errors import DataError
 
 Array = npt.NDArray[Any]
 # An array; or one for each output, by its name or in the model's order.

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from .errors import DataError
+from ..errors import DataError
 from .labels import Labels, join_labels, map_labels, read_labels
 
 Array = npt.NDArray[Any]

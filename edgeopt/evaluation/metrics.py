@@ -1,6 +1,6 @@
 """Metrics: how good outputs are, given the right answers.
 
-All are computed on the real values that a file's outputs stand for. `edgeopt.scoring` puts intervals on them.
+All are computed on the real values that a file's outputs stand for. `edgeopt.evaluation.scoring` puts intervals on them.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .devices.agent.arith import hits
-from .errors import DataError, UsageError, nearest
+from ..devices.agent.arith import hits
+from ..errors import DataError, UsageError, nearest
 
 Array = npt.NDArray[Any]
 _SHORT = {"acc": "accuracy"}  # Keras's own short name

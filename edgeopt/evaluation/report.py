@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from ..artifact.envelope import SCHEMA_VERSION, envelope
+from ..errors import BudgetError, DataError
 from .budget import Budget, BudgetLine
-from .errors import BudgetError, DataError
 from .metrics import BUILT_IN, Array, Metric, Outputs
-from .report import SCHEMA_VERSION, envelope
 from .scoring import Score, agreement, drop, evaluate
 
 # What the device records about a run; everything else in a report is about the file and the question.

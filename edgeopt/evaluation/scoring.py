@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from .devices.agent.arith import percentile
-from .devices.agent.stats import wilson_interval
-from .errors import DataError, UsageError
+from ..devices.agent.arith import percentile
+from ..devices.agent.stats import wilson_interval
+from ..errors import DataError, UsageError
 from .metrics import Array, Metric, Outputs, predicted_classes, single_output
 
 RESAMPLES = 2000

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..flatbuffer.model import Model, Operator, Subgraph, Tensor
+from .model import Model, Operator, Subgraph, Tensor
 
 # Operator -> inputs that may be kernels, and the axes of the output channels as the file lays them out.
 _KERNELS: dict[str, tuple[tuple[int, ...], tuple[int, ...]]] = {

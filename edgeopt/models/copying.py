@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from ..errors import ModelError, UsageError
-from ..models.bridge import flatten
-from ..models.bridge.construct import one_line
-from ..models.bridge.weights import settle
-from ..models.load import flavour_of, import_keras
+from .bridge import flatten
+from .bridge.construct import one_line
+from .graph.weights import settle
+from .load import flavour_of, import_keras
 
 
 def copy_model(model: Any) -> Any:

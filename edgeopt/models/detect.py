@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 import zipfile
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -137,3 +139,26 @@ def _flavour_of(keras_version: str, config: str) -> Flavour:
     if '"batch_input_shape"' in config:
         return Flavour.TF_KERAS
     return Flavour.KERAS3 if '"batch_shape"' in config else Flavour.TF_KERAS
+
+
+# edgeopt.passes.qat.layers puts the first behind every input; the others are TFMOT's.
+_OWN = "QuantizedTensor"
+
+
+_TFMOT = ("QuantizeLayer", "QuantizeWrapper", "QuantizeWrapperV2")
+
+
+_IN_FILE = re.compile(rf'"class_name":\s*"(?:\w+>)?({"|".join((_OWN, *_TFMOT))})"')
+
+
+def carries_ranges(layers: Sequence[tuple[str, str]]) -> bool:
+    """Whether a model with these layers (name, class) needs no calibration, and takes no other quantisation."""
+    return any(kind == _OWN or kind in _TFMOT for _, kind in layers)
+
+
+def wrappers_in(config_text: str) -> str:
+    """Return who made the quantised layers in the configuration of a model file: ``edgeopt``, ``tfmot`` or ""."""
+    found = _IN_FILE.search(config_text)
+    if found is None:
+        return ""
+    return "edgeopt" if found.group(1) == _OWN else "tfmot"

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from .detect import Flavour
-from .loaded import LoadedModel
+from .spec import LoadedModel
 
 _STANDARD_DEVIATIONS = 3.0
 

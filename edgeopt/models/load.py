@@ -17,8 +17,8 @@ from typing import Any
 from ..errors import EdgeoptError, FileFormatError, ModelError, UsageError
 from .detect import Flavour, ModelFile, detect
 from .keras_spec import keras_spec
-from .loaded import LoadedModel
 from .saved_model import keras2_objects, load_saved_model
+from .spec import LoadedModel
 
 # How the Keras versions say that they do not know a class or function.
 _UNKNOWN = re.compile(

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import DataError, EdgeoptError, InvokeError
-from ..isolation import TENSORFLOW, ChildCrash, run_isolated
+from ..process.isolation import TENSORFLOW, ChildCrash, run_isolated
 
 _BATCH = 64
 
@@ -85,7 +85,7 @@ def _serve(request: Mapping[str, Any], _emit: Callable[[Mapping[str, Any]], None
 def _predict(loaded: Any, inputs: Mapping[str, npt.NDArray[Any]]) -> list[npt.NDArray[np.float32]]:
     import tensorflow as tf
 
-    from .export import flat_outputs
+    from .export.export import flat_outputs
 
     specs = loaded.spec.inputs
     names = [item.name for item in specs]

@@ -10,8 +10,7 @@ from typing import Any
 
 from ..errors import FileFormatError, UsageError
 from .detect import Flavour, ModelFile
-from .loaded import LoadedModel
-from .spec import InputSpec, ModelSpec
+from .spec import InputSpec, LoadedModel, ModelSpec
 
 _DEFAULT = "serving_default"
 

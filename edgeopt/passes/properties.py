@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from ..errors import PropertyLostError
 from ..flatbuffer import read_model
-from .file_kernels import FileKernel, assign, file_kernels, join_gates
+from ..flatbuffer.kernels import FileKernel, assign, file_kernels, join_gates
 
 _SPARSE_FROM = 0.1
 _MOST_CLUSTERS = 256

@@ -8,8 +8,8 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from ..errors import RecipeError, nearest
+from ..training.options import Training
 from .base import Pass
-from .training import Training
 
 # kind -> (module, class)
 _PASSES = {

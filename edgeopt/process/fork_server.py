@@ -59,7 +59,7 @@ class WarmChild:
 
 
 def start(target: str, environment: Mapping[str, str], modules: Sequence[str]) -> WarmChild:
-    """Fork a child that serves `target`, as `edgeopt.isolation` does, from a process that has imported `modules`.
+    """Fork a child that serves `target`, as `edgeopt.process.isolation` does, from a process that has imported `modules`.
 
     Args:
         target: ``module:function``.
@@ -91,7 +91,7 @@ class _Server:
         self._socket, theirs = socket.socketpair()
         with theirs:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "edgeopt.warm", str(theirs.fileno()), *modules],
+                [sys.executable, "-m", "edgeopt.process.fork_server", str(theirs.fileno()), *modules],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
@@ -233,6 +233,6 @@ def _become(request: Mapping[str, Any], descriptors: Sequence[int]) -> None:
 
 
 if __name__ == "__main__":
-    from .isolation import serve_one
+    from .child import serve_one
 
     serve(socket.socket(fileno=int(sys.argv[1])), sys.argv[2:], serve_one)

@@ -8,22 +8,21 @@ child answers on its real stdout with JSON lines, ``{"event": ...}`` while it wo
 from __future__ import annotations
 
 import contextlib
-import importlib
 import json
 import os
 import signal
 import subprocess
 import sys
 import threading
-import traceback
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import IO, TYPE_CHECKING, Any
 
-from . import errors
+from .. import errors
+from .child import serve_one
 
 if TYPE_CHECKING:
-    from .warm import WarmChild
+    from .fork_server import WarmChild
 
 Event = Mapping[str, Any]
 # What a child that converts or runs a model imports first.
@@ -68,7 +67,7 @@ def run_isolated(
         target: The function, importable by name.
         request: What it is called with; JSON values only.
         on_event: Called with each event that the function emits.
-        modules: What the child is to have imported already, where it takes long: see `edgeopt.warm`.
+        modules: What the child is to have imported already, where it takes long: see `edgeopt.process.fork_server`.
 
     Raises:
         ChildCrash: The child died (its signal is named) or ended without a reply.
@@ -110,12 +109,12 @@ def run_isolated(
 def _start(target: str, environment: Mapping[str, str], modules: Sequence[str]) -> subprocess.Popen[bytes] | WarmChild:
     """Start the child: a fork of a process that has the modules, or else a new one."""
     if modules:
-        from . import warm
+        from . import fork_server as warm
 
         with contextlib.suppress(warm.ServerLost):
             return warm.start(target, environment, modules)
     pipe = subprocess.PIPE
-    command = [sys.executable, "-m", "edgeopt.isolation", target]
+    command = [sys.executable, "-m", "edgeopt.process.isolation", target]
     return subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, env=environment)
 
 
@@ -143,34 +142,6 @@ def _rebuild(error: Mapping[str, str]) -> Exception:
     if isinstance(kind, type) and issubclass(kind, errors.EdgeoptError):
         return kind(error["message"])
     return errors.EdgeoptError(f"internal error in the child process: {error['class']}: {error['message']}")
-
-
-def serve_one(target: str) -> int:
-    """Serve one request (the child's side); returns the exit code."""
-    channel = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)
-    request = json.loads(sys.stdin.readline())
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-    def say(message: Mapping[str, Any]) -> None:
-        channel.write(json.dumps(message) + "\n")
-        channel.flush()
-
-    module_name, _, function_name = target.partition(":")
-    try:
-        function = getattr(importlib.import_module(module_name), function_name)
-        say({"reply": function(request, lambda event: say({"event": event}))})
-    except KeyboardInterrupt:
-        return errors.INTERRUPTED_EXIT_CODE
-    except Exception as error:
-        say({"error": {"class": type(error).__name__, "message": str(error), "traceback": traceback.format_exc()}})
-    return 0
-
-
-def _end_with_parent() -> None:
-    with contextlib.suppress(ValueError, OSError):
-        sys.stdin.read()
-    os._exit(1)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from .errors import RecipeError, UsageError, nearest
+from ..errors import RecipeError, UsageError, nearest
 
 if sys.version_info >= (3, 11):
     import tomllib

@@ -15,9 +15,9 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from .budget import Budget
-from .errors import RecipeError, UsageError, nearest
-from .recipe import ConvertRecipe, load_tables, parse_toml
+from ..errors import RecipeError, UsageError, nearest
+from ..evaluation.budget import Budget
+from .convert import ConvertRecipe, load_tables, parse_toml
 
 # What [distillation] may say; the original model is the teacher.
 DISTILLATION = ("temperature", "alpha", "features", "feature_weight", "kind")
@@ -42,7 +42,7 @@ class OptimizeRecipe:
         passes: In order; each with its ``kind`` and options.
         convert: How each stage becomes a .tflite file.
         budget: What the last stage's file may cost.
-        distillation: Options of `edgeopt.passes.distil.Distillation` but the teacher, which is the original model;
+        distillation: Options of `edgeopt.training.distillation.Distillation` but the teacher, which is the original model;
             None for no teacher.
         loss: Name of a Keras loss; None takes the compiled loss, or what labels and outputs suggest.
         metric: What is scored, as `edgeopt.validate` names it.

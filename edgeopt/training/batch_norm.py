@@ -12,10 +12,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from .base import PassContext
-from .training import Training
-from .training_data import open_feed
-from .training_seeds import reproducible
+from .context import PassContext
+from .determinism import reproducible
+from .feed import open_feed
+from .options import Training
 
 # What may be left of the old statistics; with a momentum of 0.99, 459 steps leave as much.
 _LEFT = 0.01

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..artifact_io import write_atomically
+from ..artifact.atomic import write_atomically
 from ..errors import FileFormatError, OutputError, UsageError
 
 Array = npt.NDArray[Any]

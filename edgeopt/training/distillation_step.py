@@ -14,8 +14,8 @@ from ..errors import UsageError, nearest
 from ..models.detect import Flavour
 from ..models.keras_spec import tree_of
 from ..models.load import describe, flavour_of, import_keras
-from .distil import Distillation
-from .training_compile import loss_name, losses_by_output
+from .distillation import Distillation
+from .losses import loss_name, losses_by_output
 
 # How TFMOT calls the layers that it wraps.
 _PREFIXES = ("", "prune_low_magnitude_", "cluster_", "quant_")

@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..data import Dataset, load_dataset
+from ..data.dataset import Dataset, load_dataset
+from ..data.labels import map_labels
+from ..data.streams import is_batched, is_endless
 from ..errors import DataError, UsageError
-from ..labels import map_labels
 from ..models.load import describe
 from ..models.spec import InputSpec
-from ..streams import is_batched, is_endless
 
 Array = npt.NDArray[Any]
 # Batches of epoch number n.

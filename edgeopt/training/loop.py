@@ -7,23 +7,22 @@ from contextlib import ExitStack
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from ..errors import DataError, ModelError, TrainingDivergedError, UsageError
+from ..errors import DataError, ModelError, UsageError
 from ..models.detect import Flavour
 from ..models.load import flavour_of, import_keras
-from .base import PassContext, check_name
-from .training import Trained, Training
-from .training_checkpoint import Checkpoint, State, purpose_of
-from .training_compile import build_state, check_labels, compile_model, loss_of, loss_text
-from .training_data import Feed, open_feed
-from .training_norms import renew_statistics
-from .training_seeds import Reseed, reproducible
+from .batch_norm import renew_statistics
+from .checkpoint import Checkpoint, purpose_of
+from .compiling import build_state, compile_model
+from .context import PassContext, check_name
+from .determinism import reproducible
+from .feed import Feed, open_feed
+from .losses import check_labels, loss_of, loss_text
+from .options import Training
+from .report import Trained
+from .watch import Keep, Watch, as_callback
 
 if TYPE_CHECKING:
-    from .distil_step import Lesson
-
-Keep = Callable[[Any], None]
+    from .distillation_step import Lesson
 
 
 def run(
@@ -34,7 +33,7 @@ def run(
         raise UsageError(f"Received {type(model).__name__}; expected a Keras model, of Keras 3 or of tf_keras.")
     check_name(name)
     if training.strategy is not None or training.mixed_precision is not None:
-        from .training_elsewhere import run_elsewhere
+        from .stand_in import run_elsewhere
 
         done = run_elsewhere(_train, model, context, training, name, callbacks, keep)
     else:
@@ -79,7 +78,7 @@ def _lesson(stack: ExitStack, model: Any, context: PassContext, loss: Any, feed:
     """Attach the context's teacher, if there is one."""
     if context.distillation is None:
         return None
-    from .distil_step import attached
+    from .distillation_step import attached
 
     return stack.enter_context(attached(model, context.distillation, loss, feed.first()[0], context.seed))
 
@@ -131,141 +130,43 @@ def _fit(model: Any, flavour: Flavour, feed: Feed, validation: Feed | None, watc
         raise DataError(f"Pass {watch.name!r} could not train on these data: {gist}") from error
 
 
-class Watch:
-    """Looks at each step and each epoch of a training: divergence, early stop, checkpoints, random numbers."""
+def train(
+    model: Any,
+    context: PassContext,
+    training: Training,
+    *,
+    name: str,
+    callbacks: Sequence[Any] = (),
+    keep: Callable[[Any], None] | None = None,
+) -> Trained:
+    """Compile and fit `model` in place, with its own flavour of Keras.
 
-    def __init__(
-        self,
-        model: Any,
-        training: Training,
-        context: PassContext,
-        name: str,
-        keep: Keep | None,
-        reseed: Reseed,
-        checkpoint: Checkpoint | None,
-        lesson: Lesson | None = None,
-    ) -> None:
-        self.model, self.training, self.name = model, training, name
-        self.state = State()
-        self.resumed_at = 0
-        self._context, self._keep, self._reseed, self._checkpoint = context, keep, reseed, checkpoint
-        self._lesson = lesson
-        self._extra = [] if lesson is None else list(lesson.variables)
-        self._epoch = 0
+    The same seed, data and options give the same weights to the bit on one machine. With `PassContext.checkpoints` the
+    state is written after each epoch, and a run that was killed goes on from there to the weights of an unbroken one.
+    After so few steps that the moving statistics of BatchNormalization have not followed the weights, they are measured
+    on training data.
 
-    def resume(self) -> None:
-        """Go to where the checkpoint is, if there is one."""
-        found = None if self._checkpoint is None else self._checkpoint.read()
-        if found is None:
-            return
-        self.model.optimizer.build([*self.model.trainable_variables, *self._extra])
-        _assign(self.model.weights, found.model)
-        _assign(self._others(), found.optimizer)
-        self.state, self.resumed_at = found, found.epoch
-        self._context.progress(f"{self.name}: going on after epoch {found.epoch} of {self.training.epochs}")
+    Args:
+        model: A Keras 3 or tf_keras model, wrapped by TFMOT or not.
+        context: Its data, loss, metrics, seed, distillation, callbacks and checkpoint folder are used.
+        training: How long and how.
+        name: Of the pass: what errors and the checkpoint are called.
+        callbacks: Keras callbacks of the model's flavour that the pass needs; those of the context are added if they
+            are of this flavour.
+        keep: Called with the model after each step, to restore what the step must not change.
 
-    def epoch_begins(self, epoch: int) -> None:
-        """Set every random state to what this epoch starts from."""
-        self._epoch = epoch
-        self._reseed(epoch)
-        if self._lesson is not None:
-            self._lesson.begin_epoch()
+    Raises:
+        DataError: Data that do not fit the model.
+        UsageError: No loss, or options that do not go with this model; a checkpoint of other options.
+        ModelError: A model without trainable weights.
+        TrainingDivergedError: The loss or a weight became NaN or infinite; the last good checkpoint stays.
+        OutputError: A checkpoint cannot be written.
 
-    def step_ends(self, step: int, logs: dict[str, Any] | None) -> None:
-        """Stop at once when the loss is no number any more."""
-        loss = float((logs or {}).get("loss", 0.0))
-        if not np.isfinite(loss):
-            raise self._diverged(f"the loss became {loss} in epoch {self._epoch + 1}, step {step + 1}")
-        if self._keep is not None:
-            self._keep(self.model)
+    Example:
+        >>> train(model, PassContext(train=(x, y), loss="mse"), Training(epochs=2), name="finetune").history
+        [{'loss': 0.31}, {'loss': 0.27}]
+    """
+    if training.epochs == 0:
+        return Trained(model)
 
-    def epoch_ends(self, epoch: int, logs: dict[str, Any] | None) -> bool:
-        """Note the metrics, judge them, write the checkpoint; return whether the training is to end."""
-        metrics = {key: float(value) for key, value in (logs or {}).items()}
-        weights = [weight.numpy() for weight in self.model.weights]
-        for weight, array in zip(self.model.weights, weights, strict=True):
-            if array.dtype.kind == "f" and not np.isfinite(array).all():
-                raise self._diverged(f"the weight {weight.name!r} became infinite or NaN in epoch {epoch + 1}")
-        state = self.state
-        state.epoch, state.model = epoch + 1, weights
-        state.history.append(metrics)
-        state.stopped = self._judge(metrics, weights)
-        if self._checkpoint is not None and _writes():
-            state.optimizer = [item.numpy() for item in self._others()]
-            self._checkpoint.write(state)
-        shown = ", ".join(f"{key} {value:.4g}" for key, value in metrics.items())
-        self._context.progress(f"{self.name}: epoch {epoch + 1} of {self.training.epochs}: {shown}")
-        return state.stopped
-
-    def finish(self) -> None:
-        """Give the model the weights of the best epoch, where that was asked for."""
-        if self.training.early_stop is not None and len(self.state.best):
-            _assign(self.model.weights, self.state.best)
-
-    def _others(self) -> list[Any]:
-        """The optimiser's variables, and those that a distillation trains."""
-        return [*optimizer_variables(self.model), *self._extra]
-
-    def _judge(self, metrics: dict[str, float], weights: list[Any]) -> bool:
-        stop, state = self.training.early_stop, self.state
-        if stop is None:
-            return False
-        if stop.metric not in metrics:
-            known = ", ".join(metrics)
-            raise UsageError(f"early_stop watches {stop.metric!r}, and the training has {known}; name one of them.")
-        if stop.improves(metrics[stop.metric], state.best_value):
-            state.best_value, state.best_epoch, state.best, state.wait = (
-                metrics[stop.metric],
-                state.epoch - 1,
-                weights,
-                0,
-            )
-            return False
-        state.wait += 1
-        return state.wait >= stop.patience
-
-    def _diverged(self, what: str) -> TrainingDivergedError:
-        kept = "nothing was written yet"
-        if self._checkpoint is not None and self._checkpoint.path.is_file():
-            kept = f"the checkpoint {self._checkpoint.path} holds the state after epoch {self.state.epoch}"
-        elif self._checkpoint is None:
-            kept = "no checkpoints were asked for"
-        return TrainingDivergedError(
-            f"Pass {self.name!r} diverged: {what}; {kept}; lower the learning rate (it was "
-            f"{self.training.learning_rate:g}) or look for values in the data that are not finite."
-        )
-
-
-def as_callback(keras: Any, watch: Watch) -> Any:
-    """Return `watch` as a callback of this flavour; it must be the last one, to see what the others did."""
-
-    class _Callback(keras.callbacks.Callback):  # type: ignore[misc]
-        def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-            watch.epoch_begins(epoch)
-
-        def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-            watch.step_ends(batch, logs)
-
-        def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-            if watch.epoch_ends(epoch, logs):
-                self.model.stop_training = True
-
-    return _Callback()
-
-
-def _writes() -> bool:
-    """Whether this process is the one that writes checkpoints: the first of several workers, or the only one."""
-    import tensorflow as tf
-
-    return not tf.distribute.has_strategy() or bool(tf.distribute.get_strategy().extended.should_checkpoint)
-
-
-def optimizer_variables(model: Any) -> list[Any]:
-    """Return the variables of the model's optimiser, in a fixed order."""
-    found = model.optimizer.variables
-    return list(found() if callable(found) else found)
-
-
-def _assign(variables: Sequence[Any], arrays: Sequence[Any]) -> None:
-    for variable, array in zip(variables, arrays, strict=True):
-        variable.assign(array)
+    return run(model, context, training, name, tuple(callbacks), keep)

@@ -6,12 +6,11 @@ TensorFlow is imported when the training begins, not before: a bad option is ref
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from ..errors import RecipeError, nearest
-from .base import PassContext
 
 OPTIMIZERS = ("adam", "adamw", "rmsprop", "sgd")
 SCHEDULES = ("constant", "cosine", "exponential")
@@ -115,71 +114,6 @@ class Training:
     def keys(cls) -> tuple[str, ...]:
         """Names of the options, as a recipe spells them."""
         return tuple(item.name for item in fields(cls))
-
-
-@dataclass(frozen=True)
-class Trained:
-    """What `train` did.
-
-    Attributes:
-        model: The model that it was given, trained.
-        history: A dict of metric values for each epoch, those of a resumed run's first part included.
-        resumed_at: Epochs that were read from a checkpoint and not trained again; 0 for a run in one piece.
-        best_epoch: Number (from 0) of the epoch whose weights the model has, under `Training.early_stop`.
-        steps: Optimiser steps that its weights come from.
-        renewed_norms: BatchNormalization layers whose moving statistics were measured anew at the end, as the steps
-            were too few for them to follow.
-    """
-
-    model: Any
-    history: list[dict[str, float]] = field(default_factory=list)
-    resumed_at: int = 0
-    best_epoch: int | None = None
-    steps: int = 0
-    renewed_norms: int = 0
-
-
-def train(
-    model: Any,
-    context: PassContext,
-    training: Training,
-    *,
-    name: str,
-    callbacks: Sequence[Any] = (),
-    keep: Callable[[Any], None] | None = None,
-) -> Trained:
-    """Compile and fit `model` in place, with its own flavour of Keras.
-
-    The same seed, data and options give the same weights to the bit on one machine. With `PassContext.checkpoints` the
-    state is written after each epoch, and a run that was killed goes on from there to the weights of an unbroken one.
-    After so few steps that the moving statistics of BatchNormalization have not followed the weights, they are measured
-    on training data.
-
-    Args:
-        model: A Keras 3 or tf_keras model, wrapped by TFMOT or not.
-        context: Its data, loss, metrics, seed, distillation, callbacks and checkpoint folder are used.
-        training: How long and how.
-        name: Of the pass: what errors and the checkpoint are called.
-        callbacks: Keras callbacks of the model's flavour that the pass needs; those of the context are added if they
-            are of this flavour.
-        keep: Called with the model after each step, to restore what the step must not change.
-
-    Raises:
-        DataError: Data that do not fit the model.
-        UsageError: No loss, or options that do not go with this model; a checkpoint of other options.
-        ModelError: A model without trainable weights.
-        TrainingDivergedError: The loss or a weight became NaN or infinite; the last good checkpoint stays.
-        OutputError: A checkpoint cannot be written.
-
-    Example:
-        >>> train(model, PassContext(train=(x, y), loss="mse"), Training(epochs=2), name="finetune").history
-        [{'loss': 0.31}, {'loss': 0.27}]
-    """
-    if training.epochs == 0:
-        return Trained(model)
-    from .training_loop import run
-
-    return run(model, context, training, name, tuple(callbacks), keep)
 
 
 def _early_stop(value: Any) -> EarlyStop | None:

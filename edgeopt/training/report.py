@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-from .base import Skipped
-from .training import Trained, Training
+from .context import Skipped
+from .options import Training
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,3 +53,25 @@ def account_of(training: Training, done: Trained, skipped: tuple[Skipped, ...] =
         "renewed_norms": done.renewed_norms,
         "skipped": skipped,
     }
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What `train` did.
+
+    Attributes:
+        model: The model that it was given, trained.
+        history: A dict of metric values for each epoch, those of a resumed run's first part included.
+        resumed_at: Epochs that were read from a checkpoint and not trained again; 0 for a run in one piece.
+        best_epoch: Number (from 0) of the epoch whose weights the model has, under `Training.early_stop`.
+        steps: Optimiser steps that its weights come from.
+        renewed_norms: BatchNormalization layers whose moving statistics were measured anew at the end, as the steps
+            were too few for them to follow.
+    """
+
+    model: Any
+    history: list[dict[str, float]] = field(default_factory=list)
+    resumed_at: int = 0
+    best_epoch: int | None = None
+    steps: int = 0
+    renewed_norms: int = 0

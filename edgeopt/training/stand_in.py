@@ -14,12 +14,13 @@ from typing import Any
 from ..errors import ModelError, UsageError
 from ..models.bridge import to_tf_keras
 from ..models.bridge.construct import one_line
-from ..models.bridge.weights import copy_weights, settle
 from ..models.detect import Flavour
-from ..models.graph import read_native
+from ..models.graph.rebuild import read_native
+from ..models.graph.weights import copy_weights, settle
 from ..models.load import flavour_of, import_keras
-from .base import PassContext
-from .training import Trained, Training
+from .context import PassContext
+from .options import Training
+from .report import Trained
 
 Run = Callable[..., Trained]
 # Packages whose layers wrap others and compute in float32 inside.

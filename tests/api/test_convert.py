@@ -189,7 +189,7 @@ def test_the_sidecar_has_the_documented_fields(convert):
 
 
 def test_the_sidecar_names_the_samples_that_calibrated(convert):
-    from edgeopt.data import sample_hashes
+    from edgeopt.data.dataset import sample_hashes
 
     calibration = convert().sidecar["calibration"]
     assert (calibration["count"], calibration["seed"]) == (COUNT, 0)
@@ -241,7 +241,7 @@ def test_unneeded_data_are_not_passed_over_in_silence(model):
 
 
 def test_a_recipe_and_single_changes(model):
-    from edgeopt.recipe import ConvertRecipe
+    from edgeopt.recipes.convert import ConvertRecipe
 
     recipe = ConvertRecipe(quantize="float16", preprocess="as it is")
     artifact = edgeopt.convert(model, recipe=recipe, batch_size=2, isolate=False)

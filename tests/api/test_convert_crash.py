@@ -8,7 +8,7 @@ import pytest
 import edgeopt
 from edgeopt.api.convert import _crash_error, _Progress
 from edgeopt.errors import ConversionError, NotFullyIntegerError
-from edgeopt.isolation import ChildCrash
+from edgeopt.process.isolation import ChildCrash
 
 LAYERS = [("conv", "Conv2D"), ("memory", "GRU"), ("odd", "Lambda")]
 

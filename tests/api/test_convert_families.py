@@ -37,7 +37,7 @@ def accuracy(running, content, x, y):
 
 def test_the_keyword_spotter_keeps_its_accuracy(shared_data, running):
     """Calibrated on 200 seeded samples, scored on the other 800, beside the float model and MLPerf's own int8 file."""
-    from edgeopt.data import sample_hashes
+    from edgeopt.data.dataset import sample_hashes
 
     folder = shared_data / "kws"
     with np.load(folder / "test.npz") as archive:

@@ -138,7 +138,7 @@ def test_a_masking_layer_says_what_stays_float(any_keras):
     ],
 )
 def test_what_tf_keras_fuses_wrongly_is_unrolled(running, kind):
-    """In 8 bits the fused LSTM crashes the calibrator or is wrong there: see `edgeopt.models.recurrent.fuses`."""
+    """In 8 bits the fused LSTM crashes the calibrator or is wrong there: see `edgeopt.models.export.recurrent.fuses`."""
     import tf_keras
 
     layers = tf_keras.layers
@@ -163,7 +163,7 @@ def test_a_fused_lstm_that_is_wrong_all_the_same_is_found(monkeypatch):
     """The planted bad case: with the rule off, the output of one of two parallel LSTMs gets the other's scale."""
     import tf_keras
 
-    from edgeopt.models import recurrent
+    from edgeopt.models.export import recurrent
 
     layers = tf_keras.layers
     tf_keras.utils.set_random_seed(0)

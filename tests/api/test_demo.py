@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from edgeopt.api.demo import VARIANTS, demo
-from edgeopt.artifact import Artifact
+from edgeopt.artifact.artifact import Artifact
 from edgeopt.errors import OutputError, UsageError
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from edgeopt.api.target import compile_beside, compiled_path, predict, recipe_for
 from edgeopt.errors import OutputError, RecipeError, UsageError
-from edgeopt.recipe import ConvertRecipe
+from edgeopt.recipes.convert import ConvertRecipe
 
 
 def test_the_edge_tpu_gets_uint8_ends_static_batch_and_per_tensor_dense() -> None:

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 import edgeopt
-from edgeopt.artifact import Artifact
-from edgeopt.budget import Budget
-from edgeopt.data import sample_hashes
+from edgeopt.artifact.artifact import Artifact
+from edgeopt.data.dataset import sample_hashes
 from edgeopt.devices import BenchPlan
 from edgeopt.errors import BudgetError, DataError, FileFormatError, UsageError
+from edgeopt.evaluation.budget import Budget
 
 from ..devices.conftest import classifier_model, halving_model, two_input_model
 

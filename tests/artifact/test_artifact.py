@@ -1,4 +1,4 @@
-"""`edgeopt.artifact` and `artifact_io`: a file and its sidecar, written whole or not at all."""
+"""`edgeopt.artifact.artifact` and `artifact_io`: a file and its sidecar, written whole or not at all."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import stat
 
 import pytest
 
-from edgeopt.artifact import Artifact, check_output, sidecar_path
-from edgeopt.artifact_io import write_atomically
+from edgeopt.artifact.artifact import Artifact, check_output, sidecar_path
+from edgeopt.artifact.atomic import write_atomically
 from edgeopt.errors import FileFormatError, OutputError, UsageError
 
 MODEL = b"\x1c\0\0\0TFL3 not really"

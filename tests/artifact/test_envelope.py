@@ -1,4 +1,4 @@
-"""`edgeopt.report`: one JSON envelope for every verb."""
+"""`edgeopt.artifact.envelope`: one JSON envelope for every verb."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import json
 import pytest
 
 from edgeopt import __version__
+from edgeopt.artifact.envelope import SCHEMA_VERSION, envelope, write_json
 from edgeopt.errors import OutputError
-from edgeopt.report import SCHEMA_VERSION, envelope, write_json
 
 
 def test_the_envelope_comes_first_and_the_fields_stay_at_top_level():

@@ -1,4 +1,4 @@
-"""`edgeopt.provenance`: fingerprints of models, versions of tools."""
+"""`edgeopt.artifact.provenance`: fingerprints of models, versions of tools."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import subprocess
 import sys
 
 from edgeopt import __version__
-from edgeopt.provenance import model_fingerprint, tool_versions
+from edgeopt.artifact.provenance import model_fingerprint, tool_versions
 
 
 def test_the_fingerprint_of_a_file_is_its_sha256(tmp_path):
@@ -37,8 +37,6 @@ def test_versions_are_read_without_importing_the_packages():
     found = tool_versions()
     assert found["edgeopt"] == __version__
     assert {"python", "tensorflow", "keras", "numpy"} <= found.keys()
-    code = (
-        "import sys; from edgeopt.provenance import tool_versions; tool_versions(); print('tensorflow' in sys.modules)"
-    )
+    code = "import sys; from edgeopt.artifact.provenance import tool_versions; tool_versions(); print('tensorflow' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"

@@ -1,4 +1,4 @@
-"""`edgeopt.snippet`: what is printed for the board runs as it is, and gives what the interpreter gives."""
+"""`edgeopt.artifact.snippet`: what is printed for the board runs as it is, and gives what the interpreter gives."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import edgeopt
-from edgeopt.snippet import inference_snippet
+from edgeopt.artifact.snippet import inference_snippet
 
 X = np.random.default_rng(0).uniform(-1, 1, size=(20, 6, 4)).astype(np.float32)
 

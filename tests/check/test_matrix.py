@@ -9,15 +9,15 @@ import numpy as np
 import pytest
 
 import edgeopt
-from edgeopt.api.check import check_model
+from edgeopt.check.model import check_model
 from edgeopt.check.stages import float_layers
 from edgeopt.flatbuffer import read_model
-from edgeopt.passes.base import PassContext
 from edgeopt.passes.channels import ChannelPruning
-from edgeopt.passes.cluster import Cluster
-from edgeopt.passes.prune import Prune
+from edgeopt.passes.cluster.cluster import Cluster
+from edgeopt.passes.prune.prune import Prune
 from edgeopt.passes.qat import Qat
-from edgeopt.passes.training import Training
+from edgeopt.training.context import PassContext
+from edgeopt.training.options import Training
 
 STEP = Training(epochs=1, steps_per_epoch=1, batch_size=4)
 PASSES = {

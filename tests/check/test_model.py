@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from edgeopt.api.check import check_model
+from edgeopt.check.model import check_model
 from edgeopt.errors import CheckError, FileFormatError, UsageError
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from edgeopt.api.check import check_model
+from edgeopt.check.model import check_model
 from edgeopt.check.stages import STAGES
 from edgeopt.errors import CheckError, UsageError
 

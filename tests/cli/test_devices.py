@@ -63,8 +63,8 @@ def test_a_wheelhouse_that_is_no_folder_is_refused_before_anything_is_sent(inven
 
 
 def test_a_wheelhouse_without_the_runtime_names_the_download(tmp_path):
-    from edgeopt.devices.runtimes import BoardFacts, choose
-    from edgeopt.devices.setup import fitting_wheels
+    from edgeopt.devices.boards.runtimes import BoardFacts, choose
+    from edgeopt.devices.boards.setup import fitting_wheels
     from edgeopt.errors import UsageError
 
     for name in (

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from edgeopt.cli import main
-from edgeopt.optimize_recipe import BUILT_IN, OptimizeRecipe
-from edgeopt.recipe import parse_toml
+from edgeopt.recipes.convert import parse_toml
+from edgeopt.recipes.optimize import BUILT_IN, OptimizeRecipe
 
 
 @pytest.fixture

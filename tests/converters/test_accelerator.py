@@ -20,7 +20,7 @@ from edgeopt.converters.accelerator import (
 )
 from edgeopt.errors import CompilerError, FileFormatError, UsageError
 from edgeopt.flatbuffer import read_model
-from edgeopt.recipe import ConvertRecipe
+from edgeopt.recipes.convert import ConvertRecipe
 
 # Every family once; the other sizes of Ethos-U differ in numbers only.
 HEAVY = [pytest.param(name, marks=pytest.mark.heavy) for name in ("ethos-u65-256", "ethos-u85-256")]

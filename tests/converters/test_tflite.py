@@ -7,10 +7,10 @@ import pytest
 
 from edgeopt.converters.tflite import TFLiteBackend, explain
 from edgeopt.errors import ConversionError
-from edgeopt.models.export import LeanModel, export_lean
+from edgeopt.models.export.export import LeanModel, export_lean
 from edgeopt.models.load import describe
 from edgeopt.models.spec import InputSpec, fix_shapes
-from edgeopt.recipe import QUANTIZE_MODES, ConvertRecipe
+from edgeopt.recipes.convert import QUANTIZE_MODES, ConvertRecipe
 
 SMALL = np.random.default_rng(0).uniform(-1, 1, size=(12, 4)).astype(np.float32)
 

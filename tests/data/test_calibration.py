@@ -1,11 +1,11 @@
-"""`edgeopt.calibration`: which samples calibrate, and what is found wrong with them before anything slow runs."""
+"""`edgeopt.data.calibration`: which samples calibrate, and what is found wrong with them before anything slow runs."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from edgeopt.calibration import calibration_set, check_fit, choose_samples, range_warnings
+from edgeopt.data.calibration import calibration_set, check_fit, choose_samples, range_warnings
 from edgeopt.errors import DataError
 
 
@@ -94,7 +94,7 @@ def test_the_input_of_a_bad_sample_is_named_among_several(x):
 
 
 def test_large_data_are_looked_at_in_pieces(x, monkeypatch):
-    monkeypatch.setattr("edgeopt.calibration._CHUNK", 40)
+    monkeypatch.setattr("edgeopt.data.calibration._CHUNK", 40)
     x[95] = np.nan
     with pytest.raises(DataError, match="NaN in sample 95"):
         calibration_set(x, 5, 0)

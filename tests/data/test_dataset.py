@@ -1,4 +1,4 @@
-"""`edgeopt.data`: every kind of source becomes one `Dataset`, and is bound to the model's inputs by name."""
+"""`edgeopt.data.dataset`: every kind of source becomes one `Dataset`, and is bound to the model's inputs by name."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import zipfile
 import numpy as np
 import pytest
 
-from edgeopt.data import Dataset, load_dataset, sample_hashes
+from edgeopt.data.dataset import Dataset, load_dataset, sample_hashes
 from edgeopt.errors import DataError
 
 
@@ -132,7 +132,7 @@ def test_a_dataset_passes_through(x):
 
 def test_module_and_callable_in_another_process(tmp_path):
     (tmp_path / "mine.py").write_text("import numpy as np\ndef samples():\n    yield [np.ones((1, 4), np.float32)]\n")
-    code = "from edgeopt.data import load_dataset; print(load_dataset('mine:samples').arrays[0].shape)"
+    code = "from edgeopt.data.dataset import load_dataset; print(load_dataset('mine:samples').arrays[0].shape)"
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "(1, 4)"
 

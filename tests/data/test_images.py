@@ -1,4 +1,4 @@
-"""`edgeopt.images`: a folder of pictures becomes an array, prepared as it says."""
+"""`edgeopt.data.images`: a folder of pictures becomes an array, prepared as it says."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from edgeopt.data import load_dataset
+from edgeopt.data.dataset import load_dataset
+from edgeopt.data.images import fit_channels, load_image_folder
 from edgeopt.errors import DataError
-from edgeopt.images import fit_channels, load_image_folder
 
 
 def picture(path, pixels):

@@ -1,12 +1,12 @@
-"""`edgeopt.labels`: what is one output's labels, and what is several outputs'."""
+"""`edgeopt.data.labels`: what is one output's labels, and what is several outputs'."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
+from edgeopt.data.labels import join_labels, leaves, map_labels, read_labels
 from edgeopt.errors import DataError
-from edgeopt.labels import join_labels, leaves, map_labels, read_labels
 
 ONE, TWO = np.arange(6), np.arange(12.0).reshape(6, 2)
 

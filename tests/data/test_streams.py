@@ -1,4 +1,4 @@
-"""`edgeopt.streams`: generators, `representative_dataset` callables and ``tf.data`` pipelines."""
+"""`edgeopt.data.streams`: generators, `representative_dataset` callables and ``tf.data`` pipelines."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import itertools
 import numpy as np
 import pytest
 
-from edgeopt.data import load_dataset
+from edgeopt.data.dataset import load_dataset
 from edgeopt.errors import DataError
 
 X = np.arange(40, dtype=np.float32).reshape(10, 4)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from edgeopt.devices import Device, Limits, RunOptions
-from edgeopt.devices.inventory import Board, Inventory
+from edgeopt.devices.boards.inventory import Board, Inventory
 from edgeopt.flatbuffer import read_model
 from edgeopt.flatbuffer.specs import input_specs
 

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgeopt.budget import Budget
 from edgeopt.devices import BenchPlan, Device, Progress, RunOptions
 from edgeopt.devices.agent.arith import quantize
 from edgeopt.errors import DataError, FileFormatError, InvokeError, ModelError, UsageError
+from edgeopt.evaluation.budget import Budget
 
 from .conftest import (
     RUNTIMES,

@@ -16,8 +16,8 @@ import pytest
 
 from edgeopt.devices import BenchPlan, Device, RunOptions, Timeouts, load_profile
 from edgeopt.devices import runner as runner_module
-from edgeopt.devices.check import check
-from edgeopt.devices.inventory import Board
+from edgeopt.devices.boards.inventory import Board
+from edgeopt.devices.readiness import check
 from edgeopt.devices.runner import Job
 from edgeopt.errors import DeviceError, DeviceLostError, InvokeError, ModelError, RuntimeMissingError
 

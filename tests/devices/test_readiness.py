@@ -7,8 +7,8 @@ import dataclasses
 import pytest
 
 from edgeopt.devices import Device, load_profile
-from edgeopt.devices.check import _clock, _delegate_lines, _disk, _runtime_lines, _state_lines, check
-from edgeopt.devices.profile import Fact
+from edgeopt.devices.boards.profile import Fact
+from edgeopt.devices.readiness import _clock, _delegate_lines, _disk, _runtime_lines, _state_lines, check
 
 QUIET = {"governors": ["performance"], "temperature_c": 40.0, "throttling": {"flags": []}, "busy": []}
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from edgeopt.budget import Budget
 from edgeopt.errors import UsageError
+from edgeopt.evaluation.budget import Budget
 
 VALUES = {"drop": 0.01, "metric": 0.9, "p95_ms": 20.0, "size_bytes": 1000.0}
 

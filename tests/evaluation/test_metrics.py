@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from edgeopt.errors import DataError, UsageError
-from edgeopt.metrics import check_output, load_metric, predicted_classes
-from edgeopt.scoring import evaluate
+from edgeopt.evaluation.metrics import check_output, load_metric, predicted_classes
+from edgeopt.evaluation.scoring import evaluate
 
 SCORES = np.array([[0.9, 0.1, 0.0], [0.2, 0.5, 0.3], [0.1, 0.2, 0.7], [0.4, 0.5, 0.1]])
 CLASSES = np.array([0, 1, 2, 0])  # the last one is wrong

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgeopt.budget import Budget
 from edgeopt.errors import BudgetError, DataError
-from edgeopt.metrics import load_metric
-from edgeopt.validation import Answers, ValidationReport, build_report
+from edgeopt.evaluation.budget import Budget
+from edgeopt.evaluation.metrics import load_metric
+from edgeopt.evaluation.report import Answers, ValidationReport, build_report
 
 MEASURED = {
     "device": "this machine",

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edgeopt.metrics import load_metric
-from edgeopt.scoring import agreement, bootstrap_means, drop, evaluate
+from edgeopt.evaluation.metrics import load_metric
+from edgeopt.evaluation.scoring import agreement, bootstrap_means, drop, evaluate
 
 ACCURACY, MAE, AUC = load_metric("accuracy"), load_metric("mae"), load_metric("auc")
 

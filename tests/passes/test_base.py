@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import pytest
 
 from edgeopt.errors import DataError, UsageError
-from edgeopt.passes.base import Pass, PassContext, PassResult, Skipped, check_needs
+from edgeopt.passes.base import Pass, PassResult, check_needs
+from edgeopt.training.context import PassContext, Skipped
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 
 from edgeopt.errors import RecipeError, UsageError
-from edgeopt.passes.base import PassContext
-from edgeopt.passes.distil import Distil, Distillation, builder
-from edgeopt.passes.training import Training, train
+from edgeopt.passes.distil import Distil, builder
+from edgeopt.training.context import PassContext
+from edgeopt.training.distillation import Distillation
+from edgeopt.training.loop import train
+from edgeopt.training.options import Training
 
 LOSS = "sparse_categorical_crossentropy"
 ONE_STEP = Training(batch_size=64, optimizer="sgd", learning_rate=0.1)

@@ -20,18 +20,19 @@ import pytest
 
 import edgeopt
 from edgeopt.flatbuffer import read_model
-from edgeopt.models.graph import read_native
-from edgeopt.passes.base import PassContext
+from edgeopt.models.graph.rebuild import read_native
 from edgeopt.passes.channels import ChannelPruning
 from edgeopt.passes.channels.dependencies import analyse
 from edgeopt.passes.channels.verify import tolerance
-from edgeopt.passes.cluster import Cluster
-from edgeopt.passes.distil import Distil, Distillation
+from edgeopt.passes.cluster.cluster import Cluster
+from edgeopt.passes.distil import Distil
 from edgeopt.passes.finetune import FineTune
 from edgeopt.passes.properties import check_kept, measure_file, measure_model
-from edgeopt.passes.prune import Prune
+from edgeopt.passes.prune.prune import Prune
 from edgeopt.passes.qat import Qat
-from edgeopt.passes.training import Training
+from edgeopt.training.context import PassContext
+from edgeopt.training.distillation import Distillation
+from edgeopt.training.options import Training
 
 pytestmark = pytest.mark.heavy
 

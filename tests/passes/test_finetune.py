@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 from edgeopt.errors import ModelError, RecipeError, UsageError
-from edgeopt.passes.base import PassContext
-from edgeopt.passes.copying import copy_model
-from edgeopt.passes.finetune import FineTune, zero_keeper
-from edgeopt.passes.training import Training
+from edgeopt.models.copying import copy_model
+from edgeopt.passes.finetune import FineTune
+from edgeopt.training.context import PassContext
+from edgeopt.training.options import Training
+from edgeopt.training.zero_keeper import zero_keeper
 
 LOSS = "sparse_categorical_crossentropy"
 

@@ -7,7 +7,7 @@ import pytest
 
 import edgeopt
 from edgeopt.errors import FileFormatError, PropertyLostError
-from edgeopt.passes.file_kernels import FileKernel, assign, join_gates
+from edgeopt.flatbuffer.kernels import FileKernel, assign, join_gates
 from edgeopt.passes.properties import WeightProperty, check_kept, measure_file, measure_kernel, measure_model
 
 

@@ -1,4 +1,4 @@
-"""`edgeopt.warm`: children forked from a process that has done the imports are as good as new processes."""
+"""`edgeopt.process.fork_server`: children forked from a process that has done the imports are as good as new processes."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ import time
 
 import pytest
 
-from edgeopt.isolation import ChildCrash, run_isolated
+from edgeopt.process.isolation import ChildCrash, run_isolated
 
-from .processes import alive, wait_until
+from ..processes import alive, wait_until
 
 TARGETS = """
 import os, random, sys, time
@@ -157,7 +157,7 @@ def test_a_server_ends_when_nothing_is_asked_of_it(tmp_path):
 def test_no_server_outlives_its_parent(targets, number):
     code = textwrap.dedent(f"""
         import sys; sys.path.insert(0, {str(targets)!r})
-        from edgeopt.isolation import run_isolated
+        from edgeopt.process.isolation import run_isolated
         say = lambda event: print(event["pid"], event["server"], flush=True)
         run_isolated("warm_targets:sleep", {{}}, say, modules={MODULES})
     """)
@@ -176,7 +176,7 @@ def test_no_server_outlives_its_parent(targets, number):
 def test_a_program_that_ends_takes_its_idle_server_with_it(targets):
     code = textwrap.dedent(f"""
         import sys; sys.path.insert(0, {str(targets)!r})
-        from edgeopt.isolation import run_isolated
+        from edgeopt.process.isolation import run_isolated
         print(run_isolated("warm_targets:facts", {{"module": "re"}}, modules={MODULES})["server"])
     """)
     done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, timeout=60)

@@ -1,4 +1,4 @@
-"""`edgeopt.isolation`: a function in a child process, whose end is never the parent's."""
+"""`edgeopt.process.isolation`: a function in a child process, whose end is never the parent's."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ import time
 
 import pytest
 
-from edgeopt import errors, isolation
-from edgeopt.isolation import ChildCrash, ChildTraceback
+from edgeopt import errors
+from edgeopt.process import isolation
+from edgeopt.process.isolation import ChildCrash, ChildTraceback
 
-from .processes import alive, wait_until
+from ..processes import alive, wait_until
 
 TARGETS = """
 import ctypes, os, signal, sys, time
@@ -135,7 +136,7 @@ def test_no_child_outlives_its_parent(targets, number, modules):
     """SIGKILL leaves the parent no chance: the child sees the end of its stdin."""
     code = textwrap.dedent(f"""
         import sys; sys.path.insert(0, {str(targets)!r})
-        from edgeopt.isolation import run_isolated
+        from edgeopt.process.isolation import run_isolated
         say = lambda event: print(event["pid"], flush=True)
         run_isolated("isolation_targets:sleep", {{}}, say, modules={modules})
     """)

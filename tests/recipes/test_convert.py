@@ -1,4 +1,4 @@
-"""`edgeopt.recipe`: what is asked for checks itself, and goes to TOML and back without loss."""
+"""`edgeopt.recipes.convert`: what is asked for checks itself, and goes to TOML and back without loss."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from edgeopt.errors import RecipeError, UsageError
-from edgeopt.recipe import IO_TYPES, QUANTIZE_MODES, ConvertRecipe, convert_recipe_from_file
+from edgeopt.recipes.convert import IO_TYPES, QUANTIZE_MODES, ConvertRecipe, convert_recipe_from_file
 
 EVERYTHING = {
     "quantize": "int8",

@@ -1,13 +1,13 @@
-"""`edgeopt.optimize_recipe`: TOML in and out without loss, and refusals that name what was meant."""
+"""`edgeopt.recipes.optimize`: TOML in and out without loss, and refusals that name what was meant."""
 
 from __future__ import annotations
 
 import pytest
 
 from edgeopt.errors import RecipeError, UsageError
-from edgeopt.optimize_recipe import BUILT_IN, KINDS, OptimizeRecipe, built_in_text
 from edgeopt.passes import registry
-from edgeopt.recipe import ConvertRecipe, parse_toml
+from edgeopt.recipes.convert import ConvertRecipe, parse_toml
+from edgeopt.recipes.optimize import BUILT_IN, KINDS, OptimizeRecipe, built_in_text
 
 FULL = """
 loss = "mse"

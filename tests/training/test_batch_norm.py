@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edgeopt.passes.base import PassContext
 from edgeopt.passes.finetune import FineTune
-from edgeopt.passes.training import Training, train
+from edgeopt.training.context import PassContext
+from edgeopt.training.loop import train
+from edgeopt.training.options import Training
 
 SHORT = Training(epochs=2, batch_size=16, learning_rate=0.1, optimizer="sgd")
 

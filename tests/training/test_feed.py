@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from edgeopt.errors import DataError, UsageError
-from edgeopt.passes.training_data import is_py_dataset, open_feed, steps_of
+from edgeopt.training.feed import is_py_dataset, open_feed, steps_of
 
 X = np.arange(10, dtype=np.float32).reshape(10, 1)
 Y = np.arange(10) % 2

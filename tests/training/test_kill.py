@@ -16,7 +16,7 @@ import numpy as np
 from pathlib import Path
 from edgeopt.passes.base import PassContext
 from edgeopt.passes.finetune import FineTune
-from edgeopt.passes.training import Training
+from edgeopt.training.options import Training
 
 flavour, folder, mode = sys.argv[1:]
 keras = importlib.import_module(flavour)

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from edgeopt.errors import DataError, ModelError, RecipeError, TrainingDivergedError, UsageError
-from edgeopt.passes.base import PassContext
-from edgeopt.passes.training import EarlyStop, Training, train
+from edgeopt.training.context import PassContext
+from edgeopt.training.loop import train
+from edgeopt.training.options import EarlyStop, Training
 
 LOSS = "sparse_categorical_crossentropy"
 

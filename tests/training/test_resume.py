@@ -10,10 +10,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from edgeopt.passes.base import PassContext
-from edgeopt.passes.cluster import Cluster
-from edgeopt.passes.prune import Prune
-from edgeopt.passes.training import Training
+from edgeopt.passes.cluster.cluster import Cluster
+from edgeopt.passes.prune.prune import Prune
+from edgeopt.training.context import PassContext
+from edgeopt.training.options import Training
 
 TRAINING = Training(epochs=3, batch_size=8, learning_rate=0.01)
 PASSES = {

@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 
 from edgeopt.errors import ModelError, RecipeError, UsageError
-from edgeopt.passes.base import PassContext
-from edgeopt.passes.finetune import ZeroKeeper
-from edgeopt.passes.training import Training, train
+from edgeopt.training.context import PassContext
+from edgeopt.training.loop import train
+from edgeopt.training.options import Training
+from edgeopt.training.zero_keeper import ZeroKeeper
 
 LOSS = "sparse_categorical_crossentropy"
 
@@ -158,7 +159,7 @@ WORKER = """
 import sys
 import numpy as np
 from edgeopt.passes.base import PassContext
-from edgeopt.passes.training import Training, train
+from edgeopt.training.options import Training, train
 import tensorflow as tf
 
 strategy = tf.distribute.MultiWorkerMirroredStrategy() if sys.argv[1] != "alone" else None

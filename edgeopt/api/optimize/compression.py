@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
-from .optimize_result import Stage
+from .result import Stage
 
 _MEASURES = ("size_bytes", "gzip_bytes", "macs", "latency_ms")
 _WORDS = {

@@ -13,10 +13,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..artifact import Artifact
-from ..artifact_io import replacing, write_atomically
-from ..errors import FileFormatError, OutputError, UsageError
-from ..report import write_json
+from ...artifact.artifact import Artifact
+from ...artifact.atomic import replacing, write_atomically
+from ...artifact.envelope import write_json
+from ...errors import FileFormatError, OutputError, UsageError
 
 RESULT, RECIPE, WORK, MODEL, RUN = "result.json", "recipe.toml", "work", "model.keras", "run.json"
 

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..artifact import Artifact
-from ..budget import BudgetLine
-from ..errors import BudgetError
-from ..optimize_recipe import OptimizeRecipe
-from ..report import envelope
+from ...artifact.artifact import Artifact
+from ...artifact.envelope import envelope
+from ...errors import BudgetError
+from ...evaluation.budget import BudgetLine
+from ...recipes.optimize import OptimizeRecipe
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class OptimizeResult:
     Attributes:
         stages: The original, and one a pass, in order.
         recipe: As it was run.
-        compression: What each technique bought; see `edgeopt.api.compression.compression_report`.
+        compression: What each technique bought; see `edgeopt.api.optimize.compression.compression_report`.
         budget: One line a limit, judged on the last stage's file.
         folder: Where it was written, or None.
         warnings: Of the last stage's measurement.

@@ -10,21 +10,24 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..artifact import Artifact
-from ..budget import Budget
-from ..errors import ModelError, UsageError
-from ..optimize_recipe import OptimizeRecipe
-from ..passes.distil import builder, check_options
-from ..passes.registry import Planned, plan, resolved
-from ..passes.training_compile import loss_text
+from ...artifact.artifact import Artifact
+from ...errors import ModelError, UsageError
+from ...evaluation.budget import Budget
+from ...passes.distil import builder
+from ...passes.registry import Planned, plan, resolved
+from ...recipes.optimize import OptimizeRecipe
+from ...training.distillation import check_options
+from ...training.losses import loss_text
 from .compression import compression_report
-from .optimize_folder import Folder
-from .optimize_loss import check_outputs, check_recipe_data, loss_for
-from .optimize_result import OptimizeResult, Stage
-from .optimize_stage import Bench, apply, figures
+from .data import check_outputs, check_recipe_data
+from .folder import Folder
+from .loss import loss_for
+from .result import OptimizeResult, Stage
+from .stage import apply
+from .workbench import Bench, figures
 
 if TYPE_CHECKING:
-    from ..devices import BenchPlan, Device, Progress
+    from ...devices import BenchPlan, Device, Progress
 
 Recipe = str | os.PathLike[str] | Mapping[str, Any] | OptimizeRecipe
 ORIGINAL = "original"
@@ -87,7 +90,7 @@ def optimize(
         >>> result = edgeopt.optimize("model.keras", "fast", train="train.npz", validation="test.npz", output="fast/")
         >>> result.stages[-1].figures["latency_ms"]["p50"]
     """
-    from ..devices import RunOptions
+    from ...devices import RunOptions
 
     settings, planned = read_recipe(recipe)
     _join_workers(planned, resume)
@@ -205,7 +208,7 @@ class _Run:
         self._bench.say(f"{name}: taken from the earlier run")
         model = self._bench.original
         if kind != ORIGINAL:
-            from ..models.load import load_model
+            from ...models.load import load_model
 
             model = load_model(path, unsafe_load=self._trusted).model
         return Stage(
@@ -262,15 +265,15 @@ def _join_workers(planned: Sequence[Planned], resume: bool) -> None:
             "A run with strategy='multi_worker' cannot be resumed: only the first worker has written checkpoints, and "
             "the others would begin elsewhere; begin anew with force=True."
         )
-    from ..passes.training_elsewhere import join_workers
+    from ...training.stand_in import join_workers
 
     join_workers()
 
 
 def _model(model: Any, custom_objects: Sequence[str], unsafe_load: bool) -> tuple[Any, str]:
     """Return the Keras model and a digest of its structure and weights."""
-    from ..models.detect import Flavour
-    from ..models.load import describe, load_model
+    from ...models.detect import Flavour
+    from ...models.load import describe, load_model
 
     if isinstance(model, (str, os.PathLike)):
         loaded = load_model(Path(model), custom_objects=custom_objects, unsafe_load=unsafe_load)
@@ -304,8 +307,8 @@ def _scope(stack: ExitStack, custom_objects: Sequence[str]) -> None:
     """Let both flavours know the custom objects, for the models that are copied and read on the way."""
     if not custom_objects:
         return
-    from ..models.detect import Flavour
-    from ..models.load import import_keras, resolve_custom_objects
+    from ...models.detect import Flavour
+    from ...models.load import import_keras, resolve_custom_objects
 
     objects = resolve_custom_objects(custom_objects)
     for flavour in (Flavour.KERAS3, Flavour.TF_KERAS):

@@ -4,187 +4,26 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..artifact import Artifact
-from ..budget import Budget
-from ..errors import ModelError
-from ..models.load import load_model
-from ..optimize_recipe import OptimizeRecipe
-from ..passes.base import PassContext, PassResult
-from ..passes.finetune import FineTune, zero_keeper
-from ..passes.properties import measure_file
-from ..passes.registry import Planned
-from ..passes.training import Training, train
-from ..report import write_json
-from ..validation import ValidationReport
-from .convert import convert
-from .optimize_folder import save_model
-from .validate import validate
+from ...artifact.envelope import write_json
+from ...models.load import load_model
+from ...passes.base import PassResult
+from ...passes.finetune import FineTune
+from ...passes.registry import Planned
+from ...training.context import PassContext
+from ...training.options import Training
+from .folder import save_model
+from .workbench import Bench
 
 if TYPE_CHECKING:
-    from ..devices import BenchPlan, Device, Progress
+    pass
 
-# What a stage's figures take from a validation, and from an artifact's sidecar.
-_MEASURED = (
-    "metric", "accuracy", "accuracy_ci95", "accuracy_drop", "accuracy_drop_ci95", "drop", "drop_ci95", "agreement",
-    "samples", "latency_ms", "kernel_profile", "device", "emulated",
-)  # fmt: skip
-# With fewer zeros, the sparse format's indices alone take more than it saves.
-_WORTH_TRYING = 0.3
 # A cut model that was not trained to the end yet, and its record, in the stage's work folder.
 _CUT_MODEL, _CUT_RECORD = "cut.keras", "cut.json"
-_READ = (
-    "size_bytes",
-    "gzip_bytes",
-    "macs",
-    "parameters",
-    "peak_activation_bytes",
-    "expanded_weight_bytes",
-    "ops",
-    "fully_int8",
-)
-
-
-@dataclass(frozen=True)
-class Bench:
-    """What all stages share: data, conversion, and the device that measures.
-
-    Attributes:
-        recipe: As it is run.
-        original: The model that the run began with: teacher and baseline.
-        train: Training data.
-        validation: Samples with labels on which every file is scored.
-        calibration: Samples for the conversion.
-        loss: Of every training.
-        callbacks: The user's.
-        device: Which one measures.
-        devices: The inventory.
-        runtime: Which of its runtimes runs the files.
-        plan: When a timing ends; None for the default.
-        say: Told what is being done.
-        on_progress: Told every sign of life of the device.
-    """
-
-    recipe: OptimizeRecipe
-    original: Any
-    train: Any
-    validation: Any
-    calibration: Any
-    loss: Any
-    callbacks: Sequence[Any] = ()
-    device: str | Device = "local"
-    devices: Any = None
-    runtime: str = "auto"
-    plan: BenchPlan | None = None
-    say: Callable[[str], None] = print
-    on_progress: Callable[[Progress], None] | None = None
-
-    def export(self, model: Any) -> Artifact:
-        """Convert a model as the recipe says, with kernels stored dense."""
-        recipe = replace(self.recipe.convert, sparse_weights=False)
-        return convert(model, calibration=self.calibration, recipe=recipe)
-
-    def smallest(self, model: Any, stage: str) -> tuple[Artifact, tuple[Mapping[str, str], ...]]:
-        """Convert a model; keep sparse kernels, where the recipe wants them, if the file is smaller and runs.
-
-        Returns:
-            The file, and what was not done, with the reason.
-        """
-        dense = self.export(model)
-        if not self.recipe.convert.sparse_weights:
-            return dense, ()
-        skipped = {"stage": stage, "subject": "sparse_weights"}
-        share = zero_share(dense.model)
-        if share < _WORTH_TRYING:
-            return dense, ({**skipped, "reason": "few-zeros", "detail": f"{share:.1%} of the kernels are zero"},)
-        sparse = convert(model, calibration=self.calibration, recipe=self.recipe.convert)
-        if sparse.size_bytes < dense.size_bytes:
-            try:
-                self.latency_ms(sparse.model)
-            except ModelError as error:  # XNNPACK takes no sparse int8 weights of a fully connected layer
-                return dense, ({**skipped, "reason": "does-not-run", "detail": str(error)},)
-            return sparse, ()
-        detail = f"{sparse.size_bytes:,} bytes with sparse kernels, {dense.size_bytes:,} without"
-        return dense, ({**skipped, "reason": "file-not-smaller", "detail": detail},)
-
-    def validated(self, artifact: Artifact, budget: Budget | None = None) -> ValidationReport:
-        """Score and time a file, against the original Keras model on the same samples."""
-        return validate(
-            artifact,
-            data=self.validation,
-            device=self.device,
-            devices=self.devices,
-            runtime=self.runtime,
-            baseline=self.original,
-            metric=self.recipe.metric,
-            output=self.recipe.output,
-            budget=budget,
-            seed=self.recipe.seed,
-            bench=self.plan,
-            on_progress=self.on_progress,
-        )
-
-    def latency_ms(self, data: bytes) -> float:
-        """Time a file: the median of an inference, in milliseconds."""
-        from ..devices import BenchPlan, RunOptions
-        from .devices import open_device
-
-        with open_device(self.device, self.devices) as target:
-            options = RunOptions(runtime=self.runtime, bench=self.plan or BenchPlan())
-            figures = target.measure(data, None, options).to_dict()["latency_ms"]
-        return float(figures["p50"])
-
-    def predict(self, data: bytes, inputs: Mapping[str, Any]) -> list[Any]:
-        """Run samples through a file on the device; return the real values of each output."""
-        from ..devices import RunOptions
-        from .devices import open_device
-
-        with open_device(self.device, self.devices) as target:
-            found = target.measure(data, inputs, RunOptions(runtime=self.runtime, bench=None)).evaluation
-        return [] if found is None else [output.real() for output in found.outputs]
-
-    def context(self, checkpoints: Path | None, training: Training) -> PassContext:
-        """Return what a pass gets; only an early stop on validation data makes every epoch look at them."""
-        stop = training.early_stop
-        watches = stop is not None and stop.metric.startswith("val_")
-        base = PassContext(
-            train=self.train,
-            validation=self.validation if watches else None,
-            loss=self.loss,
-            seed=self.recipe.seed,
-            convert=lambda model: self.export(model).model,
-            predict=self.predict,
-            measure=self.latency_ms,
-            progress=self.say,
-            distillation=self._distillation(),
-            checkpoints=checkpoints,
-            callbacks=tuple(self.callbacks),
-        )
-        return base if training.epochs == 0 else replace(base, finetune=_finetuner(base, training))
-
-    def _distillation(self) -> Any:
-        if self.recipe.distillation is None:
-            return None
-        from ..passes.distil import Distillation
-
-        return Distillation(teacher=self.original, **self.recipe.distillation)
-
-
-def _finetuner(context: PassContext, training: Training) -> Callable[[Any], Any]:
-    """Return what an iterative pass calls between its steps, each training with a checkpoint of its own."""
-    count = 0
-
-    def finetune(model: Any) -> Any:
-        nonlocal count
-        count += 1
-        # Zeros that an earlier pass has won stay, as in the training behind the last step.
-        return train(model, context, training, name=f"step{count}", keep=zero_keeper(model)[0]).model
-
-    return finetune
 
 
 @dataclass(frozen=True)
@@ -205,7 +44,7 @@ def apply(planned: Planned, model: Any, bench: Bench, stage: str, checkpoints: P
     training = planned.finetune or own
     context = bench.context(checkpoints, training)
     if planned.step.name == "distil" and context.distillation is None:
-        from ..passes.distil import Distillation
+        from ...training.distillation import Distillation
 
         context = replace(context, distillation=Distillation(teacher=bench.original))
     if planned.finetune is not None:
@@ -242,21 +81,3 @@ def _untrained(
 
 def _entries(result: PassResult) -> list[dict[str, str]]:
     return [entry.to_dict() for entry in result.report.skipped]
-
-
-def figures(artifact: Artifact, report: ValidationReport) -> dict[str, Any]:
-    """Return what is to be said of a stage's file."""
-    measured, sidecar = report.to_dict(), artifact.sidecar
-    return {
-        **{name: measured[name] for name in _MEASURED if name in measured},
-        **{name: sidecar[name] for name in _READ if name in sidecar},
-        "densify_ops": sidecar["ops"].get("DENSIFY", 0),
-        "sparsity": zero_share(artifact.model),
-    }
-
-
-def zero_share(data: bytes) -> float:
-    """Return the fraction of zeros among the integers (or floats) of all kernels in a file."""
-    kernels = list(measure_file(data).values())
-    weights = sum(item.size for item in kernels)
-    return sum(item.zeros for item in kernels) / weights if weights else 0.0

@@ -10,11 +10,12 @@ from typing import Any
 
 from ...errors import UsageError
 from ..detect import Flavour
+from ..graph.compare import RELATIVE_LIMIT, first_divergence, verify
+from ..graph.notes import BridgeNote
 from ..load import flavour_of, import_keras
 from .build import rebuild
 from .registry import register, unregister
-from .result import BridgeNote, BridgeResult
-from .verify import RELATIVE_LIMIT, first_divergence, verify
+from .result import BridgeResult
 
 __all__ = [
     "RELATIVE_LIMIT",

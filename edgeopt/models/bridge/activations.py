@@ -48,7 +48,7 @@ def canonical(function: Any, flavour: Flavour, owner: str) -> str:
         return "linear"
     name = str(getattr(function, "__name__", type(function).__name__))
     if flavour is Flavour.TF_KERAS:
-        from . import tf_objects
+        from ..graph import tf_objects
 
         for carried, registered in tf_objects.ACTIVATIONS.items():
             if function is registered:
@@ -93,7 +93,7 @@ def build(name: str, target: Flavour, owner: str) -> Any:
         return "hard_sigmoid"
     if name in _SHARED:
         return "swish" if name == "silu" else name
-    from . import tf_objects
+    from ..graph import tf_objects
 
     if name not in tf_objects.ACTIVATIONS:
         raise ModelError(

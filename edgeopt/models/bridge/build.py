@@ -6,17 +6,17 @@ from typing import Any
 
 from ...errors import EdgeoptError, ModelError
 from ..detect import Flavour
+from ..graph import operations
+from ..graph.nodes import new_input
+from ..graph.notes import BridgeNote
+from ..graph.read import Graph, Step, read_graph
+from ..graph.structure import Ref, flatten_structure, map_structure, refs_in
+from ..graph.template import encode
+from ..graph.weights import copy_weights, set_trainable
 from ..load import import_keras
-from . import operations
 from .construct import one_line
-from .graph import Graph, Step, read_graph
 from .layers import LayerMapper
-from .nodes import new_input
 from .op_layers import as_layer
-from .result import BridgeNote
-from .structure import Ref, flatten_structure, map_structure, refs_in
-from .template import encode
-from .weights import copy_weights, set_trainable
 
 
 def rebuild(model: Any, target: Flavour) -> tuple[Any, list[BridgeNote]]:
@@ -99,7 +99,7 @@ class _Builder:
         self.notes.append(
             BridgeNote(step.name, "operation carried", f"keras.ops.{step.operation} as a KerasOperation layer")
         )
-        from .tf_objects import KerasOperation
+        from ..graph.tf_objects import KerasOperation
 
         template, refs = encode(step.args, step.kwargs)
         tensors = [self._tensors[ref] for ref in refs]

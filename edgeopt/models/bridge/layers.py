@@ -13,12 +13,12 @@ from typing import Any
 
 from ...errors import ModelError
 from ..detect import Flavour
+from ..graph.notes import BridgeNote, Rule
 from ..load import flavour_of, import_keras
 from . import activations
 from .construct import construct, one_line, standard_layer, translate
 from .differences import ADVICE, FROM_TF_KERAS, IGNORED, TO_TF_KERAS, WRAPPED
 from .registry import counterpart
-from .result import BridgeNote, Rule
 
 _ACTIVATION_KEYS = ("activation", "recurrent_activation")
 _OBJECTS = {"_initializer": "initializers", "_regularizer": "regularizers", "_constraint": "constraints"}

@@ -10,9 +10,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from . import activations, operations
-from .graph import Step
-from .structure import Ref
+from ..graph import operations
+from ..graph.read import Step
+from ..graph.structure import Ref
+from . import activations
 
 
 @dataclass(frozen=True)

@@ -12,14 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..errors import ConversionError, EdgeoptError
-from .detect import Flavour
-from .keras_spec import tree_of, unique
-from .loaded import LoadedModel
+from ...errors import ConversionError, EdgeoptError
+from ..detect import Flavour
+from ..keras_spec import tree_of, unique
+from ..spec import InputSpec, LoadedModel
 from .normalized import centred
 from .precision import full_precision
 from .recurrent import refuse_stateful, unrolled
-from .spec import InputSpec
 
 _CONTROL_FLOW = ("While", "StatelessWhile", "If", "StatelessIf")
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from .loaded import LoadedModel
+from ..spec import LoadedModel
 from .patching import replace_attribute
 
 

@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from ..errors import ConversionError
-from .detect import Flavour
-from .loaded import LoadedModel
+from ...errors import ConversionError
+from ..detect import Flavour
+from ..spec import LoadedModel
 from .patching import replace_attribute
 
 

@@ -15,10 +15,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from ..errors import ConversionError
-from .loaded import LoadedModel
+from ...errors import ConversionError
+from ..detect import carries_ranges
+from ..spec import LoadedModel
 from .patching import replace_attribute
-from .trained_ranges import carries_ranges
 
 MAX_UNROLLED_STEPS = 256
 

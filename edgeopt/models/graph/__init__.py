@@ -1,0 +1,1 @@
+"""A Keras model as one flat graph of either flavour, and the one runner of such graphs; imports what `edgeopt.models` may."""

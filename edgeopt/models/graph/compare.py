@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from ...errors import ConversionError
-from .graph import Graph, read_graph, run_step
+from .read import Graph, read_graph, run_step
 from .samples import sample_inputs
 from .structure import Ref, flatten_structure, map_structure
 

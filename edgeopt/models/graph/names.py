@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-from .result import BridgeNote
+from .notes import BridgeNote
 
 # What both Keras 3 (no slash) and a TensorFlow name scope (no other sign in front) take.
 _ILLEGAL = re.compile(r"[^A-Za-z0-9_.\\>-]")

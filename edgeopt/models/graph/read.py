@@ -13,7 +13,7 @@ from ..load import flavour_of
 from . import operations
 from .names import Namer, legal
 from .nodes import Layout, Node, is_graph, is_symbolic, layout
-from .result import BridgeNote
+from .notes import BridgeNote
 from .structure import Ref, flatten_structure, map_structure, refs_in
 from .trace import trace
 

@@ -10,12 +10,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from ..errors import ModelError
-from .bridge.graph import Graph, Step, read_graph
-from .bridge.nodes import new_input
-from .bridge.structure import Ref, flatten_structure, map_structure
-from .detect import Flavour
-from .load import import_keras
+from ...errors import ModelError
+from ..detect import Flavour
+from ..load import import_keras
+from .nodes import new_input
+from .read import Graph, Step, read_graph
+from .structure import Ref, flatten_structure, map_structure
 
 # Called with the index of a step, one of its inputs, and that input's value; returns the value to use instead.
 InputHook = Callable[[int, Ref, Any], Any]
@@ -71,7 +71,7 @@ def run(graph: Graph, inputs: Mapping[Ref, Any], before: InputHook | None = None
     Returns:
         The value of each tensor, inputs included.
     """
-    from .bridge.graph import run_step
+    from .read import run_step
 
     tensors: dict[Ref, Any] = dict(inputs)
     for index, step in enumerate(graph.steps):
@@ -191,7 +191,7 @@ def _operation(keras: Any, flavour: Flavour, step: Step, args: tuple[Any, ...], 
     if step.operation == "activations.linear":
         return keras.layers.Activation("linear", name=step.name)(*args)
     if flavour is Flavour.KERAS3:
-        from .bridge import operations
+        from . import operations
 
         outputs = operations.run(step.operation, args, kwargs)
         flatten_structure(outputs)[0]._keras_history.operation.name = step.name
@@ -207,8 +207,8 @@ def _operation(keras: Any, flavour: Flavour, step: Step, args: tuple[Any, ...], 
 
 def _keras_operation(step: Step, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """An operation that the bridge once carried to tf_keras stays the layer that carries it."""
-    from .bridge.template import encode
-    from .bridge.tf_objects import KerasOperation
+    from .template import encode
+    from .tf_objects import KerasOperation
 
     template, refs = encode(step.args, step.kwargs)
     pairs = zip(flatten_structure((step.args, step.kwargs)), flatten_structure((args, kwargs)), strict=True)

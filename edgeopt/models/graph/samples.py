@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from .graph import Graph, Step
+from .read import Graph, Step
 from .structure import Ref, refs_in
 
 if TYPE_CHECKING:

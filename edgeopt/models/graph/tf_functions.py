@@ -10,8 +10,8 @@ import itertools
 from collections.abc import Mapping
 from typing import Any
 
-from .bridge import operations
-from .bridge.tf_symbols import TF_SYMBOLS
+from . import operations
+from .tf_symbols import TF_SYMBOLS
 
 # First symbol of a name -> what a graph is built with; aliases give the same numbers.
 _SYMBOL_OF = {name: (symbol, ours) for symbol, (name, _, ours) in reversed(list(TF_SYMBOLS.items()))}

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 
 from ..bridge.construct import standard_layer
-from ..bridge.graph import Graph, Step
-from ..bridge.structure import Ref, map_structure, refs_in
-from ..graph import read_native
+from ..graph.read import Graph, Step
+from ..graph.rebuild import read_native
+from ..graph.structure import Ref, map_structure, refs_in
 from .affine import WEIGHTED, Weights
 from .changes import Change, ChangeRule, Left, NotExactError
 

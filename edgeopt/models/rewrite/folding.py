@@ -8,9 +8,9 @@ from typing import Any
 
 from ...errors import ModelError
 from ..bridge.activations import canonical
-from ..bridge.graph import Step
-from ..bridge.structure import Ref, refs_in
 from ..detect import Flavour
+from ..graph.read import Step
+from ..graph.structure import Ref, refs_in
 from ..load import import_keras
 from . import affine
 from .affine import AFFINE, WEIGHTED, Affine

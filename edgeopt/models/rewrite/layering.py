@@ -7,11 +7,11 @@ from typing import Any
 
 from ...errors import ModelError
 from ..bridge import activations
-from ..bridge.graph import Step
 from ..bridge.layers import LayerMapper
 from ..bridge.op_layers import as_layer
-from ..bridge.structure import map_structure, refs_in
 from ..detect import Flavour
+from ..graph.read import Step
+from ..graph.structure import map_structure, refs_in
 from .changes import NotExactError
 from .draft import Draft
 

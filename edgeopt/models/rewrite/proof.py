@@ -10,10 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from ...errors import ConversionError
-from ..bridge.graph import Graph, run_step
-from ..bridge.samples import sample_inputs
-from ..bridge.structure import Ref, flatten_structure, map_structure
-from ..bridge.verify import RELATIVE_LIMIT, difference
+from ..graph.compare import RELATIVE_LIMIT, difference
+from ..graph.read import Graph, run_step
+from ..graph.samples import sample_inputs
+from ..graph.structure import Ref, flatten_structure, map_structure
 from .rewriting import Rewritten
 
 Array = npt.NDArray[Any]

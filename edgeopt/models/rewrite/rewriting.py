@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ..bridge.graph import Graph, Step
-from ..bridge.structure import Ref
-from ..bridge.weights import settle
-from ..graph import copy_layer, rebuild
+from ..graph.read import Graph, Step
+from ..graph.rebuild import copy_layer, rebuild
+from ..graph.structure import Ref
+from ..graph.weights import settle
 from .changes import Change, Left
 from .draft import Draft
 from .folding import fold

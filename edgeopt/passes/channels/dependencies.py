@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ...models.bridge.graph import Graph
-from ...models.bridge.structure import Ref, flatten_structure
+from ...models.graph.read import Graph
+from ...models.graph.structure import Ref, flatten_structure
 from . import layer_rules, op_rules
 from .labels import Block, Labels, Reason
 from .tracker import Channels, LayerCut, Term, Tracker

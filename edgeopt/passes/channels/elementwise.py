@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from ...models.bridge.graph import Step
-from ...models.bridge.structure import Ref
+from ...models.graph.read import Step
+from ...models.graph.structure import Ref
 from .labels import Reason
 from .tracker import Channels, Tracker
 

@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ...models.bridge.structure import Ref
-from ...models.graph import run
+from ...models.graph.rebuild import run
+from ...models.graph.structure import Ref
 from .dependencies import ChannelMap
 from .labels import Labels
 

@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ...data import Dataset
+from ...data.dataset import Dataset
+from ...data.labels import map_labels
 from ...errors import DataError, UsageError
-from ...labels import map_labels
-from ...models.bridge.structure import Ref, flatten_structure, map_structure
+from ...models.graph.structure import Ref, flatten_structure, map_structure
 from ...models.load import describe, import_keras
-from ..training_compile import losses_by_output
+from ...training.losses import losses_by_output
 from .dependencies import ChannelMap
 from .gates import observe, run_gated
 from .labels import Labels

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from ...models.bridge.graph import Step
-from ...models.bridge.structure import Ref, refs_in
+from ...models.graph.read import Step
+from ...models.graph.structure import Ref, refs_in
 from . import elementwise
 from .labels import Labels, Reason
 from .tracker import Channels, Setting, Tracker

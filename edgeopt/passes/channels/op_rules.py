@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ...models.bridge import operations
-from ...models.bridge.graph import Step
-from ...models.bridge.structure import Ref, refs_in
+from ...models.graph import operations
+from ...models.graph.read import Step
+from ...models.graph.structure import Ref, refs_in
 from . import elementwise
 from .labels import Reason
 from .tracker import Tracker

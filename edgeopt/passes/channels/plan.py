@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...errors import ModelError, UsageError, nearest
-from ..base import Skipped
+from ...training.context import Skipped
 from .allocation import Ladder, Scores, widths
 from .cost import Counts
 from .dependencies import ChannelMap, Group

@@ -9,12 +9,13 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from ...calibration import choose_samples
-from ...data import Dataset, load_dataset
+from ...data.calibration import choose_samples
+from ...data.dataset import Dataset, load_dataset
 from ...errors import BudgetError, RecipeError, UsageError, nearest
-from ...models.graph import read_native
+from ...models.graph.rebuild import read_native
 from ...models.load import flavour_of
-from ..base import PassContext, PassResult, check_layers, check_needs, skipped_names
+from ...training.context import PassContext
+from ..base import PassResult, check_layers, check_needs, skipped_names
 from .allocation import Ladder, allocate_globally, allocate_uniformly
 from .cost import MEASURES, CostModel, Counts, Measure
 from .dependencies import ChannelMap, Group, analyse

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..base import Skipped
+from ...training.context import Skipped
 
 
 @dataclass(frozen=True)

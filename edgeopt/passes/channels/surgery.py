@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ...models.bridge.graph import Step
-from ...models.bridge.weights import settle
-from ...models.graph import copy_layer, rebuild
+from ...models.graph.read import Step
+from ...models.graph.rebuild import copy_layer, rebuild
+from ...models.graph.weights import settle
 from .dependencies import ChannelMap
 from .labels import Labels
 from .layer_rules import weight_names

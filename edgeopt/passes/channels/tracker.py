@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ...models.bridge.graph import Graph, Step
-from ...models.bridge.structure import Ref, refs_in
+from ...models.graph.read import Graph, Step
+from ...models.graph.structure import Ref, refs_in
 from .labels import Labels, LabelTable, Reason
 
 

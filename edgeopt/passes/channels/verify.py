@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 
 from ...errors import ModelError
-from ...models.bridge.graph import Graph, Step
-from ...models.bridge.samples import sample_inputs
-from ...models.bridge.structure import Ref
-from ...models.graph import read_native, run
+from ...models.graph.read import Graph, Step
+from ...models.graph.rebuild import read_native, run
+from ...models.graph.samples import sample_inputs
+from ...models.graph.structure import Ref
 from .dependencies import ChannelMap
 from .gates import run_gated
 from .surgery import Mask

@@ -7,15 +7,17 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
-from ..errors import ModelError, RecipeError, nearest
-from . import tfmot_private
-from .base import PassContext, PassResult, Skipped, check_layers, check_needs, refuse_half_precision, skipped_names
-from .cluster_report import ClusterReport, compare
-from .finetune import with_loss_of
-from .properties import kernels_of, measure_model
-from .training import Trained, Training, train
-from .training_report import account_of
-from .wrapping import Wrappable, carry_back, check_any, check_layer_names, wrap, wrappable
+from ...errors import ModelError, RecipeError, nearest
+from ...training.context import PassContext, Skipped
+from ...training.loop import train
+from ...training.losses import with_loss_of
+from ...training.options import Training
+from ...training.report import Trained, account_of
+from ..base import PassResult, check_layers, check_needs, refuse_half_precision, skipped_names
+from ..properties import kernels_of, measure_model
+from ..tfmot import private as tfmot_private
+from ..tfmot.wrapping import Wrappable, carry_back, check_any, check_layer_names, wrap, wrappable
+from .report import ClusterReport, compare
 
 INITIALIZATIONS = {
     "kmeans++": "KMEANS_PLUS_PLUS",

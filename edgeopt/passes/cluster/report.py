@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from .properties import WeightProperty
-from .training_report import TrainingReport
+from ...training.report import TrainingReport
+from ..properties import WeightProperty
 
 
 @dataclass(frozen=True)

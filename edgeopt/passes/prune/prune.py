@@ -8,18 +8,21 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import RecipeError, nearest
-from . import tfmot_private
-from .base import PassContext, PassResult, check_layers, check_needs, refuse_half_precision, skipped_names
-from .finetune import with_loss_of, zero_keeper
-from .properties import measure_model
-from .prune_report import PruneReport, compare
-from .prune_schedule import Steps, check_step, plan_steps, tfmot_schedule
-from .prune_select import Selection, make_prunable, select
-from .training import Trained, Training, train
-from .training_data import steps_of
-from .training_report import account_of
-from .wrapping import Wrappable, carry_back, check_any, check_layer_names, wrap, wrappable
+from ...errors import RecipeError, nearest
+from ...training.context import PassContext
+from ...training.feed import steps_of
+from ...training.loop import train
+from ...training.losses import with_loss_of
+from ...training.options import Training
+from ...training.report import Trained, account_of
+from ...training.zero_keeper import zero_keeper
+from ..base import PassResult, check_layers, check_needs, refuse_half_precision, skipped_names
+from ..properties import measure_model
+from ..tfmot import private as tfmot_private
+from ..tfmot.wrapping import Wrappable, carry_back, check_any, check_layer_names, wrap, wrappable
+from .report import PruneReport, compare
+from .schedule import Steps, check_step, plan_steps, tfmot_schedule
+from .select import Selection, make_prunable, select
 
 SCHEDULES = ("polynomial", "constant")
 CRITERIA = ("magnitude", "random")

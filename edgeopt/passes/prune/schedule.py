@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from ..errors import RecipeError
+from ...errors import RecipeError
 
 _UPDATES = 20
 _MOST_FREQUENCY = 100

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
-from ..errors import ModelError
-from .base import Skipped
-from .wrapping import Wrappable
+from ...errors import ModelError
+from ...training.context import Skipped
+from ..tfmot.wrapping import Wrappable
 
 
 class PruneReason(str, Enum):

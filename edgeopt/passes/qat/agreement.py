@@ -11,9 +11,9 @@ import numpy.typing as npt
 
 from ...flatbuffer import read_model
 from ...flatbuffer.specs import output_specs
-from ..base import PassContext
-from ..training_compile import loss_name, losses_by_output
-from ..training_data import open_feed
+from ...training.context import PassContext
+from ...training.feed import open_feed
+from ...training.losses import loss_name, losses_by_output
 
 Array = npt.NDArray[Any]
 SAMPLES = 256

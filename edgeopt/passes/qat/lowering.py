@@ -11,15 +11,15 @@ import numpy.typing as npt
 import tf_keras
 
 from ...errors import ModelError
-from ...models.bridge.graph import Graph, Step
-from ...models.bridge.nodes import new_input
-from ...models.bridge.structure import Ref, flatten_structure, map_structure, refs_in
-from ...models.bridge.template import encode
-from ...models.bridge.tf_objects import KerasOperation
-from ...models.bridge.weights import settle
 from ...models.detect import Flavour
-from ...models.graph import copy_layer
-from ..base import Skipped
+from ...models.graph.nodes import new_input
+from ...models.graph.read import Graph, Step
+from ...models.graph.rebuild import copy_layer
+from ...models.graph.structure import Ref, flatten_structure, map_structure, refs_in
+from ...models.graph.template import encode
+from ...models.graph.tf_objects import KerasOperation
+from ...models.graph.weights import settle
+from ...training.context import Skipped
 from . import rules
 from .activations import FUSED
 from .choices import Choices, grid_of

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 
-from ...models.bridge.graph import Graph, Step
-from ...models.bridge.structure import Ref, refs_in
+from ...models.graph.read import Graph, Step
+from ...models.graph.structure import Ref, refs_in
 from . import rules
 
 

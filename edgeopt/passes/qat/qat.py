@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING, Any, Literal
 from ...errors import RecipeError, UsageError, nearest
 from ...models.bridge import flatten, to_tf_keras
 from ...models.detect import Flavour
-from ...models.graph import read_native
+from ...models.graph.rebuild import read_native
 from ...models.load import flavour_of
-from ..base import PassContext, check_needs, refuse_half_precision, skipped_names
+from ...training.context import PassContext
+from ...training.feed import open_feed
+from ...training.loop import train
+from ...training.options import Training
+from ...training.report import account_of
+from ..base import check_needs, refuse_half_precision, skipped_names
 from ..properties import WeightProperty, check_kept, measure_file, measure_model
-from ..training import Training, train
-from ..training_data import open_feed
-from ..training_report import account_of
 from .agreement import measure_agreement
 from .report import QatReport, QatResult
 from .strip import like_the_users, put_back

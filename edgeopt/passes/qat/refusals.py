@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from ...errors import ModelError
-from ...models.bridge.graph import Step
-from ...models.bridge.structure import flatten_structure, refs_in
-from ...models.recurrent import MAX_UNROLLED_STEPS
+from ...models.export.recurrent import MAX_UNROLLED_STEPS
+from ...models.graph.read import Step
+from ...models.graph.structure import flatten_structure, refs_in
 from . import rules
 
 

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from ...training.report import TrainingReport
 from ..base import PassResult
 from ..properties import WeightProperty
-from ..training_report import TrainingReport
 from .agreement import Agreement
 
 Reason = Literal[

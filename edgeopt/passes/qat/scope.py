@@ -14,7 +14,7 @@ def qat_scope() -> Any:
     """
     import tf_keras
 
-    from ...models.bridge import tf_objects
+    from ...models.graph import tf_objects
     from .layers import OWN_LAYERS
 
     return tf_keras.utils.custom_object_scope(

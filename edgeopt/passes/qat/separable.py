@@ -6,7 +6,7 @@ from typing import Any
 
 import tf_keras
 
-from ...models.bridge.graph import Step
+from ...models.graph.read import Step
 
 
 def split(layer: Any, step: Step) -> tuple[Any, Any]:

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ...models.bridge.graph import Step, read_graph
-from ...models.bridge.weights import copy_weights
-from ...models.graph import copy_layer, read_native, rebuild
+from ...models.graph.read import Step, read_graph
+from ...models.graph.rebuild import copy_layer, read_native, rebuild
+from ...models.graph.weights import copy_weights
 
 Weights = list[npt.NDArray[Any]]
 

@@ -1,0 +1,1 @@
+"""TFMOT's wrappers: putting them on, taking them off, and the private parts that this relies on; imports what a pass may."""

@@ -1,6 +1,6 @@
 """Everything of TFMOT that is not its public interface, in one place: what a new release may break.
 
-Each function says what it relies on; `tests/passes/test_tfmot_private.py` tries them all.
+Each function says what it relies on; `tests/passes/tfmot/test_private.py` tries them all.
 """
 
 from __future__ import annotations

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from ..models.bridge.graph import Step
-from ..models.bridge.weights import copy_weights
-from ..models.graph import copy_layer, read_native, rebuild
-from . import tfmot_private
+from ...models.graph.read import Step
+from ...models.graph.rebuild import copy_layer, read_native, rebuild
+from ...models.graph.weights import copy_weights
+from . import private as tfmot_private
 
 _READERS = {"PruneLowMagnitude": tfmot_private.masked_arrays, "ClusterWeights": tfmot_private.clustered_arrays}
 

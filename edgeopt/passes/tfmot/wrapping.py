@@ -11,16 +11,17 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ..errors import ConversionError, ModelError, UsageError, nearest
-from ..models.bridge import flatten, to_tf_keras, verify
-from ..models.bridge.graph import Graph, Step
-from ..models.bridge.structure import Ref, refs_in
-from ..models.bridge.weights import copy_weights
-from ..models.detect import Flavour
-from ..models.graph import read_native, rebuild
-from ..models.load import flavour_of
-from .base import Skipped
-from .properties import kernels_of
+from ...errors import ConversionError, ModelError, UsageError, nearest
+from ...models.bridge import flatten, to_tf_keras
+from ...models.detect import Flavour
+from ...models.graph import compare as verify
+from ...models.graph.read import Graph, Step
+from ...models.graph.rebuild import read_native, rebuild
+from ...models.graph.structure import Ref, refs_in
+from ...models.graph.weights import copy_weights
+from ...models.load import flavour_of
+from ...training.context import Skipped
+from ..properties import kernels_of
 
 
 @dataclass(frozen=True)

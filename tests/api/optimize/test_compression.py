@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from edgeopt.api.compression import compression_report
-from edgeopt.api.optimize_result import Stage
-from edgeopt.artifact import Artifact
+from edgeopt.api.optimize.compression import compression_report
+from edgeopt.api.optimize.result import Stage
+from edgeopt.artifact.artifact import Artifact
 
 
 def stage(name, kind, size, zipped, macs, p50, *, report=None, sparsity=0.0, width=0.001):

@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 
 import edgeopt
-from edgeopt.api.optimize_loss import check_outputs, check_recipe_data, loss_for
-from edgeopt.data import load_dataset
+from edgeopt.api.optimize.data import check_outputs, check_recipe_data
+from edgeopt.api.optimize.loss import loss_for
+from edgeopt.data.dataset import load_dataset
 from edgeopt.devices import BenchPlan
 from edgeopt.errors import DataError, UsageError
-from edgeopt.recipe import ConvertRecipe
+from edgeopt.recipes.convert import ConvertRecipe
 
 SHORT = BenchPlan(min_seconds=0.0, max_seconds=0.05, min_runs=5, processes=1)
 GENERATOR = np.random.default_rng(0)

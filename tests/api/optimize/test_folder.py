@@ -7,8 +7,8 @@ import shutil
 
 import pytest
 
-from edgeopt.api.optimize_folder import Folder, save_model
-from edgeopt.artifact import Artifact
+from edgeopt.api.optimize.folder import Folder, save_model
+from edgeopt.artifact.artifact import Artifact
 from edgeopt.errors import FileFormatError, OutputError, UsageError
 
 RUN = {"recipe": "seed = 0", "model": "aa", "train data": "bb"}

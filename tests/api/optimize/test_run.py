@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 
 import edgeopt
-from edgeopt.api.optimize_loss import check_recipe_data, loss_for
-from edgeopt.data import load_dataset
+from edgeopt.api.optimize.data import check_recipe_data
+from edgeopt.api.optimize.loss import loss_for
+from edgeopt.data.dataset import load_dataset
 from edgeopt.devices import BenchPlan
 from edgeopt.errors import DataError, ModelError, RecipeError, UsageError
-from edgeopt.optimize_recipe import OptimizeRecipe
-from edgeopt.recipe import ConvertRecipe
+from edgeopt.recipes.convert import ConvertRecipe
+from edgeopt.recipes.optimize import OptimizeRecipe
 
 SHORT = BenchPlan(min_seconds=0.0, max_seconds=0.05, min_runs=5, processes=1)
 
@@ -85,7 +86,7 @@ def test_a_cut_to_a_latency_is_not_measured_again_when_the_training_behind_it_is
     """The second measurement is 15 % slower, and would cut further than the checkpoint's model."""
     import keras
 
-    from edgeopt.api.optimize_stage import Bench
+    from edgeopt.api.optimize.workbench import Bench
 
     class Interrupt(keras.callbacks.Callback):
         def on_epoch_begin(self, epoch, logs=None):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from edgeopt.devices.inventory import Board, Inventory, project_file, user_file
+from edgeopt.devices.boards.inventory import Board, Inventory, project_file, user_file
 from edgeopt.errors import FileFormatError, UsageError
 
 KITCHEN = Board("kitchen", "rpi4", "pi@kitchen.local")

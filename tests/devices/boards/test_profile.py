@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from edgeopt.devices.profile import FACTS, load_profile, profile_names
+from edgeopt.devices.boards.profile import FACTS, load_profile, profile_names
 from edgeopt.errors import UsageError
 
 NAMED = [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from edgeopt.devices.runtimes import BoardFacts, choose
+from edgeopt.devices.boards.runtimes import BoardFacts, choose
 from edgeopt.errors import DeviceError
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from edgeopt.devices import FakeTransport, LocalTransport, SshAddress, SshTransport, Transport
-from edgeopt.devices.transport import PipedProcess, content_name, require_below
+from edgeopt.devices.transport.base import PipedProcess, content_name, require_below
 from edgeopt.errors import DeviceError
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edgeopt.budget import Budget
 from edgeopt.devices import Device, DeviceGone, FakeTransport, RunOptions, load_profile
 from edgeopt.devices.agent.protocol import Message
 from edgeopt.errors import BudgetError, DeviceError, DeviceLostError
+from edgeopt.evaluation.budget import Budget
 
-from .conftest import classifier_model
+from ..conftest import classifier_model
 
 SCORES = np.eye(3, dtype=np.float32)
 

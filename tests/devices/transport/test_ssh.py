@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from edgeopt.devices.ssh import SshAddress, SshTransport
-from edgeopt.devices.transport import Transport, content_name
+from edgeopt.devices.transport.base import Transport, content_name
+from edgeopt.devices.transport.ssh import SshAddress, SshTransport
 from edgeopt.errors import DeviceError, DeviceLostError, UsageError
 
 ODD_NAME = "wörk 'dir\" $x"

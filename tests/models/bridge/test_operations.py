@@ -9,8 +9,8 @@ import pytest
 
 from edgeopt.errors import ModelError
 from edgeopt.models.bridge import RELATIVE_LIMIT, to_keras3, to_tf_keras
-from edgeopt.models.bridge.operations import function_of
-from edgeopt.models.bridge.tf_symbols import TF_SYMBOLS
+from edgeopt.models.graph.operations import function_of
+from edgeopt.models.graph.tf_symbols import TF_SYMBOLS
 
 SHAPE = (6, 6, 4)
 

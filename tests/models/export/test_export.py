@@ -1,4 +1,4 @@
-"""`edgeopt.models.export`: the lean SavedModel computes what the model computes."""
+"""`edgeopt.models.export.export`: the lean SavedModel computes what the model computes."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from edgeopt.errors import ConversionError
-from edgeopt.models.export import _reason, export_lean, input_key, output_key
+from edgeopt.models.export.export import _reason, export_lean, input_key, output_key
 from edgeopt.models.load import describe, load_model
 from edgeopt.models.spec import fix_shapes
 

@@ -1,4 +1,4 @@
-"""`edgeopt.models.normalized`: with the mean taken away first a layer computes what Keras computes, in 8 bits too."""
+"""`edgeopt.models.export.normalized`: with the mean taken away first a layer computes what Keras computes, in 8 bits too."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 import edgeopt
+from edgeopt.models.export.normalized import centred
 from edgeopt.models.load import describe
-from edgeopt.models.normalized import centred
 
 ROWS, STEPS, CHANNELS = 64, 6, 12
 generator = np.random.default_rng(0)

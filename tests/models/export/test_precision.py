@@ -1,4 +1,4 @@
-"""`edgeopt.models.precision`: a model trained in mixed precision computes in float32 while it is exported."""
+"""`edgeopt.models.export.precision`: a model trained in mixed precision computes in float32 while it is exported."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from edgeopt.errors import ConversionError
+from edgeopt.models.export.precision import full_precision
 from edgeopt.models.load import describe
-from edgeopt.models.precision import full_precision
 
 X = np.random.default_rng(0).normal(size=(2, 6, 6, 3)).astype(np.float32)
 

@@ -1,4 +1,4 @@
-"""`edgeopt.models.recurrent`: unrolled, gate by gate, a layer computes what Keras computes, and is as it was afterwards."""
+"""`edgeopt.models.export.recurrent`: unrolled, gate by gate, a layer computes what Keras computes, and is as it was afterwards."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from edgeopt.errors import ConversionError
+from edgeopt.models.export.recurrent import MAX_UNROLLED_STEPS, fuses, recurrent_layers, unrolled
 from edgeopt.models.load import describe
-from edgeopt.models.recurrent import MAX_UNROLLED_STEPS, fuses, recurrent_layers, unrolled
 
 STEPS, FEATURES = 7, 3
 X = np.random.default_rng(0).normal(size=(2, STEPS, FEATURES)).astype(np.float32)

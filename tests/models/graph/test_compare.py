@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from edgeopt.errors import ConversionError
-from edgeopt.models.bridge import RELATIVE_LIMIT, first_divergence, to_keras3, to_tf_keras, verify
-from edgeopt.models.bridge.graph import read_graph
-from edgeopt.models.bridge.samples import sample_inputs
+from edgeopt.models.bridge import RELATIVE_LIMIT, first_divergence, to_keras3, to_tf_keras
+from edgeopt.models.graph import compare as verify
+from edgeopt.models.graph.read import read_graph
+from edgeopt.models.graph.samples import sample_inputs
 
 
 def small(keras):

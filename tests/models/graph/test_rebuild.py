@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from edgeopt.errors import ModelError
-from edgeopt.models.bridge.graph import read_graph
-from edgeopt.models.graph import copy_layer, read_native, rebuild, run
+from edgeopt.models.graph.read import read_graph
+from edgeopt.models.graph.rebuild import copy_layer, read_native, rebuild, run
 
 
 @pytest.fixture(params=["keras", "tf_keras"])

@@ -8,7 +8,7 @@ import itertools
 import numpy as np
 import pytest
 
-from edgeopt.models.graph import read_native
+from edgeopt.models.graph.rebuild import read_native
 from edgeopt.passes.channels.allocation import Ladder, allocate_globally, allocate_uniformly, widths
 from edgeopt.passes.channels.cost import CostModel
 from edgeopt.passes.channels.dependencies import Group, analyse

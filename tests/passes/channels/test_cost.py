@@ -10,11 +10,11 @@ import pytest
 from edgeopt.errors import UsageError
 from edgeopt.flatbuffer.macs import macs
 from edgeopt.flatbuffer.reader import read_model
-from edgeopt.models.graph import read_native
-from edgeopt.passes.base import PassContext
+from edgeopt.models.graph.rebuild import read_native
 from edgeopt.passes.channels import ChannelPruning
 from edgeopt.passes.channels.cost import CostModel
 from edgeopt.passes.channels.dependencies import analyse
+from edgeopt.training.context import PassContext
 
 
 def costs_of(model, measure):

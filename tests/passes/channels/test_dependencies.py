@@ -7,10 +7,10 @@ import importlib
 import numpy as np
 import pytest
 
-from edgeopt.models.graph import read_native
-from edgeopt.passes.base import PassContext
+from edgeopt.models.graph.rebuild import read_native
 from edgeopt.passes.channels import ChannelPruning, Reason
 from edgeopt.passes.channels.dependencies import analyse
+from edgeopt.training.context import PassContext
 
 
 def groups_of(model):

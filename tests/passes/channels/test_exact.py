@@ -13,11 +13,11 @@ import importlib
 import numpy as np
 import pytest
 
-from edgeopt.models.graph import read_native
-from edgeopt.passes.base import PassContext
+from edgeopt.models.graph.rebuild import read_native
 from edgeopt.passes.channels import ChannelPruning
 from edgeopt.passes.channels.dependencies import analyse
 from edgeopt.passes.channels.verify import tolerance
+from edgeopt.training.context import PassContext
 
 # Weight name -> axis of the output channels; the kernels of depthwise and transposed convolutions differ.
 _VECTORS = ("bias", "gamma", "beta", "moving_mean")

@@ -7,14 +7,14 @@ import importlib
 import numpy as np
 import pytest
 
-from edgeopt.data import load_dataset
+from edgeopt.data.dataset import load_dataset
 from edgeopt.errors import DataError, UsageError
-from edgeopt.models.graph import read_native
-from edgeopt.passes.base import PassContext
+from edgeopt.models.graph.rebuild import read_native
 from edgeopt.passes.channels import ChannelPruning
 from edgeopt.passes.channels.dependencies import analyse
 from edgeopt.passes.channels.gates import run_gated
 from edgeopt.passes.channels.importance import CRITERIA, Evidence, loss_function
+from edgeopt.training.context import PassContext
 
 
 def network(keras):

@@ -13,13 +13,13 @@ import numpy as np
 import pytest
 
 from edgeopt.errors import BudgetError, UsageError
-from edgeopt.models.graph import read_native
-from edgeopt.passes.base import PassContext
+from edgeopt.models.graph.rebuild import read_native
 from edgeopt.passes.channels import ChannelPruning
 from edgeopt.passes.channels.allocation import Ladder
 from edgeopt.passes.channels.cost import CostModel
 from edgeopt.passes.channels.dependencies import analyse
 from edgeopt.passes.channels.latency import LatencyTable
+from edgeopt.training.context import PassContext
 
 
 def plain(keras, width=64):

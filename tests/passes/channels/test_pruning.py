@@ -9,8 +9,9 @@ import pytest
 
 from edgeopt.errors import BudgetError, ModelError, RecipeError, UsageError
 from edgeopt.models.load import describe, load_model
-from edgeopt.passes.base import Pass, PassContext, PassReport
+from edgeopt.passes.base import Pass, PassReport
 from edgeopt.passes.channels import ChannelPruning
+from edgeopt.training.context import PassContext
 
 CONTEXT = PassContext()
 

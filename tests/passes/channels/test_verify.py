@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from edgeopt.errors import ModelError
-from edgeopt.models.graph import read_native
+from edgeopt.models.graph.rebuild import read_native
 from edgeopt.passes.channels.dependencies import analyse
 from edgeopt.passes.channels.surgery import kept_outputs, remove_units
 from edgeopt.passes.channels.verify import tolerance, verify

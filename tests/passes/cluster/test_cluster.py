@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 
 from edgeopt.errors import DataError, ModelError, RecipeError, UsageError
-from edgeopt.passes.base import Pass, PassContext
-from edgeopt.passes.cluster import Cluster
+from edgeopt.passes.base import Pass
+from edgeopt.passes.cluster.cluster import Cluster
 from edgeopt.passes.properties import check_kept, measure_model
-from edgeopt.passes.prune import Prune
-from edgeopt.passes.training import Training
+from edgeopt.passes.prune.prune import Prune
+from edgeopt.training.context import PassContext
+from edgeopt.training.options import Training
 
 ONE_SHOT = Training(epochs=0)
 CLUSTERED = ("first", "middle", "hidden", "classes")

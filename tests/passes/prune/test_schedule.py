@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from edgeopt.errors import RecipeError
-from edgeopt.passes.prune_schedule import Steps, check_step, plan_steps, tfmot_schedule
+from edgeopt.passes.prune.schedule import Steps, check_step, plan_steps, tfmot_schedule
 
 
 def test_fractions_are_of_the_run_and_whole_numbers_are_steps():

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from edgeopt.api.convert import convert
-from edgeopt.passes.base import PassContext
 from edgeopt.passes.qat import Qat
 from edgeopt.passes.qat.agreement import _of_classes, compare
-from edgeopt.passes.training import Training
-from edgeopt.passes.training_compile import losses_by_output
+from edgeopt.training.context import PassContext
+from edgeopt.training.losses import losses_by_output
+from edgeopt.training.options import Training
 
 
 def test_steps_are_those_of_the_files_output():

@@ -8,10 +8,10 @@ import pytest
 import edgeopt
 from edgeopt.api.convert import convert
 from edgeopt.errors import NotFullyIntegerError, RecipeError
-from edgeopt.models.trained_ranges import carries_ranges, wrappers_in
-from edgeopt.passes.base import PassContext
+from edgeopt.models.detect import carries_ranges, wrappers_in
 from edgeopt.passes.qat import Qat
-from edgeopt.passes.training import Training
+from edgeopt.training.context import PassContext
+from edgeopt.training.options import Training
 
 CLASSES = 4
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from edgeopt.api.convert import convert
-from edgeopt.passes.base import PassContext
 from edgeopt.passes.qat import Qat
-from edgeopt.passes.training import Training
+from edgeopt.training.context import PassContext
+from edgeopt.training.options import Training
 
 IMAGE, ROW, SIGNAL = (8, 8, 4), (12,), (16, 4)
 

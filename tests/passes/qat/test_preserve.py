@@ -7,10 +7,10 @@ import pytest
 
 from edgeopt.api.convert import convert
 from edgeopt.errors import PropertyLostError
-from edgeopt.passes.base import PassContext
 from edgeopt.passes.properties import measure_file, measure_model
 from edgeopt.passes.qat import Qat
-from edgeopt.passes.training import Training
+from edgeopt.training.context import PassContext
+from edgeopt.training.options import Training
 
 pytestmark = pytest.mark.heavy
 TRAINING = Training(epochs=2, batch_size=8, learning_rate=0.01)

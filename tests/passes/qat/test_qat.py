@@ -11,10 +11,11 @@ import pytest
 
 import edgeopt
 from edgeopt.errors import DataError, ModelError, RecipeError, UsageError
-from edgeopt.models.graph import read_native
-from edgeopt.passes.base import Pass, PassContext, PassReport
+from edgeopt.models.graph.rebuild import read_native
+from edgeopt.passes.base import Pass, PassReport
 from edgeopt.passes.qat import Qat
-from edgeopt.passes.training import Training
+from edgeopt.training.context import PassContext
+from edgeopt.training.options import Training
 
 ONE_STEP = Training(epochs=1, batch_size=8)
 NO_STEP = Training(epochs=0)

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from edgeopt.api.convert import convert
-from edgeopt.passes.base import PassContext
 from edgeopt.passes.properties import measure_file, measure_kernel
 from edgeopt.passes.qat import Qat
-from edgeopt.passes.training import Training
+from edgeopt.training.context import PassContext
+from edgeopt.training.options import Training
 
 pytestmark = pytest.mark.heavy
 KERNELS = ("pointwise", "normed")

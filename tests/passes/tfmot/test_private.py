@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edgeopt.passes import tfmot_private
+from edgeopt.passes.tfmot import private as tfmot_private
 
 
 @pytest.fixture

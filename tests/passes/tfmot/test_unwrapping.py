@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edgeopt.passes import tfmot_private
-from edgeopt.passes.unwrapping import without_wrappers
-from edgeopt.passes.wrapping import wrap, wrappable
+from edgeopt.passes.tfmot import private as tfmot_private
+from edgeopt.passes.tfmot.unwrapping import without_wrappers
+from edgeopt.passes.tfmot.wrapping import wrap, wrappable
 
 X = np.random.default_rng(0).normal(size=(16, 8, 8, 1)).astype("float32")
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from edgeopt.errors import ConversionError, ModelError, UsageError
-from edgeopt.passes.base import Skipped
-from edgeopt.passes.wrapping import carry_back, check_any, check_layer_names, wrap, wrappable
+from edgeopt.passes.tfmot.wrapping import carry_back, check_any, check_layer_names, wrap, wrappable
+from edgeopt.training.context import Skipped
 
 
 def test_layers_with_kernels_are_found_in_order_and_at_the_ends(build, keras):

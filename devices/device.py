@@ -63,12 +63,12 @@ class Device(AbstractContextManager["Device"]):
         return cls(LocalTransport(), load_profile("local"))
 
     @classmethod
-    def from_inventory(cls, name: str, devices: str | os.PathLike[str] | None = None) -> Device:
+    def from_inventory(cls, name: str, inventory: str | os.PathLike[str] | None = None) -> Device:
         """Return a board of the inventory, or this machine for "local"; nothing is sent yet.
 
         Args:
             name: Of the board.
-            devices: The inventory's file; None looks for the project's and the user's.
+            inventory: The inventory's file; None looks for the project's and the user's.
 
         Raises:
             UsageError: There is none of that name; `FileFormatError` for a file that is not an inventory.
@@ -80,7 +80,7 @@ class Device(AbstractContextManager["Device"]):
         """
         if name == LOCAL:
             return cls.local()
-        board = Inventory.find(devices).board(name)
+        board = Inventory.find(inventory).board(name)
         profile = load_profile(board.profile)
         install = profile.install_runtime.replace("NAME", shlex.quote(name))
         return cls(board.transport(), replace(profile, install_runtime=install), label=name)

@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from .agent.arith import dequantize, percentile, real_range
+from .agent.batching import REASONS
 from .agent.stats import latency_figures, median_interval, process_interval
-from .agent.ways import REASONS
 
 # Inputs that reach beyond what the file can store by more than this share of its range are most likely not scaled as
 # in training; so are inputs that use less than that share.
@@ -154,7 +154,7 @@ class Evaluation:
     Attributes:
         batch: Samples an invocation.
         workers: Interpreters side by side.
-        reasons: Why not more of both: keys of `edgeopt.devices.agent.ways.REASONS`.
+        reasons: Why not more of both: keys of `edgeopt.devices.agent.batching.REASONS`.
     """
 
     outputs: tuple[Output, ...]

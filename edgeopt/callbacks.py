@@ -61,7 +61,7 @@ class TFLiteEvaluation(_AnyFlavour):
         calibration: Samples for the conversion; None takes those of `data`, which flatters the file a little.
         recipe: How to convert; None is full int8.
         metric: As `edgeopt.validate` names it.
-        output: Name of the output that is scored, of a model with several.
+        output_name: Name of the output that is scored, of a model with several.
         log_dir: Where TensorBoard looks; None writes no events.
         seconds: Time each file for so long, and log its median as ``tflite_latency_ms``; 0 does not time.
 
@@ -84,7 +84,7 @@ class TFLiteEvaluation(_AnyFlavour):
         calibration: Any = None,
         recipe: ConvertRecipe | None = None,
         metric: str = "accuracy",
-        output: str | None = None,
+        output_name: str | None = None,
         log_dir: str | Path | None = None,
         seconds: float = 0.0,
     ) -> None:
@@ -96,7 +96,7 @@ class TFLiteEvaluation(_AnyFlavour):
             raise UsageError(f"Received every={every!r}; expected a whole number of epochs of at least 1.")
         if seconds < 0:
             raise UsageError(f"Received seconds={seconds}; expected 0 (no timing) or more.")
-        self.every, self.metric, self.output, self.seconds = every, metric, output, seconds
+        self.every, self.metric, self.output_name, self.seconds = every, metric, output_name, seconds
         self.history: list[dict[str, float]] = []
         self.reports: list[ValidationReport] = []
         self._data, self._calibration, self._recipe = data, calibration, recipe or ConvertRecipe()
@@ -119,8 +119,8 @@ class TFLiteEvaluation(_AnyFlavour):
         except UsageError:
             return  # a subclassed model that was never called
         if spec.output_names:
-            check_output(self._scoring, self.output, spec.output_names)
-            dataset.labels_of(self.output, spec.output_names)
+            check_output(self._scoring, self.output_name, spec.output_names)
+            dataset.labels_of(self.output_name, spec.output_names)
         for samples in (dataset, self._calibration) if spec.firm else ():
             if isinstance(samples, Dataset):
                 samples.bind([item.name for item in spec.inputs], [item.shape for item in spec.inputs])
@@ -160,7 +160,7 @@ class TFLiteEvaluation(_AnyFlavour):
         artifact = convert(without_wrappers(model), calibration=calibration, recipe=self._recipe)
         timed = self.seconds > 0
         plan = BenchPlan(min_seconds=min(1.0, self.seconds), max_seconds=self.seconds) if timed else _shortest()
-        report = validate(artifact, data=data, metric=self.metric, output=self.output, bench=plan)
+        report = validate(artifact, data=data, metric=self.metric, output_name=self.output_name, bench=plan)
         self.reports.append(report)
         values = {f"tflite_{report.scores.metric.name}": float(report.scores.candidate.value)}
         if timed and report.latency_ms is not None:

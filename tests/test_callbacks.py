@@ -90,11 +90,11 @@ def test_one_of_several_outputs_is_scored_with_its_labels_of_a_generator_that_gi
     once = (
         (x[start : start + 16], {"size": y[start : start + 16], "kind": y[start : start + 16]}) for start in (0, 16)
     )
-    watch = edgeopt.callbacks.TFLiteEvaluation(data=once, output="kind", calibration=iter([[x]]))
+    watch = edgeopt.callbacks.TFLiteEvaluation(data=once, output_name="kind", calibration=iter([[x]]))
     model.fit(x, [y, y], epochs=2, verbose=0, callbacks=[watch])
     assert [report.scores.samples for report in watch.reports] == [32, 32]
     file = edgeopt.convert(model, calibration=x)
-    report = edgeopt.validate(file, data=(x[:32], y[:32]), output="kind", bench=edgeopt.callbacks._shortest())
+    report = edgeopt.validate(file, data=(x[:32], y[:32]), output_name="kind", bench=edgeopt.callbacks._shortest())
     assert watch.history[-1]["tflite_accuracy"] == report.scores.candidate.value
 
 

@@ -11,7 +11,7 @@ import tempfile
 from typing import Any, Dict, List, Optional
 
 from .conditions import board, state
-from .parts import measure
+from .processes import measure
 from .protocol import AgentError, Message
 from .runtimes import AUTO, KERNELS, RUNTIMES
 from .supervisor import Supervisor

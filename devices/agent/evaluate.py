@@ -10,9 +10,9 @@ from typing import Any, Callable, List, Optional
 
 from .arith import Array
 from .arrays import OutputFile, Samples
+from .batching import Opener, Way, choose, run_rows
 from .protocol import AgentError, Message
 from .session import Session
-from .ways import Opener, Way, choose, run_rows
 
 
 def evaluate(first: Session, opener: Opener, samples: Samples, folder: str, report: Callable[..., Any]) -> Message:
@@ -26,7 +26,7 @@ def evaluate(first: Session, opener: Opener, samples: Samples, folder: str, repo
         report: Takes progress.
 
     Returns:
-        ``samples``, ``batch``, ``workers``, ``reasons`` (keys of `ways.REASONS`), ``seconds``, ``inputs`` (with the
+        ``samples``, ``batch``, ``workers``, ``reasons`` (keys of `batching.REASONS`), ``seconds``, ``inputs`` (with the
         extent of the values) and ``outputs`` (with the path).
 
     Raises:

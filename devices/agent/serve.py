@@ -11,7 +11,7 @@ from typing import Optional
 
 from .conditions import board, state
 from .hardware import edge_tpu
-from .parts import measure
+from .processes import measure
 from .protocol import PROTOCOL_VERSION, AgentError, Message, decode, failure, parse_request, reply
 from .streams import STDIN, Progress, claim_stdout, read_line, watch, write_all
 from .supervisor import Supervisor

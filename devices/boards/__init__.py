@@ -1,1 +1,4 @@
-"""Boards: what is known of each kind, the user's inventory of them, and setting one up; imports the light rooms only."""
+"""Boards: what is known of each kind, the user's inventory of them, and setting one up.
+
+This room imports the light rooms only.
+"""

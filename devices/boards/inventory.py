@@ -116,14 +116,14 @@ class Inventory:
             self._found.update({board.name: (board, path) for board in _read(path)})
 
     @classmethod
-    def find(cls, devices: str | os.PathLike[str] | None = None) -> Inventory:
-        """Return the inventory in the file `devices`, or else the project's and the user's.
+    def find(cls, inventory: str | os.PathLike[str] | None = None) -> Inventory:
+        """Return the inventory in the file `inventory`, or else the project's and the user's.
 
         Raises:
-            UsageError: `devices` cannot be read; `FileFormatError` for a file that is not an inventory.
+            UsageError: `inventory` cannot be read; `FileFormatError` for a file that is not an inventory.
         """
-        if devices is not None:
-            return cls([Path(devices)])
+        if inventory is not None:
+            return cls([Path(inventory)])
         project = project_file()
         return cls([user_file()] if project is None else [project, user_file()])
 

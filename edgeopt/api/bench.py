@@ -19,7 +19,7 @@ def bench(
     artifact: PathLike | bytes | Artifact,
     *,
     device: str | Device = "local",
-    devices: PathLike | None = None,
+    inventory: PathLike | None = None,
     threads: Sequence[int] = (1,),
     runtime: str = "auto",
     kernels: str = "default",
@@ -37,7 +37,7 @@ def bench(
     Args:
         artifact: The file: a path, its bytes, or an `edgeopt.Artifact`.
         device: "local", a name of the inventory, or a `edgeopt.devices.Device`, which stays open.
-        devices: The inventory's file.
+        inventory: The inventory's file.
         threads: Of one inference; one timing for each.
         runtime: "ai_edge_litert", "tflite_runtime", or "auto": the first of them that loads on the device.
         kernels: "default", "builtin" (without XNNPACK) or "reference".
@@ -71,7 +71,7 @@ def bench(
         bench=plan or BenchPlan(),
     )
     inputs = None if data is None else bound_inputs(model, data)
-    with open_device(device, devices) as target:
+    with open_device(device, inventory) as target:
         return target.bench(
             model, inputs, threads=threads, options=options, against=other, seed=seed, on_progress=on_progress
         )

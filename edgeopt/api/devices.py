@@ -23,12 +23,12 @@ CLEAN_S = 120.0
 PathLike = str | os.PathLike[str]
 
 
-def open_device(device: str | Device, devices: PathLike | None = None) -> AbstractContextManager[Device]:
+def open_device(device: str | Device, inventory: PathLike | None = None) -> AbstractContextManager[Device]:
     """Return the device that a name stands for, as a context manager; a `Device` stays open when it is left.
 
     Args:
         device: "local", a name of the inventory, or a `Device`.
-        devices: The inventory's file; None looks for the project's and the user's.
+        inventory: The inventory's file; None looks for the project's and the user's.
 
     Raises:
         UsageError: There is none of that name.
@@ -37,7 +37,7 @@ def open_device(device: str | Device, devices: PathLike | None = None) -> Abstra
 
     if isinstance(device, Device):
         return nullcontext(device)
-    return Device.from_inventory(device, devices)
+    return Device.from_inventory(device, inventory)
 
 
 def device_names(text: str) -> list[str]:
@@ -56,7 +56,7 @@ def device_names(text: str) -> list[str]:
     return names
 
 
-def check_device(name: str, devices: PathLike | None = None, say: Callable[[Line], None] | None = None) -> list[Line]:
+def check_device(name: str, inventory: PathLike | None = None, say: Callable[[Line], None] | None = None) -> list[Line]:
     """Return what is well and what is not with a device, a line each; `say` gets each as soon as it is known.
 
     Raises:
@@ -65,24 +65,24 @@ def check_device(name: str, devices: PathLike | None = None, say: Callable[[Line
     from ..devices.readiness import check
 
     found = []
-    with open_device(name, devices) as device:
-        for line in check(device, setup_command(name, devices)):
+    with open_device(name, inventory) as device:
+        for line in check(device, setup_command(name, inventory)):
             found.append(line)
             if say is not None:
                 say(line)
     return found
 
 
-def setup_command(name: str, devices: PathLike | None = None) -> str:
+def setup_command(name: str, inventory: PathLike | None = None) -> str:
     """Return the command line that sets a board up."""
     words = ["edgeopt", "devices", "setup", name]
-    return shlex.join(words if devices is None else [*words, "--devices", os.fspath(devices)])
+    return shlex.join(words if inventory is None else [*words, "--devices", os.fspath(inventory)])
 
 
 def set_up_device(
     name: str,
     *,
-    devices: PathLike | None = None,
+    inventory: PathLike | None = None,
     runtime: str | None = None,
     wheelhouse: PathLike | None = None,
     python: str | None = None,
@@ -92,7 +92,7 @@ def set_up_device(
 
     Args:
         name: Of the inventory.
-        devices: The inventory's file.
+        inventory: The inventory's file.
         runtime: "ai-edge-litert" or "tflite-runtime"; None takes the best that was built for the board.
         wheelhouse: A folder of wheels to be sent, for a board without internet.
         python: The Python there to start from; default ``python3``.
@@ -107,7 +107,7 @@ def set_up_device(
 
     if wheelhouse is not None and not Path(wheelhouse).is_dir():
         raise UsageError(f"The wheelhouse {os.fspath(wheelhouse)} is not a folder; make it with `pip download`.")
-    inventory = Inventory.find(devices)
+    inventory = Inventory.find(inventory)
     board = inventory.board(name)
     start = dataclasses.replace(board, python=python or "python3")
     with start.transport() as transport:
@@ -118,12 +118,12 @@ def set_up_device(
     return ready, installed
 
 
-def clean_device(name: str, devices: PathLike | None = None, *, everything: bool = False) -> list[str]:
+def clean_device(name: str, inventory: PathLike | None = None, *, everything: bool = False) -> list[str]:
     """Remove what runs have left on a board, and return the folders; the environment of `set_up_device` stays.
 
     Args:
         name: Of the inventory.
-        devices: The inventory's file.
+        inventory: The inventory's file.
         everything: Remove the whole work folder, with the environment.
 
     Raises:
@@ -132,7 +132,7 @@ def clean_device(name: str, devices: PathLike | None = None, *, everything: bool
     """
     from ..devices.boards.inventory import Inventory
 
-    with Inventory.find(devices).board(name).transport() as transport:
+    with Inventory.find(inventory).board(name).transport() as transport:
         work = transport.workdir
         folders = [work] if everything else [f"{work}/{part}" for part in ("runs", "files", "wheels")]
         for folder in folders:

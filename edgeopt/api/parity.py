@@ -27,7 +27,7 @@ def parity(
     data: Any,
     device: str | Device,
     other: str | Device = "local",
-    devices: PathLike | None = None,
+    inventory: PathLike | None = None,
     limits: Limits | None = None,
     samples: int = SAMPLES,
     runtime: str = "auto",
@@ -44,7 +44,7 @@ def parity(
         data: Samples as `edgeopt.data.load_dataset` takes them; labels are not looked at.
         device: "local", a name of the inventory, or a `edgeopt.devices.Device`, which stays open.
         other: The other device, likewise.
-        devices: The inventory's file.
+        inventory: The inventory's file.
         limits: What is asserted; default: L1, equal bits under the reference kernels.
         samples: At most this many are run, the first ones.
         runtime: "ai_edge_litert", "tflite_runtime", or "auto": what the other device has.
@@ -76,8 +76,8 @@ def parity(
     model = model_bytes(artifact)
     inputs = bound_inputs(model, data, samples)
     with ExitStack() as stack:
-        ours = stack.enter_context(open_device(other, devices))
-        theirs = stack.enter_context(open_device(device, devices))
+        ours = stack.enter_context(open_device(other, inventory))
+        theirs = stack.enter_context(open_device(device, inventory))
         if delegate is None:
             return ours.parity(theirs, model, inputs, limits=chosen, options=options, on_progress=on_progress)
         # An accelerator's operators cannot be looked into: only the outputs are compared.
@@ -94,7 +94,7 @@ def record_golden(
     *,
     data: Any,
     device: str | Device = "local",
-    devices: PathLike | None = None,
+    inventory: PathLike | None = None,
     limits: Limits | None = None,
     samples: int = SAMPLES,
     runtime: str = "auto",
@@ -116,7 +116,7 @@ def record_golden(
     options = (limits or Asserted()).options(RunOptions(runtime=runtime, threads=threads, kernels=kernels))
     model = model_bytes(artifact)
     inputs = bound_inputs(model, data, samples)
-    with open_device(device, devices) as target:
+    with open_device(device, inventory) as target:
         golden = record(target, model, inputs, options)
     golden.save(path)
     return golden
@@ -127,7 +127,7 @@ def check_golden(
     path: PathLike,
     *,
     device: str | Device = "local",
-    devices: PathLike | None = None,
+    inventory: PathLike | None = None,
     limits: Limits | None = None,
     runtime: str = "auto",
     threads: int = 1,
@@ -139,7 +139,7 @@ def check_golden(
         artifact: The file that it was recorded with.
         path: The golden file.
         device: As in `parity`.
-        devices: The inventory's file.
+        inventory: The inventory's file.
         limits: What is asserted; default L1.
         runtime: "auto" takes the one that it was recorded with.
         threads: Of one inference.
@@ -157,5 +157,5 @@ def check_golden(
     recorded = golden.measurement.kernel_profile
     chosen = recorded.runtime if runtime == "auto" else runtime
     options = RunOptions(runtime=chosen, threads=threads, kernels=kernels or recorded.kernels, bench=None)
-    with open_device(device, devices) as target:
+    with open_device(device, inventory) as target:
         return hold_against(target, model_bytes(artifact), golden, limits or Asserted(), options)

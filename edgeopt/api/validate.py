@@ -25,12 +25,12 @@ def validate(
     *,
     data: Any,
     device: str | Device = LOCAL,
-    devices: str | os.PathLike[str] | None = None,
+    inventory: str | os.PathLike[str] | None = None,
     runtime: str = "auto",
     threads: int = 1,
     baseline: Any = None,
     metric: str | Callable[[Any, Any], float] = "accuracy",
-    output: str | None = None,
+    output_name: str | None = None,
     budget: Budget | None = None,
     keep: bool = False,
     seed: int = 0,
@@ -48,12 +48,12 @@ def validate(
             ``x`` and ``y``, or a tuple ``(x, y)``, where `y` may be a dict by output name or a list in the file's
             order. Real values; the device quantises them as the file says.
         device: "local", a name of the inventory, or a `edgeopt.devices.Device`, which stays open.
-        devices: The inventory's file; None looks for the project's and the user's.
+        inventory: The inventory's file; None looks for the project's and the user's.
         runtime: "ai_edge_litert", "tflite_runtime", or "auto": the first of them that loads on the device.
         threads: Of one inference.
         baseline: What to compare with: a .tflite file, a Keras model, a SavedModel, or a `Baseline` of one.
         metric: "accuracy", "top5", "auc", "mae", "mse", ``module:callable``, or a callable ``(y_true, y_pred)``.
-        output: Name of the output to be scored, for a file with several.
+        output_name: Name of the output to be scored, for a file with several.
         budget: Limits to be judged; missing one does not raise here, see `ValidationReport.raise_for_budget`.
         keep: Leave the run's folder, with the outputs, on the device until its next run.
         seed: Of the bootstrap intervals.
@@ -82,13 +82,13 @@ def validate(
     if given is not None:
         check_baseline(given)
     found, path = _loaded(artifact)
-    inputs, labels = _bound(found, data, scoring, output, (image_size, image_scaling))
-    with open_device(device, devices) as target:
+    inputs, labels = _bound(found, data, scoring, output_name, (image_size, image_scaling))
+    with open_device(device, inventory) as target:
         measured = target.measure(found.model, inputs, options, seed=seed, on_progress=on_progress)
         outputs = _outputs(measured)
         reference = None if given is None else run_baseline(given, inputs, target, options, list(outputs))
     answers = Answers(
-        labels, _scored(outputs, output), None if reference is None else _scored(reference.outputs, output)
+        labels, _scored(outputs, output_name), None if reference is None else _scored(reference.outputs, output_name)
     )
     return build_report(
         scoring,

@@ -1,4 +1,7 @@
-"""A converted model with its sidecar: provenance, whole writes, the JSON envelope; imports the light rooms, never TensorFlow."""
+"""A converted model with its sidecar: provenance, whole writes, the JSON envelope.
+
+This room imports the light rooms, never TensorFlow.
+"""
 
 from __future__ import annotations
 

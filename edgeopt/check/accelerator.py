@@ -43,7 +43,7 @@ class AcceleratorChecker:
         """Predict the mapping (see `Checker.check`)."""
         data = subject.tflite
         if data is None:
-            data = throwaway(subject, self.target.wants.recipe)
+            data = convert_for_check(subject, self.target.wants.recipe)
         model = read_model(data, subject.name)
         prediction = self.predictor.predict(model, data)
         items = [self._item(model, operator) for operator in prediction.operators]
@@ -102,7 +102,7 @@ def _edgetpu(options: Mapping[str, Any]) -> Predictor:
     return EdgeTpuPredictor(rules, runtime, tuple(options.get("intermediate_tensors", ())))
 
 
-def throwaway(subject: Subject, recipe: Mapping[str, Any], model: Any = None) -> bytes:
+def convert_for_check(subject: Subject, recipe: Mapping[str, Any], model: Any = None) -> bytes:
     """Return the .tflite file that a Keras model becomes for an accelerator, calibrated on made-up data.
 
     Args:

@@ -9,7 +9,7 @@ from typing import Any
 from ..errors import EdgeoptError, UsageError
 from .items import OK, CheckItem, CheckResult
 from .registry import Subject
-from .stages import STAGES, Look, StageChecker, load
+from .stages import STAGES, StageChecker, StageInspection, load
 
 # Changes after which a layer is gone, or is another one, so that what was found of it is void.
 _CURES = ("operation to layer", "folded", "merged")
@@ -30,7 +30,7 @@ class EveryStageChecker:
             )
         model = load(subject)
         shared: dict[str, Any] = {}
-        found = {stage: StageChecker(stage).look(Look(model, subject, shared=shared)) for stage in STAGES}
+        found = {stage: StageChecker(stage).look(StageInspection(model, subject, shared=shared)) for stage in STAGES}
         fixes = _fixes(model)
         order = {name: index for index, name in enumerate(_names(found))}
         items = sorted((item for result in found.values() for item in result.items), key=lambda item: order[item.name])

@@ -55,7 +55,7 @@ class Finding:
 
 
 @dataclass
-class Look:
+class StageInspection:
     """A model under check.
 
     Attributes:
@@ -87,9 +87,9 @@ class StageChecker:
         """Ask the stage (see `Checker.check`)."""
         if subject.tflite is not None:
             raise UsageError(f"{subject.name} is a .tflite file; check for {self.stage!r} takes a Keras model.")
-        return self.look(Look(load(subject), subject))
+        return self.look(StageInspection(load(subject), subject))
 
-    def look(self, look: Look) -> CheckResult:
+    def look(self, look: StageInspection) -> CheckResult:
         """Ask the stage about a model that is loaded; `look` has no findings yet."""
         steps: list[tuple[str, str]] = []
         try:
@@ -106,7 +106,7 @@ class StageChecker:
         items += [self._item(name, kind, look) for name, kind in steps]
         return CheckResult(tuple(items), {"layers": len(steps)})
 
-    def _item(self, name: str, kind: str, look: Look) -> CheckItem:
+    def _item(self, name: str, kind: str, look: StageInspection) -> CheckItem:
         found = look.findings.get(name)
         if found is None:
             return CheckItem(name, kind, self.stage, OK)
@@ -145,7 +145,7 @@ def load(subject: Subject) -> Any:
     return load_layers(path, **{key: subject.loading[key] for key in keys if key in subject.loading})
 
 
-def _steps(look: Look) -> list[tuple[str, str]]:
+def _steps(look: StageInspection) -> list[tuple[str, str]]:
     """Return name and class of each layer and bare operation, in the order of the model."""
     found = {
         step.name: type(step.layer).__name__ if step.layer is not None else step.operation
@@ -154,7 +154,7 @@ def _steps(look: Look) -> list[tuple[str, str]]:
     return list(found.items())
 
 
-def _parts(look: Look) -> list[tuple[str, str]]:
+def _parts(look: StageInspection) -> list[tuple[str, str]]:
     """The same for a model that need not be a graph: the layers that it holds, and none of a SavedModel."""
     try:
         return _steps(look)
@@ -162,7 +162,7 @@ def _parts(look: Look) -> list[tuple[str, str]]:
         return [(str(layer.name), type(layer).__name__) for layer in getattr(look.model, "layers", ())]
 
 
-def _graph(look: Look) -> Any:
+def _graph(look: StageInspection) -> Any:
     from ..models.graph.rebuild import read_native
 
     if look.model is None:
@@ -170,7 +170,7 @@ def _graph(look: Look) -> Any:
     return look.once("graph", lambda: read_native(look.model))
 
 
-def _bridge(look: Look) -> None:
+def _bridge(look: StageInspection) -> None:
     """Find every layer that tf_keras has no counterpart of: one is enough for TFMOT's passes to refuse the model."""
     look.findings.update(look.once("bridge", lambda: _without_counterpart(_graph(look))))
     if look.findings:
@@ -194,14 +194,14 @@ def _without_counterpart(graph: Any) -> dict[str, Finding]:
     return found
 
 
-def _wrappable(look: Look) -> Any:
+def _wrappable(look: StageInspection) -> Any:
     """Return the flat tf_keras copy that TFMOT's passes work on; choosing layers leaves it as it is."""
     from ..passes.tfmot.wrapping import wrappable
 
     return look.once("wrappable", lambda: wrappable(look.model, 0))
 
 
-def _prune(look: Look) -> None:
+def _prune(look: StageInspection) -> None:
     from ..passes.prune.prune import Prune
     from ..passes.prune.select import select
     from ..passes.tfmot.wrapping import check_any
@@ -213,7 +213,7 @@ def _prune(look: Look) -> None:
     check_any(source, selection.targets, selection.skipped, "prune")
 
 
-def _cluster(look: Look) -> None:
+def _cluster(look: StageInspection) -> None:
     from ..passes.cluster.cluster import Cluster
     from ..passes.tfmot.wrapping import check_any
 
@@ -224,7 +224,7 @@ def _cluster(look: Look) -> None:
     check_any(source, targets, skipped, "cluster")
 
 
-def _channels(look: Look) -> None:
+def _channels(look: StageInspection) -> None:
     import numpy as np
 
     from ..passes.channels.dependencies import analyse
@@ -242,7 +242,7 @@ def _channels(look: Look) -> None:
     _skips(look, candidates(channel_map, scores, (), options.multiple, options.minimum).skipped)
 
 
-def _qat(look: Look) -> None:
+def _qat(look: StageInspection) -> None:
     from ..models.graph.rebuild import read_native
     from ..passes.qat.lowering import Choices, lower
 
@@ -250,10 +250,10 @@ def _qat(look: Look) -> None:
     _skips(look, lower(read_native(_wrappable(look).model), Choices()).skipped)
 
 
-def _convert(look: Look) -> None:
-    from .accelerator import throwaway
+def _convert(look: StageInspection) -> None:
+    from .accelerator import convert_for_check
 
-    file = read_model(throwaway(look.subject, {}, look.model))
+    file = read_model(convert_for_check(look.subject, {}, look.model))
     for name, operator in float_layers(file, [name for name, _ in _parts(look)]).items():
         look.findings.setdefault(name, Finding(REFUSED, "float", f"{operator} stays float in an int8 file"))
 
@@ -279,12 +279,12 @@ def float_layers(file: Model, names: Collection[str]) -> dict[str, str]:
     return found
 
 
-def _skips(look: Look, skipped: Any) -> None:
+def _skips(look: StageInspection, skipped: Any) -> None:
     for entry in skipped:
         look.findings.setdefault(entry.subject, Finding(SKIPPED, entry.reason, entry.detail or entry.reason))
 
 
-_STAGES: dict[str, Callable[[Look], None]] = {
+_STAGES: dict[str, Callable[[StageInspection], None]] = {
     "prune": _prune,
     "channels": _channels,
     "cluster": _cluster,

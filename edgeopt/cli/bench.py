@@ -42,7 +42,7 @@ SLOWEST = 5  # operators that are printed; the JSON has all
 @click.option("--strict", is_flag=True, help="Exit 5 when the board throttled or was busy.")
 @json_option
 def command(
-    file: str, device: str, threads: str, json_path: str | None, strict: bool, devices: str | None, **options: Any
+    file: str, device: str, threads: str, json_path: str | None, strict: bool, inventory: str | None, **options: Any
 ) -> None:
     """Time FILE.tflite on a device: cold start and steady state apart, with a 95 % interval and the conditions."""
     from ..api.bench import bench
@@ -54,7 +54,9 @@ def command(
     counts, reports = _counts(threads), []
     for name in device_names(device):
         with progress_bars() as show:
-            found = bench(file, device=name, devices=devices, threads=counts, plan=plan, on_progress=show, **options)
+            found = bench(
+                file, device=name, inventory=inventory, threads=counts, plan=plan, on_progress=show, **options
+            )
         reports.append(found)
     if json_path is not None:
         verdict = "invalid" if any(report.verdict == "invalid" for report in reports) else "ok"

@@ -17,7 +17,7 @@ _STYLES = {"ok": "green", "warn": "yellow", "fail": "red"}
 def devices_option(function: Function) -> Function:
     """Add ``--devices FILE`` to a command."""
     text = "The inventory, in place of edgeopt-devices.toml of the project and devices.toml of the user."
-    return click.option("--devices", metavar="FILE", help=text)(function)
+    return click.option("--devices", "inventory", metavar="FILE", help=text)(function)
 
 
 def runtime_option(function: Function) -> Function:
@@ -48,12 +48,12 @@ def command() -> None:
 @click.option("--force", is_flag=True, help="Replace the device if it is there.")
 @devices_option
 @json_option
-def add(name: str, devices: str | None, force: bool, json_path: str | None, **fields: Any) -> None:
+def add(name: str, inventory: str | None, force: bool, json_path: str | None, **fields: Any) -> None:
     """Add a board to the inventory; it is not contacted."""
     from ..devices.boards.inventory import Board, Inventory
 
     board = Board(name, **{key: value for key, value in fields.items() if value is not None})
-    path = Inventory.find(devices).add(board, replace=force)
+    path = Inventory.find(inventory).add(board, replace=force)
     result = {"device": name, **board.to_dict(), "file": str(path)}
     _finish(result, json_path, f"Added {name} to {path}. Next: edgeopt devices check, then edgeopt devices setup.")
 
@@ -61,13 +61,13 @@ def add(name: str, devices: str | None, force: bool, json_path: str | None, **fi
 @command.command("list")
 @devices_option
 @json_option
-def list_(devices: str | None, json_path: str | None) -> None:
+def list_(inventory: str | None, json_path: str | None) -> None:
     """List the boards of the inventory, and the kinds of board that are known."""
     from ..devices.boards.inventory import Inventory
     from ..devices.boards.profile import load_profile, profile_names
 
-    inventory = Inventory.find(devices)
-    boards = [{"device": b.name, **b.to_dict(), "file": str(inventory.place(b.name))} for b in inventory.boards()]
+    found = Inventory.find(inventory)
+    boards = [{"device": b.name, **b.to_dict(), "file": str(found.place(b.name))} for b in found.boards()]
     kinds = {name: load_profile(name).title for name in profile_names()}
     lines = [f"{item['device']}: {item['profile']} at {item['host']} ({item['file']})" for item in boards]
     lines = lines or ["No boards yet; `edgeopt devices add NAME --profile ... --host ...` adds one."]
@@ -79,16 +79,16 @@ def list_(devices: str | None, json_path: str | None) -> None:
 @click.argument("name")
 @devices_option
 @json_option
-def show(name: str, devices: str | None, json_path: str | None) -> None:
+def show(name: str, inventory: str | None, json_path: str | None) -> None:
     """Show a board, and what is known of its kind, with sources; also takes the name of a profile."""
     from ..devices.boards.inventory import Inventory
     from ..devices.boards.profile import load_profile, profile_names
 
-    inventory = Inventory.find(devices)
+    found = Inventory.find(inventory)
     result: dict[str, Any] = {"device": name}
-    if name not in profile_names() or name in [board.name for board in inventory.boards()]:
-        board = inventory.board(name)
-        result.update(board.to_dict(), file=str(inventory.place(name)))
+    if name not in profile_names() or name in [board.name for board in found.boards()]:
+        board = found.board(name)
+        result.update(board.to_dict(), file=str(found.place(name)))
     profile = load_profile(result.get("profile", name))
     result["profile"] = profile.to_dict()
     lines = [f"{key}: {value}" for key, value in result.items() if key != "profile"]
@@ -102,11 +102,11 @@ def show(name: str, devices: str | None, json_path: str | None) -> None:
 @click.argument("name")
 @devices_option
 @json_option
-def remove(name: str, devices: str | None, json_path: str | None) -> None:
+def remove(name: str, inventory: str | None, json_path: str | None) -> None:
     """Take a board out of the inventory; the board itself is not touched (see clean)."""
     from ..devices.boards.inventory import Inventory
 
-    path = Inventory.find(devices).remove(name)
+    path = Inventory.find(inventory).remove(name)
     _finish({"device": name, "file": str(path)}, json_path, f"Removed {name} from {path}.")
 
 
@@ -114,7 +114,7 @@ def remove(name: str, devices: str | None, json_path: str | None) -> None:
 @click.argument("name")
 @devices_option
 @json_option
-def check(name: str, devices: str | None, json_path: str | None) -> None:
+def check(name: str, inventory: str | None, json_path: str | None) -> None:
     """Check that a board is ready: reached, Python, runtimes, disk, clock, throttling, accelerator (exit 5 if not)."""
     from ..api.devices import check_device
     from ..artifact.envelope import envelope, write_json
@@ -126,7 +126,7 @@ def check(name: str, devices: str | None, json_path: str | None) -> None:
         text = f"{line.status:4}  {line.name}: {line.found}" + (f"; {line.remedy}" if line.remedy else "")
         out.print(text, style=_STYLES[line.status], markup=False)
 
-    lines = check_device(name, devices, None if json_path == "-" else say)
+    lines = check_device(name, inventory, None if json_path == "-" else say)
     failed = [line.name for line in lines if line.status == "fail"]
     if json_path is not None:
         fields = {"device": name, "lines": [line.to_dict() for line in lines]}
@@ -157,11 +157,11 @@ def setup(name: str, json_path: str | None, **options: Any) -> None:
 @click.option("--all", "everything", is_flag=True, help="Remove the whole work folder, with the environment of setup.")
 @devices_option
 @json_option
-def clean(name: str, devices: str | None, everything: bool, json_path: str | None) -> None:
+def clean(name: str, inventory: str | None, everything: bool, json_path: str | None) -> None:
     """Remove what runs have left in edgeopt's own folder on a board; nothing else is ever touched."""
     from ..api.devices import clean_device
 
-    folders = clean_device(name, devices, everything=everything)
+    folders = clean_device(name, inventory, everything=everything)
     _finish({"device": name, "removed": folders}, json_path, "Removed " + ", ".join(folders))
 
 

@@ -96,7 +96,7 @@ def _record(
 def _check(file: str, names: list[str], path: str, limits: Any, options: dict[str, Any]) -> ParityReport:
     from ..api.parity import check_golden
 
-    kept = {name: options[name] for name in ("devices", "runtime", "threads", "kernels")}
+    kept = {name: options[name] for name in ("inventory", "runtime", "threads", "kernels")}
     return check_golden(file, path, device=names[0], limits=limits, **kept)
 
 

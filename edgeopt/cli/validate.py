@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     metavar="accuracy|top5|auc|mae|mse|module:callable",
     help="What to score.",
 )
-@click.option("--output", metavar="NAME", help="The output to score, for a file with several.")
+@click.option("--output", "output_name", metavar="NAME", help="The output to score, for a file with several.")
 @click.option(
     "--max-drop",
     "--max-accuracy-drop",

@@ -1,4 +1,7 @@
-"""Data of every kind as one `Dataset`: labels, images, streams, calibration samples; imports the light rooms, TensorFlow lazily."""
+"""Data of every kind as one `Dataset`: labels, images, streams, calibration samples.
+
+This room imports the light rooms, TensorFlow lazily.
+"""
 
 from __future__ import annotations
 

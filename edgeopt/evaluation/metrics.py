@@ -1,6 +1,6 @@
 """Metrics: how good outputs are, given the right answers.
 
-All are computed on the real values that a file's outputs stand for. `edgeopt.evaluation.scoring` puts intervals on them.
+All are computed on the real values that a file's outputs stand for. `scoring` puts intervals on them.
 """
 
 from __future__ import annotations
@@ -112,8 +112,8 @@ def several_outputs(names: Iterable[str]) -> UsageError:
     """Return the error for a built-in metric on a model with several outputs."""
     listed = ", ".join(names)
     return UsageError(
-        f"The model has the outputs {listed}, and a built-in metric scores one; name it with --output (output = '...' "
-        "in a recipe or in Python)."
+        f"The model has the outputs {listed}, and a built-in metric scores one; name it with --output "
+        "(output_name = '...' in a recipe or in Python)."
     )
 
 

@@ -14,10 +14,10 @@ from .base import Pass
 # kind -> (module, class)
 _PASSES = {
     "channels": ("channels", "ChannelPruning"),
-    "cluster": ("cluster", "Cluster"),
+    "cluster": ("cluster.cluster", "Cluster"),
     "distil": ("distil", "Distil"),
     "finetune": ("finetune", "FineTune"),
-    "prune": ("prune", "Prune"),
+    "prune": ("prune.prune", "Prune"),
     "qat": ("qat", "Qat"),
 }
 KINDS = tuple(_PASSES)

@@ -1,4 +1,4 @@
-"""TODO."""
+"""What runs in a child process: one request is read, its function called, its reply written; see `isolation`."""
 
 from __future__ import annotations
 
@@ -41,3 +41,9 @@ def _end_with_parent() -> None:
     with contextlib.suppress(ValueError, OSError):
         sys.stdin.read()
     os._exit(1)
+
+
+if __name__ == "__main__":
+    code = serve_one(sys.argv[1])
+    sys.stdout.flush()
+    os._exit(code)  # at once: TensorFlow's own shutdown takes long and does nothing for us

@@ -59,7 +59,7 @@ class WarmChild:
 
 
 def start(target: str, environment: Mapping[str, str], modules: Sequence[str]) -> WarmChild:
-    """Fork a child that serves `target`, as `edgeopt.process.isolation` does, from a process that has imported `modules`.
+    """Fork a child that serves `target`, as `isolation` does, from a process that has imported `modules`.
 
     Args:
         target: ``module:function``.
@@ -81,6 +81,9 @@ def start(target: str, environment: Mapping[str, str], modules: Sequence[str]) -
             if fresh:
                 raise ServerLost(str(error)) from error
             fresh = True
+        except BaseException:
+            server.close()  # interrupted while it was still importing: nobody would wait for it
+            raise
 
 
 class _Server:

@@ -19,7 +19,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import IO, TYPE_CHECKING, Any
 
 from .. import errors
-from .child import serve_one
 
 if TYPE_CHECKING:
     from .fork_server import WarmChild
@@ -114,7 +113,7 @@ def _start(target: str, environment: Mapping[str, str], modules: Sequence[str]) 
         with contextlib.suppress(warm.ServerLost):
             return warm.start(target, environment, modules)
     pipe = subprocess.PIPE
-    command = [sys.executable, "-m", "edgeopt.process.isolation", target]
+    command = [sys.executable, "-m", "edgeopt.process.child", target]
     return subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, env=environment)
 
 
@@ -142,9 +141,3 @@ def _rebuild(error: Mapping[str, str]) -> Exception:
     if isinstance(kind, type) and issubclass(kind, errors.EdgeoptError):
         return kind(error["message"])
     return errors.EdgeoptError(f"internal error in the child process: {error['class']}: {error['message']}")
-
-
-if __name__ == "__main__":
-    code = serve_one(sys.argv[1])
-    sys.stdout.flush()
-    os._exit(code)  # at once: TensorFlow's own shutdown takes long and does nothing for us

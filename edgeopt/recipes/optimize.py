@@ -1,7 +1,8 @@
 """The recipe of ``edgeopt optimize``: ordered passes, then the conversion, then the budget.
 
 TOML: ``[[pass]]`` tables in order (``kind`` and the pass's options), ``[convert]``, ``[budget]``, and optionally
-``[distillation]`` (the original model teaches every training) and the keys `loss`, `metric`, `output` and `seed`. What
+``[distillation]`` (the original model teaches every training) and the keys `loss`, `metric`,
+`output_name` and `seed`. What
 options a pass has, the passes themselves know; here are their kinds and which may follow which.
 """
 
@@ -23,7 +24,8 @@ from .convert import ConvertRecipe, load_tables, parse_toml
 DISTILLATION = ("temperature", "alpha", "features", "feature_weight", "kind")
 KINDS = ("channels", "cluster", "distil", "finetune", "prune", "qat")
 BUILT_IN = ("small", "fast", "edgetpu", "tiny")
-_TABLES = ("pass", "convert", "budget", "distillation", "loss", "metric", "output", "seed")
+_TABLES = ("pass", "convert", "budget", "distillation", "loss", "metric", "output_name", "seed")
+_OLD_KEYS = ("output",)  # earlier spellings that are read: of `output_name`
 # What a pass must not come after, and why.
 _CONTRADICTIONS: dict[str, tuple[tuple[str, ...], str]] = {
     "qat": (KINDS, "its weights are trained for their 8-bit grid, and any later change leaves it; put qat last"),
@@ -42,12 +44,12 @@ class OptimizeRecipe:
         passes: In order; each with its ``kind`` and options.
         convert: How each stage becomes a .tflite file.
         budget: What the last stage's file may cost.
-        distillation: Options of `edgeopt.training.distillation.Distillation` but the teacher, which is the original model;
+        distillation: Options of `edgeopt.training.Distillation` but the teacher, which is the original model;
             None for no teacher.
         loss: Name of a Keras loss; None takes the compiled loss, or what labels and outputs suggest.
         metric: What is scored, as `edgeopt.validate` names it.
         seed: Of everything random.
-        output: Name of the output that is scored, of a model with several.
+        output_name: Name of the output that is scored, of a model with several.
 
     Raises:
         RecipeError: An unknown kind or key, or passes that contradict each other.
@@ -64,7 +66,7 @@ class OptimizeRecipe:
     loss: str | None = None
     metric: str = "accuracy"
     seed: int = 0
-    output: str | None = None
+    output_name: str | None = None
 
     def __post_init__(self) -> None:
         for number, table in enumerate(self.passes, 1):
@@ -79,7 +81,7 @@ class OptimizeRecipe:
                 raise RecipeError(f"Unknown option {key!r} of [distillation]{nearest(key, DISTILLATION)}")
         if isinstance(self.seed, bool) or not isinstance(self.seed, int) or self.seed < 0:
             raise RecipeError(f"seed is {self.seed!r}; expected a whole number of at least 0.")
-        for name in ("loss", "metric", "output"):
+        for name in ("loss", "metric", "output_name"):
             value = getattr(self, name)
             if not isinstance(value, str) and (name == "metric" or value is not None):
                 raise RecipeError(f"{name} is {value!r}; expected text.")
@@ -140,7 +142,7 @@ class OptimizeRecipe:
             RecipeError: An unknown table or key (the nearest valid one is named), or a value that is not allowed.
         """
         for name in tables:
-            if name not in _TABLES:
+            if name not in (*_TABLES, *_OLD_KEYS):
                 raise RecipeError(f"Unknown table or key {name!r} in the recipe{nearest(name, _TABLES)}")
         for name in ("convert", "budget", "distillation"):
             if not isinstance(tables.get(name, {}), Mapping):
@@ -156,12 +158,12 @@ class OptimizeRecipe:
             tables.get("loss"),
             tables.get("metric", "accuracy"),
             tables.get("seed", 0),
-            tables.get("output"),
+            tables.get("output_name", tables.get("output")),
         )
 
     def to_tables(self) -> dict[str, Any]:
         """Return the recipe as TOML tables, defaults of the conversion included, what is not set left out."""
-        top = {"loss": self.loss, "metric": self.metric, "output": self.output, "seed": self.seed}
+        top = {"loss": self.loss, "metric": self.metric, "output_name": self.output_name, "seed": self.seed}
         tables = {
             **top,
             "distillation": None if self.distillation is None else dict(self.distillation),

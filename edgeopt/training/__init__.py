@@ -1,4 +1,7 @@
-"""The one training loop behind every pass: options, data feed, losses, checkpoints, teachers; imports models and data, never passes."""
+"""The one training loop behind every pass: options, data feed, losses, checkpoints, teachers.
+
+This room imports models and data, never passes.
+"""
 
 from __future__ import annotations
 

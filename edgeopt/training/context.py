@@ -1,4 +1,4 @@
-"""TODO."""
+"""What a run offers to its trainings and passes, and what a pass leaves as it was."""
 
 from __future__ import annotations
 

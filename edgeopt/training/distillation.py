@@ -1,4 +1,4 @@
-"""TODO."""
+"""A teacher, and how much the students that are trained with it listen."""
 
 from __future__ import annotations
 

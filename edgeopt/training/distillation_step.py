@@ -24,7 +24,7 @@ _REGRESSION = ("mean_squared", "mse", "mean_absolute", "mae", "huber", "log_cosh
 
 
 @dataclass(frozen=True)
-class Lesson:
+class AttachedTeacher:
     """A teacher attached to a student.
 
     Attributes:
@@ -37,7 +37,7 @@ class Lesson:
 
 
 @contextmanager
-def attached(model: Any, distillation: Distillation, loss: Any, sample: Any, seed: int) -> Iterator[Lesson]:
+def attached(model: Any, distillation: Distillation, loss: Any, sample: Any, seed: int) -> Iterator[AttachedTeacher]:
     """Let `model`, which is compiled, learn from the teacher inside the block.
 
     Args:
@@ -68,7 +68,7 @@ def attached(model: Any, distillation: Distillation, loss: Any, sample: Any, see
     step = _Step(model, flavour, distillation, student, teacher, soft, maps, names)
     model.__dict__["train_step"] = tf.autograph.experimental.do_not_convert(step)
     try:
-        yield Lesson([item for item in maps if item is not None], step.begin_epoch)
+        yield AttachedTeacher([item for item in maps if item is not None], step.begin_epoch)
     finally:
         model.__dict__.pop("train_step", None)
         model.train_function = None  # traced with the teacher
@@ -249,7 +249,7 @@ class _Step:
             predicted = self._packed(outputs)
             extra = {"training": True} if self._three else {}
             hard = model.compute_loss(x=x, y=y, y_pred=predicted, sample_weight=weights, **extra)
-            taught = self._taught(outputs, features, targets)
+            taught = self._distillation_loss(outputs, features, targets)
             total = self._total(hard, taught)
             scaled = self._scaled(total)
         self._apply(tape, scaled)
@@ -265,7 +265,7 @@ class _Step:
             return self._keras.tree.pack_sequence_as(self._structure, outputs)
         return outputs
 
-    def _taught(self, outputs: list[Any], features: list[Any], targets: tuple[list[Any], list[Any]]) -> Any:
+    def _distillation_loss(self, outputs: list[Any], features: list[Any], targets: tuple[list[Any], list[Any]]) -> Any:
         """The teacher's part: alpha times the outputs', and the features'."""
         soft = tf.add_n(
             [loss(a, tf.stop_gradient(b)) for loss, a, b in zip(self._soft, outputs, targets[0], strict=True)]

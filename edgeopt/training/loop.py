@@ -22,7 +22,7 @@ from .report import Trained
 from .watch import Keep, Watch, as_callback
 
 if TYPE_CHECKING:
-    from .distillation_step import Lesson
+    from .distillation_step import AttachedTeacher
 
 
 def run(
@@ -74,7 +74,7 @@ def _train(
     return Trained(model, state.history, watch.resumed_at, state.best_epoch, steps)
 
 
-def _lesson(stack: ExitStack, model: Any, context: PassContext, loss: Any, feed: Feed) -> Lesson | None:
+def _lesson(stack: ExitStack, model: Any, context: PassContext, loss: Any, feed: Feed) -> AttachedTeacher | None:
     """Attach the context's teacher, if there is one."""
     if context.distillation is None:
         return None

@@ -1,4 +1,4 @@
-"""TODO."""
+"""Watching a training: each step and each epoch, divergence, early stop, checkpoints."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .determinism import Reseed
 from .options import Training
 
 if TYPE_CHECKING:
-    from .distillation_step import Lesson
+    from .distillation_step import AttachedTeacher
 
 
 Keep = Callable[[Any], None]
@@ -32,7 +32,7 @@ class Watch:
         keep: Keep | None,
         reseed: Reseed,
         checkpoint: Checkpoint | None,
-        lesson: Lesson | None = None,
+        lesson: AttachedTeacher | None = None,
     ) -> None:
         self.model, self.training, self.name = model, training, name
         self.state = State()

@@ -1,4 +1,4 @@
-"""TODO."""
+"""Zeros that pruning has won stay zero while a model is trained on."""
 
 from __future__ import annotations
 

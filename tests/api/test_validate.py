@@ -109,7 +109,7 @@ def test_inputs_are_bound_by_name_and_one_of_several_outputs_is_scored(tmp_path:
     zebra, apple = np.array([[1.0, 2.0], [4.0, 3.0]]), np.array([[5.0, 6.0], [8.0, 7.0]])
     np.savez(tmp_path / "d.npz", apple=apple, zebra=zebra, y=np.array([1, 0]))
     scored = {
-        name: edgeopt.validate(two_input_model(), data=str(tmp_path / "d.npz"), output=name, bench=QUICK).to_dict()
+        name: edgeopt.validate(two_input_model(), data=str(tmp_path / "d.npz"), output_name=name, bench=QUICK).to_dict()
         for name in ("zoo", "air")
     }
     assert scored["air"]["accuracy"] == 1.0, "max(apple, 0) is largest where the label says"
@@ -120,9 +120,9 @@ def test_labels_of_several_outputs_are_those_of_the_scored_one() -> None:
     x = {"zebra": np.array([[1.0, 2.0], [4.0, 3.0]]), "apple": np.array([[5.0, 6.0], [8.0, 7.0]])}
     right, wrong = np.array([1, 0]), np.array([0, 1])
     for labels in ({"air": right, "zoo": wrong}, {"air": right, "zoo": right}):
-        found = edgeopt.validate(two_input_model(), data=(x, labels), output="air", bench=QUICK).to_dict()
+        found = edgeopt.validate(two_input_model(), data=(x, labels), output_name="air", bench=QUICK).to_dict()
         assert found["accuracy"] == 1.0
-    found = edgeopt.validate(two_input_model(), data=(x, {"air": wrong, "zoo": right}), output="air", bench=QUICK)
+    found = edgeopt.validate(two_input_model(), data=(x, {"air": wrong, "zoo": right}), output_name="air", bench=QUICK)
     assert found.to_dict()["accuracy"] == 0.0
 
     def both(y_true: dict[str, np.ndarray], y_pred: dict[str, np.ndarray]) -> float:
@@ -131,7 +131,7 @@ def test_labels_of_several_outputs_are_those_of_the_scored_one() -> None:
     report = edgeopt.validate(two_input_model(), data=(x, {"air": right, "zoo": wrong}), metric=both, bench=QUICK)
     assert report.to_dict()["metric"]["value"] == 1.0
     with pytest.raises(DataError, match="has no labels for the output 'air'; did you mean 'ai'"):
-        edgeopt.validate(two_input_model(), data=(x, {"ai": right, "zoo": wrong}), output="air", bench=QUICK)
+        edgeopt.validate(two_input_model(), data=(x, {"ai": right, "zoo": wrong}), output_name="air", bench=QUICK)
 
 
 def test_a_metric_of_several_outputs_gets_them_by_name() -> None:
@@ -161,7 +161,7 @@ def test_progress_is_told() -> None:
         (classifier_model(), {"data": (X, LABELS + 1)}, DataError, r"lie in \[1, 3\], but the outputs have 3 classes"),
         (classifier_model(), {"data": "missing.npz"}, DataError, "missing.npz does not exist"),
         (classifier_model(), {"data": (X, LABELS), "metric": "acuracy"}, UsageError, "did you mean 'accuracy'"),
-        (classifier_model(), {"data": (X, LABELS), "output": "z"}, UsageError, "no output 'z'; expected one of y"),
+        (classifier_model(), {"data": (X, LABELS), "output_name": "z"}, UsageError, "no output 'z'; expected one of y"),
         (
             classifier_model(),
             {"data": (X, LABELS), "budget": Budget(max_drop=1)},

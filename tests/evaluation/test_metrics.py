@@ -119,7 +119,7 @@ def test_the_output_that_is_scored_is_named_and_there() -> None:
     check_output(load_metric(lambda y_true, y_pred: 0.0), None, ["kind", "size"])  # the user's own takes both
     with pytest.raises(UsageError, match=r"^The model has no output 'kid'; did you mean 'kind'\?$"):
         check_output(accuracy, "kid", ["kind", "size"])
-    with pytest.raises(UsageError, match="has the outputs kind, size, and .*output = '...' in a recipe"):
+    with pytest.raises(UsageError, match="has the outputs kind, size, and .*output_name = '...' in a recipe"):
         check_output(accuracy, None, ["kind", "size"])
 
 

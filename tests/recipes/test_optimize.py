@@ -46,7 +46,7 @@ def parsed(text):
 def test_every_part_is_read():
     recipe = parsed(FULL)
     assert recipe.kinds == ("channels", "qat")
-    assert (recipe.loss, recipe.metric, recipe.output, recipe.seed) == ("mse", "mae", "size", 4)
+    assert (recipe.loss, recipe.metric, recipe.output_name, recipe.seed) == ("mse", "mae", "size", 4)
     assert recipe.convert == ConvertRecipe(quantize="int8", input_type="uint8")
     assert (recipe.budget.max_drop, recipe.budget.max_size_bytes) == (0.01, 100)
     assert recipe.distillation == {"temperature": 3.0, "features": {'student "one"': "b"}}

@@ -46,7 +46,7 @@ def optimize(
     loss: Any = None,
     callbacks: Sequence[Any] = (),
     device: str | Device = "local",
-    devices: str | os.PathLike[str] | None = None,
+    inventory: str | os.PathLike[str] | None = None,
     runtime: str = "auto",
     bench: BenchPlan | None = None,
     custom_objects: Sequence[str] = (),
@@ -69,7 +69,7 @@ def optimize(
         loss: A Keras loss or its name; None takes the recipe's, the compiled one, or what labels and outputs suggest.
         callbacks: Keras callbacks for the trainings of models of their flavour.
         device: What measures: "local", a name of the inventory, or a `edgeopt.devices.Device`.
-        devices: The inventory's file.
+        inventory: The inventory's file.
         runtime: "ai_edge_litert", "tflite_runtime", or "auto": the first of them that loads on the device.
         bench: When a timing ends.
         custom_objects: ``module:NAME`` for what a model file needs.
@@ -104,7 +104,7 @@ def optimize(
         raise UsageError("resume goes with the folder of the run that is to be resumed; give output=...")
     data = check_recipe_data(train, validation, calibration, settings.convert)
     original, digest = _model(model, custom_objects, unsafe_load)
-    check_outputs(original, data, settings.metric, settings.output)
+    check_outputs(original, data, settings.metric, settings.output_name)
     with ExitStack() as stack:
         _scope(stack, custom_objects)
         chosen = loss_for(original, loss if loss is not None else settings.loss, data.train)
@@ -122,7 +122,7 @@ def optimize(
             inputs = [Path(source) for source in given if isinstance(source, (str, os.PathLike))]
             folder = Folder(output, identity, resume=resume, force=force, inputs=inputs)
         shared = Bench(
-            settings, original, data.train, data.validation, data.calibration, chosen, callbacks, device, devices,
+            settings, original, data.train, data.validation, data.calibration, chosen, callbacks, device, inventory,
             runtime, bench, say, on_progress,
         )  # fmt: skip
         # What the user has given as an object, or allowed to be loaded, is no stranger in the run's own files.

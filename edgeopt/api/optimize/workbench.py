@@ -60,7 +60,7 @@ class Bench:
         loss: Of every training.
         callbacks: The user's.
         device: Which one measures.
-        devices: The inventory.
+        inventory: The inventory.
         runtime: Which of its runtimes runs the files.
         plan: When a timing ends; None for the default.
         say: Told what is being done.
@@ -75,7 +75,7 @@ class Bench:
     loss: Any
     callbacks: Sequence[Any] = ()
     device: str | Device = "local"
-    devices: Any = None
+    inventory: Any = None
     runtime: str = "auto"
     plan: BenchPlan | None = None
     say: Callable[[str], None] = print
@@ -115,11 +115,11 @@ class Bench:
             artifact,
             data=self.validation,
             device=self.device,
-            devices=self.devices,
+            inventory=self.inventory,
             runtime=self.runtime,
             baseline=self.original,
             metric=self.recipe.metric,
-            output=self.recipe.output,
+            output_name=self.recipe.output_name,
             budget=budget,
             seed=self.recipe.seed,
             bench=self.plan,
@@ -131,7 +131,7 @@ class Bench:
         from ...devices import BenchPlan, RunOptions
         from ..devices import open_device
 
-        with open_device(self.device, self.devices) as target:
+        with open_device(self.device, self.inventory) as target:
             options = RunOptions(runtime=self.runtime, bench=self.plan or BenchPlan())
             figures = target.measure(data, None, options).to_dict()["latency_ms"]
         return float(figures["p50"])
@@ -141,7 +141,7 @@ class Bench:
         from ...devices import RunOptions
         from ..devices import open_device
 
-        with open_device(self.device, self.devices) as target:
+        with open_device(self.device, self.inventory) as target:
             found = target.measure(data, inputs, RunOptions(runtime=self.runtime, bench=None)).evaluation
         return [] if found is None else [output.real() for output in found.outputs]
 

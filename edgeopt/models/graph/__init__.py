@@ -1,1 +1,4 @@
-"""A Keras model as one flat graph of either flavour, and the one runner of such graphs; imports what `edgeopt.models` may."""
+"""A Keras model as one flat graph of either flavour, and the one runner of such graphs.
+
+This room imports what `edgeopt.models` may.
+"""

@@ -121,7 +121,7 @@ class _Lowering:
     def _make(self, step: Step) -> tuple[Callable[[Step], Any], Step]:
         """Return what computes a step, and the last step that it computes."""
         layer, kind = step.layer, type(step.layer).__name__
-        found: rules.Objection | None = ("asked", "named in skip") if step.name in self.choices.skip else None
+        found: rules.Objection | None = ("in-skip-list", "named in skip") if step.name in self.choices.skip else None
         if found is None and any(value is not None for key, value in step.kwargs.items() if key not in _FLEXIBLE):
             found = ("unknown layer", f"{kind} is called with {', '.join(step.kwargs)}")
         found = found or rules.objection(layer, [ref.shape for ref in refs_in(step.args)])

@@ -19,7 +19,7 @@ from ..base import check_needs, refuse_half_precision, skipped_names
 from ..properties import WeightProperty, check_kept, measure_file, measure_model
 from .agreement import measure_agreement
 from .report import QatReport, QatResult
-from .strip import like_the_users, put_back
+from .strip import in_original_flavour, put_back
 
 if TYPE_CHECKING:
     from .lowering import Lowered
@@ -98,7 +98,7 @@ class Qat:
         agreement = () if file is None else measure_agreement(lowered.model, file, context, self.training.batch_size)
         account = account_of(self.training, trained, tuple(lowered.skipped))
         report = QatReport(tuple(lowered.layers), before, after, file is not None, agreement, **account)
-        return QatResult(like_the_users(model, bridged), report, lowered.model)
+        return QatResult(in_original_flavour(model, bridged), report, lowered.model)
 
     def _lower(self, bridged: Any, before: Properties) -> Lowered:
         from .choices import Choices

@@ -12,7 +12,7 @@ from ..properties import WeightProperty
 from .agreement import Agreement
 
 Reason = Literal[
-    "asked",  # named in `skip`
+    "in-skip-list",  # named in `skip`
     "recurrent",  # an LSTM, GRU or other recurrent layer
     "no int8 operator",  # the converter has no integer operator for it, or for its activation, in a trained model
     "channels first",  # a convolution with the channels before height and width

@@ -22,7 +22,7 @@ def put_back(bridged: Any, sources: Mapping[str, Callable[[], Weights]]) -> None
             weight.assign(np.asarray(array))
 
 
-def like_the_users(model: Any, bridged: Any) -> Any:
+def in_original_flavour(model: Any, bridged: Any) -> Any:
     """Return a copy of the user's model, flattened, with the weights of its tf_keras counterpart.
 
     Args:

@@ -1,1 +1,4 @@
-"""TFMOT's wrappers: putting them on, taking them off, and the private parts that this relies on; imports what a pass may."""
+"""TFMOT's wrappers: putting them on, taking them off, and the private parts that this relies on.
+
+This room imports what a pass may.
+"""

@@ -59,7 +59,7 @@ def test_all_outputs_of_a_model_are_trained_and_the_one_that_was_named_is_scored
     model = network(any_keras, outputs)
     model.compile("adam", STRUCTURED)
     result = optimized(model, passes, (X, LABELS[labels]), (X, LABELS[labels]), recipe={"output": "kind"})
-    again = edgeopt.validate(result.artifact, data=(X, KINDS), output="kind", bench=SHORT)
+    again = edgeopt.validate(result.artifact, data=(X, KINDS), output_name="kind", bench=SHORT)
     assert result.stages[-1].figures["accuracy"] == again.scores.candidate.value
     assert result.recipe.to_tables()["output"] == "kind"
     for name in ("kind", "size"):  # both heads have moved
@@ -125,7 +125,7 @@ def test_validation_data_without_labels_are_refused_before_anything_is_converted
 @pytest.mark.parametrize(
     ("train", "output", "error", "message"),
     [
-        (LABELS["dict"], None, UsageError, "has the outputs kind, size, .*output = '...' in a recipe"),
+        (LABELS["dict"], None, UsageError, "has the outputs kind, size, .*output_name = '...' in a recipe"),
         (LABELS["dict"], "kid", UsageError, "has no output 'kid'; did you mean 'kind'"),
         ({"kid": KINDS, "size": SIZES}, "kind", DataError, "training data have labels for an output 'kid'; did you"),
         ({"kind": KINDS}, "kind", DataError, "has no labels for the output 'size'"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from edgeopt.devices.agent import opprofile
-from edgeopt.devices.agent.parts import _op_profile
+from edgeopt.devices.agent.processes import _op_profile
 from edgeopt.devices.agent.protocol import AgentError, Message
 
 # As LiteRT 2.3 prints it, shortened.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from edgeopt.devices.agent.parts import measure, merged
+from edgeopt.devices.agent.processes import measure, merged
 from edgeopt.devices.agent.protocol import Message
 
 BOARD = {"model": "x", "emulated": False}

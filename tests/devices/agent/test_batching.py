@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from edgeopt.devices.agent import ways
-from edgeopt.devices.agent.ways import MAX_BATCH, REASONS, batch_size
+from edgeopt.devices.agent import batching
+from edgeopt.devices.agent.batching import MAX_BATCH, REASONS, batch_size
 
 MS = 1_000_000
 
@@ -64,6 +64,6 @@ def test_the_interpreters_are_bounded_by_cores_and_memory(
     available: int | None,
     expected: tuple[int, str],
 ) -> None:
-    monkeypatch.setattr(ways, "cores", lambda: cores)
-    monkeypatch.setattr(ways, "memory_bytes", lambda _: available)
-    assert ways._workers(threads, pieces, grown) == expected
+    monkeypatch.setattr(batching, "cores", lambda: cores)
+    monkeypatch.setattr(batching, "memory_bytes", lambda _: available)
+    assert batching._workers(threads, pieces, grown) == expected

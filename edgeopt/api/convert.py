@@ -48,7 +48,8 @@ def convert(
         isolate: Convert in a child process, so that a crash of the calibrator is an error here.
         on_event: Called with {``stage``: name} as the work goes on.
         **options: Fields of `edgeopt.recipes.convert.ConvertRecipe`, such as ``quantize="int8"``,
-            ``calibration_samples=200``, ``seed=0``, ``input_type="uint8"`` (or ``inference_input_type=tf.uint8``), ``per_tensor_dense=True``.
+            ``calibration_samples=200``, ``seed=0``,
+            ``input_type="uint8"`` (or ``inference_input_type=tf.uint8``), ``per_tensor_dense=True``.
 
     Returns:
         The file and its sidecar; nothing is written until `Artifact.save`.

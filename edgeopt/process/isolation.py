@@ -108,10 +108,10 @@ def run_isolated(
 def _start(target: str, environment: Mapping[str, str], modules: Sequence[str]) -> subprocess.Popen[bytes] | WarmChild:
     """Start the child: a fork of a process that has the modules, or else a new one."""
     if modules:
-        from . import fork_server as warm
+        from . import fork_server
 
-        with contextlib.suppress(warm.ServerLost):
-            return warm.start(target, environment, modules)
+        with contextlib.suppress(fork_server.ServerLost):
+            return fork_server.start(target, environment, modules)
     pipe = subprocess.PIPE
     command = [sys.executable, "-m", "edgeopt.process.child", target]
     return subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, env=environment)

@@ -15,7 +15,7 @@ from ...training.options import Training
 from ...training.report import Trained, account_of
 from ..base import PassResult, check_layers, check_needs, refuse_half_precision, skipped_names
 from ..properties import kernels_of, measure_model
-from ..tfmot import private as tfmot_private
+from ..tfmot import private
 from ..tfmot.wrapping import Wrappable, carry_back, check_any, check_layer_names, wrap, wrappable
 from .report import ClusterReport, compare
 
@@ -143,7 +143,7 @@ class Cluster:
         def wrapper(name: str, layer: Any) -> Any:
             if name not in targets:
                 return layer
-            return tfmot_private.cluster_layer(layer, targets[name], start, preserve_sparsity=self.preserve_sparsity)
+            return private.cluster_layer(layer, targets[name], start, preserve_sparsity=self.preserve_sparsity)
 
         return wrap(source, wrapper)
 

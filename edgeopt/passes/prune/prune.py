@@ -18,7 +18,7 @@ from ...training.report import Trained, account_of
 from ...training.zero_keeper import zero_keeper
 from ..base import PassResult, check_layers, check_needs, refuse_half_precision, skipped_names
 from ..properties import measure_model
-from ..tfmot import private as tfmot_private
+from ..tfmot import private
 from ..tfmot.wrapping import Wrappable, carry_back, check_any, check_layer_names, wrap, wrappable
 from .report import PruneReport, compare
 from .schedule import Steps, check_step, plan_steps, tfmot_schedule
@@ -201,10 +201,10 @@ class _Run:
         if options.criterion == "random":
             generator = np.random.default_rng(context.seed)
             for wrapper in self.wrappers.values():
-                weights = [weight.numpy() for weight in tfmot_private.pruned_weights(wrapper)]
+                weights = [weight.numpy() for weight in private.pruned_weights(wrapper)]
                 # What is zero already is chosen first, as it would be by magnitude.
                 scores = [generator.random(weight.shape, np.float32) * (weight != 0) for weight in weights]
-                tfmot_private.prune_by_scores(wrapper, scores)
+                private.prune_by_scores(wrapper, scores)
 
     def train(self, model: Any) -> Trained:
         """Train and prune in step, then see to it that the target is reached."""
@@ -216,10 +216,10 @@ class _Run:
             callbacks = [tfmot.sparsity.keras.UpdatePruningStep()]
             done = train(self.model, context, options.training, name=options.name, callbacks=callbacks, keep=self.keep)
         for name, wrapper in self.wrappers.items():
-            tfmot_private.apply_masks(wrapper)
+            private.apply_masks(wrapper)
             if self._falls_short(wrapper, self.selection.targets[name]):
                 # No training, one that an early stop cut short or took back, or a layer that is called several times.
-                tfmot_private.update_masks(wrapper, 1 if options.m_by_n is not None else self.last_update)
+                private.update_masks(wrapper, 1 if options.m_by_n is not None else self.last_update)
         if self.keep is not None:
             self.keep(self.model)
         return done
@@ -265,7 +265,7 @@ class _Run:
         return wrapper
 
     def _falls_short(self, wrapper: Any, target: float) -> bool:
-        for weight in tfmot_private.pruned_weights(wrapper):
+        for weight in private.pruned_weights(wrapper):
             array = weight.numpy()
             zeros = int(np.count_nonzero(array == 0))
             # TFMOT keeps round(size * (1 - target)) weights, and at least one; blocks at the rim are cut.

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
 from ..errors import UsageError
+from ..recipes.values import is_number
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Budget:
     def __post_init__(self) -> None:
         for field in fields(self):
             value = getattr(self, field.name)
-            if value is not None and not math.isfinite(value):
+            if value is not None and not is_number(value):
                 raise UsageError(f"The budget's {field.name} is {value}; expected a finite number.")
         for name in ("max_p95_ms", "max_size_bytes"):
             value = getattr(self, name)

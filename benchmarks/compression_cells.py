@@ -46,14 +46,12 @@ class Cell:
 
 def base_recipe(task: str) -> dict[str, Any]:
     """How the float model that all rows begin with is trained."""
-    train = {"epochs": TASKS[task].base_epochs, "batch_size": BATCH, "learning_rate": RECOVER, "schedule": "cosine"}
-    return {"pass": [{"kind": "finetune", **train}], "seed": 0}
+    return {"pass": [_step("finetune", TASKS[task].base_epochs, RECOVER)], "seed": 0}
 
 
 def _step(kind: str, epochs: int, rate: float, **options: Any) -> dict[str, Any]:
-    # The sparsity's schedule has the name `schedule` in a prune pass.
-    key = "learning_rate_schedule" if kind == "prune" else "schedule"
-    return {"kind": kind, "epochs": epochs, "batch_size": BATCH, "learning_rate": rate, key: "cosine", **options}
+    rates = {"learning_rate": rate, "learning_rate_schedule": "cosine"}
+    return {"kind": kind, "epochs": epochs, "batch_size": BATCH, **rates, **options}
 
 
 def _rows(task: str) -> dict[str, dict[str, Any]]:

@@ -75,7 +75,7 @@ def _optimize(model: str, recipe: str, seconds: float, options: dict[str, Any]) 
     from ..api.quiet import load_tensorflow_quietly
     from ..devices import BenchPlan
 
-    read_recipe(recipe)  # what is wrong with it is said before TensorFlow is loaded
+    read = read_recipe(recipe)  # what is wrong with it is said before TensorFlow is loaded
     load_tensorflow_quietly()
     bench = BenchPlan(min_seconds=min(1.0, seconds), max_seconds=seconds)
     err = console(stderr=True)
@@ -84,7 +84,7 @@ def _optimize(model: str, recipe: str, seconds: float, options: dict[str, Any]) 
         err.print(line, markup=False)
 
     with progress_bars() as on_progress:
-        return optimize(model, recipe, bench=bench, on_step=say, on_progress=on_progress, **options)
+        return optimize(model, read, bench=bench, on_step=say, on_progress=on_progress, **options)
 
 
 def _print(result: OptimizeResult) -> None:
@@ -102,7 +102,7 @@ def _print(result: OptimizeResult) -> None:
     out = console()
     out.print(table)
     for entry in result.compression:
-        out.print(f"{entry['stage']} {entry['summary']}. {entry['note']}", markup=False)
+        out.print(f"{entry.stage} {entry.summary}. {entry.note}", markup=False)
     for item in result.skipped:
         out.print(f"left as it was in {item['stage']}: {item['subject']} ({item['reason']}) {item['detail']}",
                   markup=False)  # fmt: skip

@@ -8,7 +8,6 @@ options a pass has, the passes themselves know; here are their kinds and which m
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
@@ -16,13 +15,24 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+import tomli_w
+
 from ..errors import RecipeError, UsageError, nearest
 from ..evaluation.budget import Budget
 from .convert import ConvertRecipe, load_tables, parse_toml
+from .distillation import DistillationOptions
+from .values import require_number, require_whole
 
-# What [distillation] may say; the original model is the teacher.
-DISTILLATION = ("temperature", "alpha", "features", "feature_weight", "kind")
-KINDS = ("channels", "cluster", "distil", "finetune", "prune", "qat")
+# Kind of pass -> ``module:class`` in `edgeopt.passes`: a pass is registered here, and loaded when it is asked for.
+PASSES = {
+    "channels": "channels:ChannelPruning",
+    "cluster": "cluster:Cluster",
+    "distil": "distil:Distil",
+    "finetune": "finetune:FineTune",
+    "prune": "prune:Prune",
+    "qat": "qat:Qat",
+}
+KINDS = tuple(PASSES)
 BUILT_IN = ("small", "fast", "edgetpu", "tiny")
 _TABLES = ("pass", "convert", "budget", "distillation", "loss", "metric", "output_name", "seed")
 _OLD_KEYS = ("output",)  # earlier spellings that are read: of `output_name`
@@ -76,11 +86,12 @@ class OptimizeRecipe:
                 raise RecipeError(
                     f"Unknown kind {table['kind']!r} of pass {number}{nearest(str(table['kind']), KINDS)}"
                 )
+        valid = [item.name for item in fields(DistillationOptions)]
         for key in self.distillation or {}:
-            if key not in DISTILLATION:
-                raise RecipeError(f"Unknown option {key!r} of [distillation]{nearest(key, DISTILLATION)}")
-        if isinstance(self.seed, bool) or not isinstance(self.seed, int) or self.seed < 0:
-            raise RecipeError(f"seed is {self.seed!r}; expected a whole number of at least 0.")
+            if key not in valid:
+                raise RecipeError(f"Unknown option {key!r} of [distillation]{nearest(key, valid)}")
+        DistillationOptions(**(self.distillation or {}))
+        require_whole("seed", self.seed)
         for name in ("loss", "metric", "output_name"):
             value = getattr(self, name)
             if not isinstance(value, str) and (name == "metric" or value is not None):
@@ -175,14 +186,15 @@ class OptimizeRecipe:
         return filled
 
     def to_toml(self) -> str:
-        """Return the recipe as a TOML file holds it."""
-        tables = self.to_tables()
-        lines = [f"{key} = {_toml(value)}" for key, value in tables.items() if not isinstance(value, (dict, list))]
-        for name, value in tables.items():
-            for table in value if isinstance(value, list) else [value] if isinstance(value, dict) else []:
-                lines += ["", f"[[{name}]]" if isinstance(value, list) else f"[{name}]"]
-                lines += [f"{key} = {_toml(item)}" for key, item in table.items()]
-        return "\n".join(lines) + "\n"
+        """Return the recipe as a TOML file holds it.
+
+        Raises:
+            RecipeError: It holds a value that TOML cannot, such as an object.
+        """
+        try:
+            return tomli_w.dumps(self.to_tables())
+        except TypeError as error:
+            raise RecipeError(f"The recipe holds a value that TOML cannot: {error}.") from error
 
 
 def built_in_text(name: str) -> str:
@@ -201,8 +213,7 @@ def _budget(values: Mapping[str, Any]) -> Budget:
     for key, value in values.items():
         if key not in valid:
             raise RecipeError(f"Unknown limit {key!r} in [budget]{nearest(key, valid)}")
-        if isinstance(value, bool) or not isinstance(value, (int, float)):
-            raise RecipeError(f"The limit {key} in [budget] is {value!r}; expected a number.")
+        require_number(f"{key} in [budget]", value, "a number", lambda _value: True)
     return Budget(**values)
 
 
@@ -210,17 +221,3 @@ def _without_none(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {str(key): _without_none(item) for key, item in value.items() if item is not None}
     return [_without_none(item) for item in value] if isinstance(value, (list, tuple)) else value
-
-
-def _toml(value: Any) -> str:
-    """Return a value in TOML's spelling: JSON's, but for tables."""
-    if isinstance(value, Mapping):
-        inside = ", ".join(f"{json.dumps(str(key))} = {_toml(item)}" for key, item in value.items())
-        return f"{{ {inside} }}" if inside else "{}"
-    if isinstance(value, (list, tuple)):
-        return f"[{', '.join(map(_toml, value))}]"
-    if isinstance(value, (str, int)):  # bool included
-        return json.dumps(value, ensure_ascii=False)
-    if isinstance(value, float):
-        return repr(value)
-    raise RecipeError(f"The recipe holds {value!r} of type {type(value).__name__}, which TOML cannot.")

@@ -108,11 +108,11 @@ class Checkpoint:
                 f"The checkpoint {self.path} is of a training with other options or another model; "
                 "delete it, or use another folder."
             )
-        values: dict[str, Any] = {**groups, **{name: facts[name] for name in _FACTS}}
-        return State(**values)
+        values = {name: facts[name] for name in _FACTS}
+        return State(model=groups["model"], optimizer=groups["optimizer"], best=groups["best"], **values)
 
 
-def purpose_of(weights: Sequence[Any], facts: Mapping[str, Any]) -> str:
+def purpose_of(weights: Sequence[Any], facts: Mapping[str, object]) -> str:
     """Return the digest of a training's options and of the weights that it starts from."""
     digest = hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode())
     for weight in weights:

@@ -1,4 +1,4 @@
-"""One run of `train`: compile, go on from a checkpoint, fit, watch each step and each epoch."""
+"""`train`, the one training loop: compile, go on from a checkpoint, fit, watch each step and each epoch."""
 
 from __future__ import annotations
 
@@ -58,11 +58,11 @@ def _train(
         reseed = stack.enter_context(reproducible(model, context.seed))
         steps = None if feed.steps is None else feed.steps * training.epochs
         start = [weight.numpy() for weight in model.weights] if context.checkpoints is not None else []
-        compile_model(model, context, training, steps, name)
-        lesson = _lesson(stack, model, context, loss, feed)
-        build_state(model, feed.first(), () if lesson is None else lesson.variables)
+        compile_model(model, loss, context.metrics, training, steps)
+        teacher = _attached_teacher(stack, model, context, loss, feed)
+        build_state(model, feed.first(), () if teacher is None else teacher.variables)
         checkpoint = _checkpoint(context, training, name, loss, start)
-        watch = Watch(model, training, context, name, keep, reseed, checkpoint, lesson)
+        watch = Watch(model, training, context, name, keep, reseed, checkpoint, teacher)
         watch.resume()
         if watch.state.epoch < training.epochs and not watch.state.stopped:
             flavour = flavour_of(model) or Flavour.KERAS3
@@ -74,7 +74,9 @@ def _train(
     return Trained(model, state.history, watch.resumed_at, state.best_epoch, steps)
 
 
-def _lesson(stack: ExitStack, model: Any, context: PassContext, loss: Any, feed: Feed) -> AttachedTeacher | None:
+def _attached_teacher(
+    stack: ExitStack, model: Any, context: PassContext, loss: Any, feed: Feed
+) -> AttachedTeacher | None:
     """Attach the context's teacher, if there is one."""
     if context.distillation is None:
         return None
@@ -150,7 +152,7 @@ def train(
         model: A Keras 3 or tf_keras model, wrapped by TFMOT or not.
         context: Its data, loss, metrics, seed, distillation, callbacks and checkpoint folder are used.
         training: How long and how.
-        name: Of the pass: what errors and the checkpoint are called.
+        name: The name of the pass, by which errors and the checkpoint are called.
         callbacks: Keras callbacks of the model's flavour that the pass needs; those of the context are added if they
             are of this flavour.
         keep: Called with the model after each step, to restore what the step must not change.

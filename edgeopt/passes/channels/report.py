@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -28,7 +28,7 @@ class GroupChange:
     before: int
     after: int
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Return the change as plain values."""
         return {"name": self.name, "layers": list(self.layers), "before": self.before, "after": self.after}
 
@@ -70,12 +70,16 @@ class ChannelReport:
     latency: LatencyFigures | None = None
     skipped: tuple[Skipped, ...] = ()
 
+    note: ClassVar[str] = (
+        "Removed channels are gone from the file and from the work; half of the MACs is seldom half of the time."
+    )
+
     def removed(self, measure: str) -> float:
         """Return the fraction of a cost that was removed."""
         before, after = self.costs[measure]
         return 1.0 - after / before if before else 0.0
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Return the report as JSON values."""
         return {
             "importance": self.importance,

@@ -62,7 +62,7 @@ def command(json_path: str | None, seconds: float, **options: Any) -> None:
             raise UsageError(f"optimize needs {word}, and got none; see edgeopt optimize --help.")
     if json_path is not None and json_path != "-":
         refuse_to_overwrite(json_path, force=True)  # before minutes of training, not after
-    result = _optimize(options.pop("model"), options.pop("recipe"), seconds, options)
+    result = _optimize(options.pop("model"), options.pop("recipe"), seconds, **options)
     if json_path is not None:
         write_json(result.to_dict(), json_path)
     if json_path != "-":
@@ -70,7 +70,7 @@ def command(json_path: str | None, seconds: float, **options: Any) -> None:
     result.raise_for_budget()
 
 
-def _optimize(model: str, recipe: str, seconds: float, options: dict[str, Any]) -> OptimizeResult:
+def _optimize(model: str, recipe: str, seconds: float, **options: Any) -> OptimizeResult:
     from ..api.optimize.run import optimize, read_recipe
     from ..api.quiet import load_tensorflow_quietly
     from ..devices import BenchPlan

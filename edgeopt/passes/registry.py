@@ -14,7 +14,7 @@ from .base import Pass
 
 # Fields that a recipe cannot hold: the training's options stand among the pass's own, a teacher is the run's.
 _NOT_IN_TOML = ("training", "teacher")
-_TRAINING = Training.keys()
+_TRAINING = tuple(item.name for item in fields(Training))
 
 
 @dataclass(frozen=True)

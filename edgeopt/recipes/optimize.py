@@ -51,15 +51,15 @@ class OptimizeRecipe:
     """What ``edgeopt optimize`` is to do.
 
     Attributes:
-        passes: In order; each with its ``kind`` and options.
+        passes: The passes in order; each a table with its ``kind`` and options. None by default.
         convert: How each stage becomes a .tflite file.
         budget: What the last stage's file may cost.
         distillation: Options of `edgeopt.training.Distillation` but the teacher, which is the original model;
             None for no teacher.
         loss: Name of a Keras loss; None takes the compiled loss, or what labels and outputs suggest.
-        metric: What is scored, as `edgeopt.validate` names it.
-        seed: Of everything random.
-        output_name: Name of the output that is scored, of a model with several.
+        metric: What is scored, as `edgeopt.validate` names it; accuracy by default.
+        seed: Seeds everything random; 0 by default.
+        output_name: Name of the output that is scored, of a model with several; None for the only one.
 
     Raises:
         RecipeError: An unknown kind or key, or passes that contradict each other.
@@ -69,7 +69,7 @@ class OptimizeRecipe:
         ('channels', 'qat')
     """
 
-    passes: tuple[Mapping[str, Any], ...] = ()
+    passes: tuple[Mapping[str, object], ...] = ()
     convert: ConvertRecipe = field(default_factory=ConvertRecipe)
     budget: Budget = field(default_factory=Budget)
     distillation: Mapping[str, Any] | None = None
@@ -172,7 +172,7 @@ class OptimizeRecipe:
             tables.get("output_name", tables.get("output")),
         )
 
-    def to_tables(self) -> dict[str, Any]:
+    def to_tables(self) -> dict[str, object]:
         """Return the recipe as TOML tables, defaults of the conversion included, what is not set left out."""
         top = {"loss": self.loss, "metric": self.metric, "output_name": self.output_name, "seed": self.seed}
         tables = {
@@ -180,9 +180,9 @@ class OptimizeRecipe:
             "distillation": None if self.distillation is None else dict(self.distillation),
             "pass": [dict(table) for table in self.passes],
             "convert": self.convert.to_dict(),
-            "budget": {item.name: getattr(self.budget, item.name) for item in fields(self.budget)},
+            "budget": vars(self.budget),
         }
-        filled: dict[str, Any] = _without_none(tables)
+        filled: dict[str, object] = _without_none(tables)
         return filled
 
     def to_toml(self) -> str:

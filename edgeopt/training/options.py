@@ -108,11 +108,6 @@ class Training:
             values["strategy"] = type(self.strategy).__name__
         return values
 
-    @classmethod
-    def keys(cls) -> tuple[str, ...]:
-        """Names of the options, as a recipe spells them."""
-        return tuple(item.name for item in fields(cls))
-
 
 def _early_stop(value: Any) -> EarlyStop | None:
     if value is None or isinstance(value, EarlyStop):

@@ -103,12 +103,8 @@ class Watch:
             known = ", ".join(metrics)
             raise UsageError(f"early_stop watches {stop.metric!r}, and the training has {known}; name one of them.")
         if stop.improves(metrics[stop.metric], state.best_value):
-            state.best_value, state.best_epoch, state.best, state.wait = (
-                metrics[stop.metric],
-                state.epoch - 1,
-                weights,
-                0,
-            )
+            state.best_value, state.best_epoch = metrics[stop.metric], state.epoch - 1
+            state.best, state.wait = weights, 0
             return False
         state.wait += 1
         return state.wait >= stop.patience

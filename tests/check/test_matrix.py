@@ -186,7 +186,8 @@ def test_what_the_check_says_is_what_a_step_of_training_and_the_conversion_do():
     assert set(float_layers(read_model(pruned.model, "pruned"), names)) == set(said["convert"])
     trained = edgeopt.convert(done["qat"].exported, **options)
     left = float_layers(read_model(trained.model, "trained"), [f"{name}_float" for name in names])
-    assert {name.removesuffix("_float") for name in left} <= set(said["qat"])
+    # The file has int8 operators for the others that qat leaves float: their ranges come from their neighbours.
+    assert {name.removesuffix("_float") for name in left} == {"layer_norm", "memory"} < set(said["qat"])
 
 
 @pytest.mark.heavy

@@ -42,10 +42,6 @@ class LatencyFigures:
     after_ms: float
     measurements: int
 
-    def to_dict(self) -> dict[str, float]:
-        """Return the figures as plain values."""
-        return asdict(self)
-
 
 @dataclass(frozen=True)
 class ChannelReport:
@@ -89,7 +85,7 @@ class ChannelReport:
                 for measure, (before, after) in self.costs.items()
             },
             "max_difference": self.max_difference,
-            "latency": None if self.latency is None else self.latency.to_dict(),
+            "latency": None if self.latency is None else asdict(self.latency),
             "skipped": [entry.to_dict() for entry in self.skipped],
         }
 

@@ -122,11 +122,7 @@ class Cluster(Pass):
             done = train(wrapped, with_loss_of(model, context, self.name), self.training, name=self.name)
         result = carry_back(source, tfmot.clustering.keras.strip_clustering(wrapped), context.seed)
         layers = compare(targets, before, measure_model(result))
-        own = {
-            "initialization": self.initialization,
-            "preserve_sparsity": self.preserve_sparsity,
-            "layers": layers,
-        }
+        own = {"initialization": self.initialization, "preserve_sparsity": self.preserve_sparsity, "layers": layers}
         return PassResult(result, ClusterReport.of(self.training, done, skipped, **own))
 
     def _wrapped(self, source: Wrappable, targets: Mapping[str, int], seed: int) -> Any:

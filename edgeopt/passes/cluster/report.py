@@ -32,10 +32,6 @@ class LayerClusters:
     sparsity_after: float
     size: int
 
-    def to_dict(self) -> dict[str, object]:
-        """Return the figures as JSON values."""
-        return asdict(self)
-
 
 @dataclass(frozen=True)
 class ClusterReport(TrainingReport):
@@ -58,7 +54,7 @@ class ClusterReport(TrainingReport):
         return {
             "initialization": self.initialization,
             "preserve_sparsity": self.preserve_sparsity,
-            "layers": [layer.to_dict() for layer in self.layers],
+            "layers": [asdict(layer) for layer in self.layers],
             **super().to_dict(),
         }
 

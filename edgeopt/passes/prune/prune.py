@@ -125,23 +125,13 @@ class Prune(Pass):
             )
 
     def _check_pattern(self) -> None:
-        for key in ("block_size", "m_by_n"):
-            value: Any = getattr(self, key)
-            if isinstance(value, list):
-                object.__setattr__(self, key, tuple(value))
-            elif value is not None and not isinstance(value, tuple):
-                raise RecipeError(f"Received {key}={value!r}; expected two whole numbers.")
-        if len(self.block_size) != 2 or not all(isinstance(size, int) and size > 0 for size in self.block_size):
-            raise RecipeError(f"Received block_size={self.block_size}; expected two positive whole numbers.")
+        object.__setattr__(self, "block_size", _pair("block_size", self.block_size))
         if self.m_by_n is None:
             if self.sparsity is None and not self.layers:
                 raise RecipeError("Received no target; give sparsity=..., layers={name: sparsity} or m_by_n=(2, 4).")
             return
-        if (
-            len(self.m_by_n) != 2
-            or not all(isinstance(n, int) for n in self.m_by_n)
-            or not 0 < self.m_by_n[0] < self.m_by_n[1]
-        ):
+        object.__setattr__(self, "m_by_n", _pair("m_by_n", self.m_by_n))
+        if not self.m_by_n[0] < self.m_by_n[1]:
             raise RecipeError(f"Received m_by_n={self.m_by_n}; expected (m, n), m zeros in every n weights, m < n.")
         if self.sparsity is not None or self.layers or self.block_size != (1, 1):
             raise RecipeError("Received m_by_n together with sparsity, layers or block_size; the pattern says it all.")
@@ -181,6 +171,15 @@ class Prune(Pass):
         layers, sparsity = compare(selection.targets, before, measure_model(result))
         own = {"criterion": self.criterion, "pattern": self.pattern, "layers": layers, "sparsity": sparsity}
         return PassResult(result, PruneReport.of(self.training, done, selection.skipped, **own))
+
+
+def _pair(name: str, value: Any) -> tuple[int, int]:
+    """Return an option of two positive whole numbers as a tuple."""
+    if not isinstance(value, (tuple, list)) or len(value) != 2:
+        raise RecipeError(f"Received {name}={value!r}; expected two whole numbers.")
+    for number in value:
+        require_whole(f"a number of {name}", number, 1)
+    return value[0], value[1]
 
 
 class _Run:

@@ -36,10 +36,6 @@ class LayerSparsity:
     after: float
     size: int
 
-    def to_dict(self) -> dict[str, object]:
-        """Return the figures as JSON values."""
-        return asdict(self)
-
 
 @dataclass(frozen=True)
 class PruneReport(TrainingReport):
@@ -68,7 +64,7 @@ class PruneReport(TrainingReport):
             "criterion": self.criterion,
             "pattern": self.pattern,
             "sparsity": self.sparsity,
-            "layers": [layer.to_dict() for layer in self.layers],
+            "layers": [asdict(layer) for layer in self.layers],
             **super().to_dict(),
         }
 

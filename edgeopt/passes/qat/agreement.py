@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -39,10 +39,6 @@ class Agreement:
     same_class: float | None
     mean_steps: float
     max_steps: float
-
-    def to_dict(self) -> dict[str, object]:
-        """Return the figures as JSON values."""
-        return asdict(self)
 
     def __str__(self) -> str:
         same = "" if self.same_class is None else f", the same class in {self.same_class:.1%}"

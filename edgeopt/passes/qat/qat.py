@@ -100,14 +100,9 @@ class Qat(Pass):
         file = None if context.convert is None else context.convert(lowered.model)
         after = self._check(before, bridged, lowered, file)
         agreement = () if file is None else measure_agreement(lowered.model, file, context, self.training.batch_size)
-        own = {
-            "layers": tuple(lowered.layers),
-            "before": before,
-            "after": after,
-            "measured_in_file": file is not None,
-            "agreement": agreement,
-        }
-        report = QatReport.of(self.training, trained, tuple(lowered.skipped), **own)
+        own = {"before": before, "after": after, "measured_in_file": file is not None, "agreement": agreement}
+        layers, skipped = tuple(lowered.layers), tuple(lowered.skipped)
+        report = QatReport.of(self.training, trained, skipped, layers=layers, **own)
         return PassResult(in_original_flavour(model, bridged), report, lowered.model)
 
     def _lower(self, bridged: Any, before: Properties) -> Lowered:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Literal
 
 from ...training.report import TrainingReport
@@ -94,5 +94,5 @@ class QatReport(TrainingReport):
                 for name, item in self.before.items()
             },
             "measured_in_file": self.measured_in_file,
-            "agreement": [item.to_dict() for item in self.agreement],
+            "agreement": [asdict(item) for item in self.agreement],
         }

@@ -265,7 +265,7 @@ def test_the_report_is_json_and_text(keras):
         ),
         ({"sparsity": 0.5, "m_by_n": (2, 4)}, r"m_by_n together with sparsity"),
         ({"m_by_n": (4, 2)}, r"Received m_by_n=\(4, 2\); expected \(m, n\)"),
-        ({"sparsity": 0.5, "block_size": (0, 4)}, r"expected two positive whole numbers"),
+        ({"sparsity": 0.5, "block_size": (0, 4)}, "a number of block_size=0; expected a whole number of at least 1"),
         ({"sparsity": 0.5, "begin": 2.0}, r"Received begin=2.0; expected a step"),
         ({"sparsity": 0.5, "frequency": 0}, r"Received frequency=0; expected a whole number of at least 1"),
         ({"sparsity": 0.5, "skip": "conv"}, r"Received skip='conv'; expected a list of layer names"),

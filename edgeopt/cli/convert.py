@@ -12,7 +12,7 @@ from click.core import ParameterSource
 
 from ..errors import OutputError, UsageError
 from .output import add_row, console, json_option, readable_bytes
-from .words import parse_shape, parse_size
+from .words import image_options, parse_shape, parse_size
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -70,14 +70,7 @@ _STAGES = {
     help="Store kernels with many zeros in TFLite's sparse format, expanded in memory; can make a file larger.",
 )
 @click.option("--allow-float-ops", is_flag=True, help="Accept a file in which some operators stay float.")
-@click.option("--image-size", metavar="HxW", help="Size for a folder of images, such as 96x96.")
-@click.option(
-    "--image-scaling",
-    default="0..255",
-    show_default=True,
-    metavar="0..255|0..1|-1..1",
-    help="Pixel values of a folder of images.",
-)
+@image_options
 @click.option(
     "--preprocess", default="", metavar="TEXT", help="Your own note on how inputs are prepared; kept in OUT.json."
 )

@@ -10,7 +10,7 @@ from ..artifact.atomic import refuse_to_overwrite
 from .devices import devices_option, runtime_option
 from .output import console, json_option, readable_bytes
 from .progress import progress_bars
-from .words import parse_size
+from .words import image_options, parse_size
 
 if TYPE_CHECKING:
     from ..evaluation.report import Scores, ValidationReport
@@ -51,14 +51,7 @@ if TYPE_CHECKING:
 @click.option("--processes", default=9, show_default=True, metavar="N", help="Fresh processes to time in; see bench.")
 @click.option("--keep", is_flag=True, help="Leave the outputs on the device until its next run.")
 @click.option("--seed", default=0, show_default=True, metavar="N", help="Of the bootstrap intervals.")
-@click.option("--image-size", metavar="HxW", help="Size for a folder of images, such as 96x96.")
-@click.option(
-    "--image-scaling",
-    default="0..255",
-    show_default=True,
-    metavar="0..255|0..1|-1..1",
-    help="Pixel values of a folder of images.",
-)
+@image_options
 @click.option(
     "--custom-objects",
     multiple=True,

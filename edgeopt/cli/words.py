@@ -2,7 +2,24 @@
 
 from __future__ import annotations
 
+import click
+
 from ..errors import UsageError
+from ..recipes.convert import IMAGE_SCALINGS
+from .output import Function
+
+
+def image_options(function: Function) -> Function:
+    """Add ``--image-size`` and ``--image-scaling`` to a command, which say how a folder of images is read."""
+    size = click.option("--image-size", metavar="HxW", help="Size for a folder of images, such as 96x96.")
+    scaling = click.option(
+        "--image-scaling",
+        default=next(iter(IMAGE_SCALINGS)),
+        show_default=True,
+        metavar="|".join(IMAGE_SCALINGS),
+        help="Pixel values of a folder of images.",
+    )
+    return size(scaling(function))
 
 
 def parse_size(text: str | None) -> tuple[int, int] | None:

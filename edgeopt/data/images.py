@@ -10,14 +10,13 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import DataError
+from ..recipes.convert import IMAGE_SCALINGS
 
 Array = npt.NDArray[Any]
 # From the number of samples and their labels to the indices to use.
 Choose = Callable[[int, "Array | None"], npt.NDArray[np.int64]]
 
 SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"})
-# name -> (scale, offset): pixel * scale + offset
-SCALINGS = {"0..255": (1.0, 0.0), "0..1": (1 / 255, 0.0), "-1..1": (1 / 127.5, -1.0)}
 _LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, what Pillow's mode L computes
 
 
@@ -39,8 +38,8 @@ def load_image_folder(
     Raises:
         DataError: No images, an unreadable image, or an unknown scaling.
     """
-    if scaling not in SCALINGS:
-        raise DataError(f"Unknown image scaling {scaling!r}; expected one of {', '.join(SCALINGS)}.")
+    if scaling not in IMAGE_SCALINGS:
+        raise DataError(f"Unknown image scaling {scaling!r}; expected one of {', '.join(IMAGE_SCALINGS)}.")
     files, labels = _listed(folder)
     if not files:
         kinds = ", ".join(sorted(SUFFIXES))
@@ -49,7 +48,7 @@ def load_image_folder(
         chosen = choose(len(files), labels)
         files, labels = [files[index] for index in chosen], None if labels is None else labels[chosen]
     pixels = _read(files, size)
-    scale, offset = SCALINGS[scaling]
+    scale, offset = IMAGE_SCALINGS[scaling]
     images = pixels.astype(np.float32) * np.float32(scale) + np.float32(offset)
     height, width = images.shape[1:3]
     return images, labels, f"images resized to {height}x{width}, pixels scaled to {scaling}"

@@ -26,7 +26,8 @@ IO_TYPES: dict[str, tuple[str, ...]] = {
     "dynamic": ("float32",),
     "float32": ("float32",),
 }
-IMAGE_SCALINGS = ("0..255", "0..1", "-1..1")
+# name -> (scale, offset): what a pixel of 0 to 255 becomes is pixel * scale + offset
+IMAGE_SCALINGS = {"0..255": (1.0, 0.0), "0..1": (1 / 255, 0.0), "-1..1": (1 / 127.5, -1.0)}
 
 
 @dataclass(frozen=True)

@@ -6,40 +6,57 @@ import numpy as np
 import pytest
 
 import edgeopt
-from edgeopt.api.convert import _crash_error, _Progress
+from edgeopt.api import convert as workflow
 from edgeopt.errors import ConversionError, NotFullyIntegerError
 from edgeopt.process.isolation import ChildCrash
 
 LAYERS = [("conv", "Conv2D"), ("memory", "GRU"), ("odd", "Lambda")]
 
 
-def crash(signal_name="", tail="", layers=(), loops=(), stage="convert"):
-    progress = _Progress(lambda event: None)
-    progress({"layers": list(layers), "loops": list(loops)})
-    progress({"stage": stage})
-    return str(_crash_error(ChildCrash(signal_name, [], tail), progress))
+@pytest.fixture
+def crash(monkeypatch, tmp_path):
+    """Convert a file in a child that says what it is told to, and dies; return the error's message."""
+    import h5py
+
+    path = tmp_path / "model.h5"
+    with h5py.File(path, "w") as file:
+        file.attrs["model_config"] = '{"class_name": "Functional", "config": {}}'
+        file.attrs["keras_version"] = "2.15.0"
+
+    def convert(signal_name="", tail="", layers=(), loops=(), stage="convert"):
+        def die(_target, _request, on_event, **_options):
+            for event in ({"layers": list(layers)}, {"loops": list(loops)}, {"stage": stage}):
+                on_event(event)
+            raise ChildCrash(signal_name, [], tail)
+
+        monkeypatch.setattr(workflow, "run_isolated", die)
+        with pytest.raises(ConversionError, match="TensorFlow's converter") as caught:
+            edgeopt.convert(path, quantize="dynamic")
+        return str(caught.value)
+
+    return convert
 
 
-def test_a_loop_in_the_graph_is_the_first_suspect():
+def test_a_loop_in_the_graph_is_the_first_suspect(crash):
     assert crash("SIGSEGV", layers=LAYERS, loops=["odd"]) == (
         "TensorFlow's converter was killed by SIGSEGV in the stage 'convert'; suspect layer(s): 'odd' (Lambda); "
         "replace the layer, or convert with --quantize dynamic or float16."
     )
 
 
-def test_recurrent_layers_are_suspects():
+def test_recurrent_layers_are_suspects(crash):
     assert "suspect layer(s): 'memory' (GRU);" in crash("SIGSEGV", layers=LAYERS)
 
 
-def test_without_suspects_the_sentence_says_so():
+def test_without_suspects_the_sentence_says_so(crash):
     assert "no layer is known to crash it" in crash("SIGABRT", layers=LAYERS[:1])
 
 
-def test_a_kill_may_be_for_memory():
+def test_a_kill_may_be_for_memory(crash):
     assert "was killed by SIGKILL (out of memory?) in the stage 'export'" in crash("SIGKILL", stage="export")
 
 
-def test_an_exit_shows_the_last_words():
+def test_an_exit_shows_the_last_words(crash):
     message = crash(tail="first\nterminate called after throwing an instance of 'std::bad_alloc'")
     assert "ended without a result in the stage 'convert'" in message
     assert "it last said: terminate called after throwing an instance of 'std::bad_alloc'" in message

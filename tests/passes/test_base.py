@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import pytest
 
 from edgeopt.errors import DataError, UsageError
-from edgeopt.passes.base import Pass, PassReport, PassResult, check_needs
-from edgeopt.training.context import PassContext, Skipped
+from edgeopt.passes.base import Pass, PassContext, PassReport, PassResult, check_needs
+from edgeopt.training.context import Skipped
 from edgeopt.training.options import Training
 
 

@@ -56,15 +56,16 @@ class TFLiteEvaluation(_AnyFlavour):
     being pruned or clustered, the file is that of a copy without TFMOT's wrappers.
 
     Args:
-        every: Epochs between two evaluations; the last epoch is always evaluated.
+        every: Epochs between two evaluations, 1 by default; the last epoch is always evaluated.
         data: Samples with labels, of any kind that `edgeopt.data.load_dataset` takes; they are looked at when the
             training begins, as is whether they fit the model.
         calibration: Samples for the conversion; None takes those of `data`, which flatters the file a little.
-        recipe: How to convert; None is full int8.
-        metric: As `edgeopt.validate` names it.
+        recipe: How to convert; None, the default, is full int8.
+        metric: What is scored, as `edgeopt.validate` names it; accuracy by default.
         output_name: Name of the output that is scored, of a model with several.
-        log_dir: Where TensorBoard looks; None writes no events.
-        seconds: Time each file for so long, and log its median as ``tflite_latency_ms``; 0 does not time.
+        log_dir: The folder where TensorBoard looks; None, the default, writes no events.
+        seconds: Time each file for so many seconds, and log its median as ``tflite_latency_ms``; 0, the default, does
+            not time.
 
     Raises:
         UsageError: `every` is less than 1, `seconds` negative, or the metric unknown. When the training begins: there

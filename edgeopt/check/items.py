@@ -17,7 +17,7 @@ class CheckItem:
 
     Attributes:
         name: The name of the layer, or of the tensor that the operator writes.
-        kind: Its class or operator name.
+        kind: The class of the layer, or the name of the operator.
         stage: What was checked for.
         verdict: "ok", "skipped" (left as it is; the rest goes on), "refused" (the stage fails) or "unsure".
         rule: Id of the rule that decided; None for "ok".

@@ -154,7 +154,7 @@ def _steps(look: StageInspection) -> list[tuple[str, str]]:
 
 
 def _parts(look: StageInspection) -> list[tuple[str, str]]:
-    """The same for a model that need not be a graph: the layers that it holds, and none of a SavedModel."""
+    """Return name and class of each layer, of a model that need not be a graph too; none of a SavedModel."""
     try:
         return _steps(look)
     except EdgeoptError:

@@ -30,7 +30,7 @@ class DistilReport(FineTuneReport):
     """What a distillation did.
 
     Attributes:
-        distillation: Its options, the teacher by name.
+        distillation: The options of the distillation, the teacher by its name.
         student: Name of the new model, or None where the model itself was trained.
     """
 

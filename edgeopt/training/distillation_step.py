@@ -41,10 +41,10 @@ def attached(model: Any, distillation: Distillation, loss: Any, sample: Any, see
 
     Args:
         model: The student.
-        distillation: The teacher and the weights.
+        distillation: The teacher, and how much the student listens to it.
         loss: The loss on the labels, by which ``auto`` is decided.
         sample: A batch of inputs, to see what the outputs look like.
-        seed: Of the maps between features.
+        seed: Seeds the maps between features.
 
     Raises:
         UsageError: Layers that do not exist, or outputs or features that cannot be compared.

@@ -72,8 +72,8 @@ def open_feed(
         source: What `edgeopt.data.load_dataset` takes, a ``tf.data.Dataset`` or a PyDataset (tf_keras: Sequence).
         model: A Keras model of either flavour.
         batch_size: Samples a batch, where the source does not batch.
-        steps: Batches an epoch; None takes all.
-        seed: Of the order.
+        steps: Batches an epoch; None, the default, takes all.
+        seed: Seeds the order; 0 by default.
         shuffle: Whether there is another order each epoch.
         what: What messages call the data.
 

@@ -119,7 +119,9 @@ def test_what_a_pass_needs_is_asked_for(applied):
     step, model, _, _ = applied
     assert step.needs
     for need in step.needs:
-        with pytest.raises(UsageError, match=f"Pass {step.name!r} needs .* with these options, and got none; give it as {need}="):
+        with pytest.raises(
+            UsageError, match=f"Pass {step.name!r} needs .* with these options, and got none; give it as {need}="
+        ):
             step.apply(model, replace(context_of(step, model), **{need: None}))
 
 

@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 
 
 class Latency(TypedDict):
-    """Of the figures of a timing, in milliseconds, those that are read here: the median and its 95 % interval."""
+    """The median of a timing and its 95 % interval, in milliseconds; further figures are those of `edgeopt.validate`."""
 
     p50: float
     p50_ci95: Sequence[float]
 
 
 class MetricValue(TypedDict):
-    """Of the fields of a metric, those that are read here."""
+    """A metric's value and its 95 % interval; further fields are those of `edgeopt.validate`."""
 
     name: str
     value: float

@@ -24,7 +24,7 @@ def remove_units(model: Any, channel_map: ChannelMap, kept: Mask) -> Any:
 
     Args:
         model: The Keras model that `channel_map` was made from.
-        channel_map: Its channels.
+        channel_map: The channels of the model.
         kept: Shape (units,); at least one unit of each layer must be kept, and every frozen one.
 
     Raises:

@@ -45,7 +45,7 @@ class PruneReport(TrainingReport):
         criterion: What chose the weights.
         pattern: ``unstructured``, ``2:4``, or ``blocks 4x1``.
         layers: The layers that were pruned.
-        sparsity: Of all kernels of the model together, pruned or not.
+        sparsity: Fraction of zeros in all kernels of the model together, pruned or not, in [0, 1].
     """
 
     criterion: str
@@ -86,7 +86,7 @@ def compare(
     Args:
         targets: Layer -> sparsity that was asked for.
         before: `measure_model` of the flat model, before.
-        after: The same afterwards.
+        after: `measure_model` of the flat model, afterwards.
     """
     layers = []
     for name, item in after.items():

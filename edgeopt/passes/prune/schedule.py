@@ -37,7 +37,7 @@ def plan_steps(total: int, begin: float, end: float, frequency: int | None) -> S
     Args:
         total: Training steps of the run.
         begin: A step when it is an int, a fraction of the run when it is a float.
-        end: The same.
+        end: The last step, as `begin`: a step when it is an int, a fraction of the run when it is a float.
         frequency: Steps between two updates; None makes it some twenty updates, at most 100 steps apart.
 
     Raises:

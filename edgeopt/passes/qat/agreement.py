@@ -26,12 +26,12 @@ class Agreement:
     """One output of the file beside the same output of the QAT model.
 
     Attributes:
-        output: Its name.
-        samples: How many were compared.
+        output: The name of the output.
+        samples: How many samples were compared.
         same_class: Share of the samples (of their places, where an output has more axes) to which both give the same
             class, the one with the largest value; None where the output is not of classes.
         mean_steps: Mean difference of two values, in steps of the file's output (LSB).
-        max_steps: The largest.
+        max_steps: Largest difference of two values, in the same steps.
     """
 
     output: str
@@ -54,7 +54,7 @@ def measure_agreement(qat_model: Any, data: bytes, context: PassContext, batch_s
         qat_model: The tf_keras model.
         data: The .tflite file that was made of it.
         context: Where samples and `predict` come from.
-        batch_size: Of the model's runs.
+        batch_size: Samples a batch, in the runs of the model.
     """
     if context.predict is None:
         return ()
@@ -84,10 +84,10 @@ def compare(output: str, expected: Array, got: Array, scale: float | None, *, cl
     """Compare the values of one output.
 
     Args:
-        output: Its name.
-        expected: Of the model, shape ``(samples, ...)``.
-        got: Of the file, real values.
-        scale: Of the file's output; for a float one, 1/255 of the model's range stands in.
+        output: The name of the output.
+        expected: Values of the model, shape ``(samples, ...)``.
+        got: Real values of the file, of the same shape.
+        scale: The step of the file's output; None for a float one, where 1/255 of the model's range stands in.
         classes: Whether the values along the last axis are scores of classes.
     """
     expected, got = (np.asarray(array, np.float64).reshape(expected.shape) for array in (expected, got))

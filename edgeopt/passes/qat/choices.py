@@ -35,7 +35,7 @@ def grid_of(choices: Choices, layer: Any, kernel: npt.NDArray[Any], *, has_norm:
     Args:
         choices: The options.
         layer: The layer, in the form in which it will be quantised.
-        kernel: Its weights.
+        kernel: The weights of the layer.
         has_norm: Whether a normalisation is folded into them.
     """
     found = measure_kernel(kernel, channel_axes(layer))

@@ -25,8 +25,8 @@ class QuantizedLayerReport:
     """One layer that was trained quantised.
 
     Attributes:
-        name: Its name in the flattened model.
-        kind: Its class.
+        name: The name of the layer in the flattened model.
+        kind: The name of its class.
         grid: Where its weights' scales are (`kernels.Grid`); empty for a layer without a kernel.
         norm: The BatchNormalization that is folded into it; empty for none.
         preserved: ``sparsity``, ``clusters``, or both.
@@ -51,7 +51,8 @@ class QatReport(TrainingReport):
         layers: Every layer that computes in 8 bits with a range or a grid of its own.
         fully_int8: Whether a file made of the model is to hold no float operator.
         before: Zeros and distinct values of each kernel as the pass received it.
-        after: The same as it left it; of the file's integers where `measured_in_file`.
+        after: Zeros and distinct values of each kernel as the pass left it; of the file's integers where
+            `measured_in_file`.
         measured_in_file: Whether the properties were measured in a converted file.
         agreement: How far the file's outputs are from the QAT model's, an entry an output; empty where the context
             cannot convert and run a file.

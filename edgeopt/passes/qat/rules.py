@@ -83,7 +83,7 @@ def objection(layer: Any, shapes: list[tuple[int | None, ...]]) -> Objection | N
 
     Args:
         layer: The layer.
-        shapes: Of its inputs.
+        shapes: The shapes of its inputs.
     """
     kind = type(layer).__name__
     if type(layer).__module__.split(".")[0] != "tf_keras":

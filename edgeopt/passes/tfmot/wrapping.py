@@ -31,7 +31,7 @@ class Wrappable:
     Attributes:
         model: The copy; wrappers share its layers, so it is spent when they train.
         target: A flat, uncompiled copy in the flavour that was given, to take the trained weights.
-        graph: Its graph.
+        graph: The graph of `model`.
         layers: Layer name -> layer, for each layer with a kernel, in the order of the model.
         first: Names of the layers that see the model's inputs through no other kernel.
         last: Names of those whose outputs pass no other kernel.

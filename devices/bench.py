@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,12 +16,10 @@ from ..flatbuffer import read_model
 from ..flatbuffer.memory import memory_use
 from .agent.arith import percentile
 from .measurement import NOT_A_MEASUREMENT, Latency, Measurement
+from .measures import Measures
 from .plans import BenchPlan, RunOptions
 from .runner import Progress
 from .validity import invalid_reasons
-
-if TYPE_CHECKING:
-    from .device import Device
 
 SUSTAINED_S = 30.0  # runs at least this long are looked at over time
 WINDOWS = 20
@@ -73,9 +71,7 @@ class BenchRun:
     @property
     def latency(self) -> Latency:
         """The timing."""
-        if self.measurement.latency is None:
-            raise RuntimeError("a bench was run without a plan")
-        return self.measurement.latency
+        return self.measurement.timed()
 
     def over_time(self) -> list[dict[str, float]]:
         """Return the median latency in successive parts of the run: "seconds" (their end) and "p50_ms"."""
@@ -166,7 +162,7 @@ class BenchReport:
 
 
 def run_bench(
-    device: Device,
+    device: Measures,
     model: bytes,
     inputs: Mapping[str, npt.NDArray[Any]] | None = None,
     *,
@@ -193,14 +189,9 @@ def run_bench(
             seed=seed,
             on_progress=on_progress,
         )
-        runs.append(BenchRun(measured, _invalid(measured)))
+        latency = measured.timed()
+        runs.append(BenchRun(measured, tuple(invalid_reasons(latency.conditions, latency.observed))))
     return BenchReport(tuple(runs), _facts(model, against))
-
-
-def _invalid(measured: Measurement) -> tuple[dict[str, str], ...]:
-    if measured.latency is None:
-        raise RuntimeError("a bench was run without a plan")
-    return tuple(invalid_reasons(measured.latency.conditions, measured.latency.observed))
 
 
 def _facts(model: bytes, against: bytes | None) -> dict[str, Any]:

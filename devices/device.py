@@ -254,9 +254,7 @@ class Device(AbstractContextManager["Device"]):
         limits, scoring = budget or Budget(), load_metric(metric)
         limits.require_measurable(has_baseline=False, higher_is_better=scoring.higher_is_better, metric=scoring.name)
         measured = self.measure(model, inputs, options, seed=seed)
-        if measured.evaluation is None:
-            raise RuntimeError("the device was given samples and returned no outputs")
-        outputs = {item.name: item.real() for item in measured.evaluation.outputs}
+        outputs = measured.real_outputs()
         answers = Answers(labels, outputs if len(outputs) > 1 else next(iter(outputs.values())))
         facts = {"sha256": hashlib.sha256(model).hexdigest(), "size_bytes": len(model), "seed": seed}
         record, warnings = measured.to_dict(), measured.warnings

@@ -9,18 +9,16 @@ import os
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from ..artifact.atomic import write_atomically
 from ..errors import FileFormatError, UsageError
 from .measurement import Evaluation, KernelProfile, Measurement, Output
+from .measures import Measures
 from .parity import Array, Limits, ParityReport, Samples, compare_measurements
 from .plans import RunOptions
-
-if TYPE_CHECKING:
-    from .device import Device
 
 FORMAT = 1
 _INPUT, _OUTPUT, _META = "input/", "output/", "meta"
@@ -46,8 +44,8 @@ class Golden:
         Raises:
             OutputError: It cannot be written.
         """
-        evaluation = _evaluation(self.measurement)
-        scales = [{"name": o.name, "scale": o.scale, "zero_point": o.zero_point} for o in evaluation.outputs]
+        outputs = self.measurement.evaluated().outputs
+        scales = [{"name": o.name, "scale": o.scale, "zero_point": o.zero_point} for o in outputs]
         meta = {
             "format": FORMAT,
             "sha256": self.sha256,
@@ -57,7 +55,7 @@ class Golden:
             "outputs": scales,
         }
         arrays = {f"{_INPUT}{name}": array for name, array in self.inputs.items()}
-        arrays.update({f"{_OUTPUT}{place}": o.stored for place, o in enumerate(evaluation.outputs)})
+        arrays.update({f"{_OUTPUT}{place}": o.stored for place, o in enumerate(outputs)})
         buffer = io.BytesIO()
         np.savez_compressed(buffer, **{_META: np.frombuffer(json.dumps(meta).encode(), np.uint8)}, **arrays)
         write_atomically(path, buffer.getvalue())
@@ -94,7 +92,7 @@ class Golden:
         return cls(meta["sha256"], inputs, Measurement(meta["device"], profile, None, evaluation, (), meta["machine"]))
 
 
-def record(device: Device, model: bytes, inputs: Samples, options: RunOptions) -> Golden:
+def record(device: Measures, model: bytes, inputs: Samples, options: RunOptions) -> Golden:
     """Run samples on a device and return what is to be recorded.
 
     Raises:
@@ -103,7 +101,7 @@ def record(device: Device, model: bytes, inputs: Samples, options: RunOptions) -
     return Golden(hashlib.sha256(model).hexdigest(), inputs, device.measure(model, inputs, options))
 
 
-def hold_against(device: Device, model: bytes, golden: Golden, limits: Limits, options: RunOptions) -> ParityReport:
+def hold_against(device: Measures, model: bytes, golden: Golden, limits: Limits, options: RunOptions) -> ParityReport:
     """Run the recorded samples on a device, with the recorded runtime and kernels, and compare.
 
     Raises:
@@ -116,9 +114,3 @@ def hold_against(device: Device, model: bytes, golden: Golden, limits: Limits, o
             f"The golden file belongs to the model {golden.sha256[:12]}, but this one is {found[:12]}; record it again."
         )
     return compare_measurements(limits, golden.measurement, device.measure(model, golden.inputs, options))
-
-
-def _evaluation(measured: Measurement) -> Evaluation:
-    if measured.evaluation is None:
-        raise RuntimeError("a golden file was recorded without outputs")
-    return measured.evaluation

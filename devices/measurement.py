@@ -182,6 +182,10 @@ class Evaluation:
             warnings=tuple(text for item in raw["inputs"] if (text := scaling_warning(item))),
         )
 
+    def by_name(self) -> dict[str, Output]:
+        """Return the outputs by name, in the file's order."""
+        return {output.name: output for output in self.outputs}
+
     def to_dict(self) -> dict[str, Any]:
         """Return the fields, without the arrays; every reason with its meaning."""
         names = ("samples", "batch", "workers", "seconds")
@@ -212,6 +216,30 @@ class Measurement:
     machine: str = ""
     edge_tpu: dict[str, Any] | None = None
     op_profile: dict[str, Any] | None = None
+
+    def timed(self) -> Latency:
+        """Return the timing of a job that was asked for one.
+
+        Raises:
+            RuntimeError: It was not.
+        """
+        if self.latency is None:
+            raise RuntimeError("the device was asked for no timing")
+        return self.latency
+
+    def evaluated(self) -> Evaluation:
+        """Return the outputs of a job that was given samples.
+
+        Raises:
+            RuntimeError: It was given none.
+        """
+        if self.evaluation is None:
+            raise RuntimeError("the device was given no samples to run")
+        return self.evaluation
+
+    def real_outputs(self) -> dict[str, npt.NDArray[Any]]:
+        """Return the real values of each output, shape ``(n, ...)``, by name; raises as `evaluated` does."""
+        return {output.name: output.real() for output in self.evaluated().outputs}
 
     @property
     def warnings(self) -> tuple[str, ...]:

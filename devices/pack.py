@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import zipfile
 from importlib import resources
@@ -47,11 +46,6 @@ def pack_agent() -> bytes:
         for name, source in agent_sources().items():
             archive.writestr(_entry(f"{_PACKAGE}/{name}"), source)
     return buffer.getvalue()
-
-
-def agent_sha256() -> str:
-    """Return the SHA-256 of the .pyz in hex: its name on a device."""
-    return hashlib.sha256(pack_agent()).hexdigest()
 
 
 def _entry(name: str) -> zipfile.ZipInfo:

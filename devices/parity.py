@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,11 +16,9 @@ from ..flatbuffer.specs import input_specs
 from ..flatbuffer.tap import Tap, with_taps
 from .differences import Difference, agreement, difference, merged
 from .measurement import KernelProfile, Measurement
+from .measures import Measures
 from .plans import RunOptions
 from .runner import Progress
-
-if TYPE_CHECKING:
-    from .device import Device
 
 Array = npt.NDArray[Any]
 Samples = Mapping[str, Array]
@@ -193,8 +191,8 @@ def side_of(measured: Measurement) -> Side:
 
 
 def run_parity(
-    first: Device,
-    second: Device,
+    first: Measures,
+    second: Measures,
     model: bytes,
     inputs: Samples,
     *,
@@ -220,7 +218,7 @@ def run_parity(
 
 def compare_measurements(limits: Limits, ours: Measurement, theirs: Measurement) -> ParityReport:
     """Return how the outputs of two measurements of one file differ."""
-    mine, other = _outputs(ours), _outputs(theirs)
+    mine, other = ours.evaluated().by_name(), theirs.evaluated().by_name()
     differences = {}
     for name, output in mine.items():
         if name not in other or other[name].stored.shape != output.stored.shape:
@@ -228,45 +226,36 @@ def compare_measurements(limits: Limits, ours: Measurement, theirs: Measurement)
         differences[name] = difference(output.stored, other[name].stored)
     shares = [agreement(output, other[name]) for name, output in mine.items()]
     known = [share for share in shares if share is not None]
-    samples = 0 if ours.evaluation is None else ours.evaluation.samples
     return ParityReport(
         limits=limits,
         sides=(side_of(ours), side_of(theirs)),
         difference=merged(list(differences.values())),
         outputs=differences,
         agreement=min(known) if known else None,
-        samples=samples,
+        samples=ours.evaluated().samples,
     )
-
-
-def _outputs(measured: Measurement) -> dict[str, Any]:
-    if measured.evaluation is None:
-        raise RuntimeError("parity was asked for without outputs")
-    return {output.name: output for output in measured.evaluation.outputs}
 
 
 def _differing_rows(ours: Measurement, theirs: Measurement) -> list[int]:
     """Return the first few samples whose outputs differ."""
-    other = _outputs(theirs)
+    other = theirs.evaluated().by_name()
     unequal = [
         (output.stored != other[name].stored).reshape(len(output.stored), -1).any(axis=1)
-        for name, output in _outputs(ours).items()
+        for name, output in ours.evaluated().by_name().items()
     ]
     return [int(row) for row in np.flatnonzero(np.any(unequal, axis=0))[:TRACED_SAMPLES]] or [0]
 
 
 def _trace(
-    devices: tuple[Device, Device], model: bytes, inputs: Samples, options: RunOptions
+    devices: tuple[Measures, Measures], model: bytes, inputs: Samples, options: RunOptions
 ) -> tuple[Divergence | None, str]:
     """Run a file that hands out every operator's result, and return the first that differs."""
     try:
         tapped, taps = with_taps(model)
         named = {spec.tensor_name: inputs[spec.name] for spec in input_specs(read_model(model))}
-        ours, theirs = (device.measure(tapped, named, options).evaluation for device in devices)
+        ours, theirs = (device.measure(tapped, named, options).evaluated() for device in devices)
     except (ModelError, KeyError) as error:
         return None, f"The operators could not be compared one by one: {error}"
-    if ours is None or theirs is None:
-        raise RuntimeError("parity was asked for without outputs")
     for tap, mine, other in zip(taps, ours.outputs, theirs.outputs, strict=True):
         found = difference(mine.stored, other.stored)
         if not found.equal:

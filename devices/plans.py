@@ -5,7 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..errors import UsageError, nearest
+from .agent.plan import Plan
 from .agent.runtimes import AUTO, KERNELS, RUNTIMES
+
+_AGENT = Plan()  # what the agent does by hand is what is asked of it from here
 
 
 @dataclass(frozen=True)
@@ -17,14 +20,14 @@ class BenchPlan:
     temperature, throttling and power are read meanwhile; 0 is never.
     """
 
-    warmup_runs: int = 5
-    warmup_seconds: float = 0.1
-    min_runs: int = 50
-    max_runs: int = 20_000
-    min_seconds: float = 2.0
-    max_seconds: float = 10.0
-    observe_seconds: float = 0.0
-    processes: int = 9
+    warmup_runs: int = _AGENT.warmup_runs
+    warmup_seconds: float = _AGENT.warmup_seconds
+    min_runs: int = _AGENT.min_runs
+    max_runs: int = _AGENT.max_runs
+    min_seconds: float = _AGENT.min_seconds
+    max_seconds: float = _AGENT.max_seconds
+    observe_seconds: float = _AGENT.observe_seconds
+    processes: int = _AGENT.processes
 
     def __post_init__(self) -> None:
         if not 1 <= self.min_runs <= self.max_runs:

@@ -3,18 +3,32 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 
 import pytest
 
 from edgeopt.devices import Device, load_profile
 from edgeopt.devices.boards.profile import Fact
-from edgeopt.devices.readiness import _clock, _delegate_lines, _disk, _runtime_lines, _state_lines, check
+from edgeopt.devices.readiness import check
 
+GOOD = {"name": "ai_edge_litert", "version": "2.3.0", "numpy": "1.26.4", "problem": None}
 QUIET = {"governors": ["performance"], "temperature_c": 40.0, "throttling": {"flags": []}, "busy": []}
 
 
 def statuses(lines):
     return {line.name: line.status for line in lines}
+
+
+@pytest.fixture
+def checked(device):
+    """The lines about this machine if its agent told something else of it in these fields."""
+    told = device.info()
+
+    def lines(setup="setup", **changes):
+        device.info = lambda delegate=None: {**told, "time_s": time.time(), **changes}
+        return list(check(device, setup))
+
+    return lines
 
 
 def test_this_machine_is_ready(device):
@@ -41,15 +55,15 @@ def test_an_accelerator_that_is_promised_and_absent_fails(device):
     assert "libedgetpu" in lines["delegate"].found
 
 
-def test_an_accelerator_that_may_not_be_opened_or_is_slow_is_told():
-    class Loads(Device):
-        def info(self, delegate=None):
-            return {"runtimes": [{"name": "tflite_runtime", "problem": None}]}
-
-    board = Loads.__new__(Loads)
+def test_an_accelerator_that_may_not_be_opened_or_is_slow_is_told(device, checked):
+    device.profile = dataclasses.replace(load_profile("local"), facts={"delegate": Fact("edgetpu", "made up")})
     stick = {"path": "/dev/bus/usb/001/002", "permitted": False, "speed_mbps": 480.0}
-    lines = list(_delegate_lines(board, "edgetpu", {"usb": [stick], "pci": []}))
-    assert statuses(lines) == {"permission": "fail", "usb speed": "warn", "delegate": "ok"}
+    found = statuses(checked(runtimes=[GOOD], edge_tpu={"usb": [stick], "pci": []}))
+    assert {name: found[name] for name in ("permission", "usb speed", "delegate")} == {
+        "permission": "fail",
+        "usb speed": "warn",
+        "delegate": "ok",
+    }
 
 
 def test_a_board_that_is_not_reached_ends_the_check_with_the_remedy():
@@ -64,13 +78,13 @@ def test_a_board_that_is_not_reached_ends_the_check_with_the_remedy():
 @pytest.mark.parametrize(
     ("free", "status"), [(None, "warn"), (10 * 2**20, "fail"), (100 * 2**20, "warn"), (2**30, "ok")]
 )
-def test_free_space(free, status):
-    assert _disk(free).status == status
+def test_free_space(checked, free, status):
+    assert statuses(checked(disk_free_bytes=free))["disk"] == status
 
 
-@pytest.mark.parametrize(("board", "status"), [(1000.0, "ok"), (1003.0, "ok"), (5000.0, "warn"), (-5000.0, "warn")])
-def test_the_clock_may_lie_anywhere_between_question_and_answer(board, status):
-    assert _clock(board, 1000.0, 1005.0).status == status
+@pytest.mark.parametrize(("off_s", "status"), [(0.0, "ok"), (3600.0, "warn"), (-3600.0, "warn")])
+def test_a_clock_that_is_off_is_told(checked, off_s, status):
+    assert statuses(checked(time_s=time.time() + off_s))["clock"] == status
 
 
 @pytest.mark.parametrize(
@@ -85,13 +99,13 @@ def test_the_clock_may_lie_anywhere_between_question_and_answer(board, status):
         ({"busy": [{"name": "x", "cores": 0.9}]}, "load", "warn"),
     ],
 )
-def test_the_state_of_the_board(change, name, status):
-    assert statuses(_state_lines({**QUIET, **change}))[name] == status
+def test_the_state_of_the_board(checked, change, name, status):
+    assert statuses(checked(state={**QUIET, **change}))[name] == status
 
 
-def test_one_runtime_of_two_is_enough():
-    good = {"name": "ai_edge_litert", "version": "2.3.0", "numpy": "1.26.4", "problem": None}
+def test_one_runtime_of_two_is_enough(checked):
     bad = {"name": "tflite_runtime", "version": None, "numpy": None, "problem": "not installed"}
-    assert [line.status for line in _runtime_lines([good, bad], "setup")] == ["ok", "warn"]
-    (line,) = _runtime_lines([bad], "edgeopt devices setup x")
+    found = [line.status for line in checked(runtimes=[GOOD, bad]) if line.name == "runtime"]
+    assert found == ["ok", "warn"]
+    (line,) = [line for line in checked("edgeopt devices setup x", runtimes=[bad]) if line.name == "runtime"]
     assert (line.status, line.remedy) == ("fail", "run `edgeopt devices setup x`")

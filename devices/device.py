@@ -67,7 +67,7 @@ class Device(AbstractContextManager["Device"]):
         """Return a board of the inventory, or this machine for "local"; nothing is sent yet.
 
         Args:
-            name: Of the board.
+            name: The board's name, or "local" for this machine.
             inventory: The inventory's file; None looks for the project's and the user's.
 
         Raises:
@@ -127,7 +127,7 @@ class Device(AbstractContextManager["Device"]):
             options: Default: those of `RunOptions`.
             against: Another .tflite file, to be timed in turns with `model`; see `Latency.comparison`.
             evaluate: Whether to bring the outputs of the samples back; without, the first is what is timed.
-            seed: Of the bootstrap interval of the median.
+            seed: Seeds the bootstrap interval of the median (default 0).
             on_progress: Called with every sign of life.
 
         Raises:
@@ -172,10 +172,10 @@ class Device(AbstractContextManager["Device"]):
         Args:
             model: The bytes of a .tflite file.
             inputs: As in `measure`; the first sample is what is timed. None: noise.
-            threads: Of one inference; one timing for each.
+            threads: Numbers of threads of one inference; there is one timing for each (default: 1 thread).
             options: Default: those of `RunOptions`; its `threads` are not looked at.
             against: Another .tflite file, to be timed in turns with `model`.
-            seed: Of the bootstrap intervals.
+            seed: Seeds the bootstrap intervals (default 0).
             on_progress: Called with every sign of life.
 
         Raises:
@@ -210,7 +210,7 @@ class Device(AbstractContextManager["Device"]):
         Args:
             other: The other device; it runs the runtime that was found here.
             model: The bytes of a .tflite file.
-            inputs: As in `measure`.
+            inputs: Input name to real values, as `measure` takes them.
             limits: What is asserted; default: L1, equal bits under the reference kernels.
             options: Default: those of `RunOptions`; its `bench` is not looked at.
             trace: Whether to look for the first operator that differs.
@@ -240,12 +240,12 @@ class Device(AbstractContextManager["Device"]):
 
         Args:
             model: The bytes of a .tflite file.
-            inputs: As in `measure`.
+            inputs: Input name to real values, as `measure` takes them.
             labels: Shape ``(n, ...)``; None for a metric that needs none.
             metric: As in `edgeopt.evaluation.metrics.load_metric`.
             budget: Limits; a drop cannot be judged here, since there is no baseline.
             options: Default: those of `RunOptions`.
-            seed: Of the bootstrap intervals.
+            seed: Seeds the bootstrap intervals (default 0).
 
         Raises:
             EdgeoptError: As in `measure`; `DataError` for labels that do not fit, `UsageError` for a budget that

@@ -29,7 +29,7 @@ class Golden:
     """What was recorded.
 
     Attributes:
-        sha256: Of the model's bytes.
+        sha256: SHA-256 of the model's bytes, in hex.
         inputs: Input name -> real values ``(n, ...)``.
         measurement: The outputs, as the file stores them, with the kernel profile and the device.
     """

@@ -26,9 +26,9 @@ class KernelProfile:
 
     Attributes:
         runtime: "ai_edge_litert" or "tflite_runtime".
-        version: Of the runtime.
+        version: The version of the runtime.
         delegate: "xnnpack" when a part of the graph was given to it, "none" otherwise.
-        threads: Of one inference.
+        threads: Number of threads of one inference.
         kernels: "default", "builtin" (no XNNPACK) or "reference".
     """
 
@@ -56,8 +56,8 @@ class Comparison:
         ratio: Median over the pairs of blocks of time A / time B: below 1, the first is faster.
         ratio_ci95: From the smallest to the largest of the processes' own ratios (see `agent.stats.process_interval`);
             of a single process, by the moving-block bootstrap over the pairs.
-        first_ms: Median of A's blocks.
-        second_ms: Median of B's blocks.
+        first_ms: Median time of A's blocks, in milliseconds.
+        second_ms: Median time of B's blocks, in milliseconds.
         pairs: Number of pairs of blocks.
     """
 
@@ -132,7 +132,7 @@ class Output:
     """One output of all samples, as the file stores it.
 
     Attributes:
-        name: As in the file's signature.
+        name: The name in the file's signature.
         stored: Shape ``(n, ...)``, of the file's type.
         scale: None when it is not quantised.
     """
@@ -152,8 +152,8 @@ class Evaluation:
     """The outputs of all samples, and the way that they went through.
 
     Attributes:
-        batch: Samples an invocation.
-        workers: Interpreters side by side.
+        batch: Number of samples of one invocation.
+        workers: Number of interpreters that ran side by side.
         reasons: Why not more of both: keys of `edgeopt.devices.agent.batching.REASONS`.
     """
 

@@ -40,9 +40,9 @@ class Limits:
     """What is asserted.
 
     Attributes:
-        level: A key of `LEVELS`.
-        max_lsb: Of L2.
-        min_agreement: Of L3, a fraction.
+        level: "L1", "L2" or "L3", as `LEVELS` explains them (default "L1").
+        max_lsb: L2 holds while no output is further apart, in steps of its scale (default 8).
+        min_agreement: L3 holds while at least this share of samples, in [0, 1], has the same class (default 0.98).
     """
 
     level: str = "L1"
@@ -94,9 +94,9 @@ class ParityReport:
     """What `Device.parity` found.
 
     Attributes:
-        limits: What was asserted.
+        limits: The level that was asserted, with its limits.
         sides: The two.
-        difference: Of all outputs together.
+        difference: How far all outputs together lie apart.
         outputs: Output name -> its difference.
         agreement: Share of samples with the same class; None where no output holds scores.
         first_divergence: None when nothing differs, or it was not traced.

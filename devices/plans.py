@@ -46,9 +46,9 @@ class RunOptions:
 
     Attributes:
         runtime: "ai_edge_litert", "tflite_runtime", or "auto": the first of them that loads on the device.
-        threads: Of one inference.
+        threads: Number of threads of one inference, at least 1 (default 1).
         kernels: "default", "builtin" (without XNNPACK) or "reference" (slow, the same integers everywhere).
-        bench: When the timing ends, or None for no timing.
+        bench: When the timing ends (default: as `BenchPlan` says), or None for no timing.
         op_profile: After a timing, also tell the time of each operator, where the runtime has a profiler.
         keep: Leave the run's folder, with the outputs, on the device until its next run.
         delegate: "edgetpu", or the path of a shared library on the device; None for none but the runtime's own.

@@ -134,7 +134,7 @@ def batch_size(native: int, run_ns: int, count: int) -> Tuple[int, str]:
 
     Args:
         native: The model's own batch.
-        run_ns: What one run at that batch takes.
+        run_ns: How long one run at that batch takes, in nanoseconds.
         count: Number of samples; a batch that is more than a quarter of them could not earn back its trial.
     """
     by_time, by_count = native * (BATCH_NS // max(1, run_ns)), count // 4

@@ -68,8 +68,8 @@ def alternate(
     """Time two models in turns, so that whatever slows the board slows both: blocks A B B A A B B A ...
 
     Args:
-        run_first: As `run` in `measure`.
-        run_second: Of the other model.
+        run_first: Runs the first model once, as `run` of `measure` does.
+        run_second: Runs the other model once.
         plan: Its warm-up and seconds bound this, too.
         report: Takes progress.
 

@@ -32,8 +32,8 @@ def profile(path: str, threads: int, kernels: str) -> Message:
     """Run a model under the profiler, on zeros.
 
     Args:
-        path: Of the model.
-        threads: Of one inference.
+        path: Path of the .tflite file.
+        threads: Number of threads of one inference.
         kernels: A key of `runtimes.KERNELS`.
 
     Returns:

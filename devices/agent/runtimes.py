@@ -51,7 +51,7 @@ class Runtime:
 
     Attributes:
         name: "ai_edge_litert" or "tflite_runtime".
-        version: As the package states it.
+        version: The version that the package states.
     """
 
     def __init__(self, name: str) -> None:

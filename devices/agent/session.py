@@ -56,7 +56,7 @@ class Session:
     """An interpreter with memory allocated for given input shapes.
 
     Attributes:
-        inputs: In the order of the file's main graph.
+        inputs: One array an input, in the order of the file's main graph.
         outputs: Likewise.
         threads: The number of threads that one invocation may use.
         load_ns: What making the interpreter and allocating its tensors took.

@@ -41,7 +41,7 @@ def median_interval(samples: Array, seed: int = 0) -> Tuple[float, float]:
 
     Args:
         samples: Shape (n,), n >= 1, in the order in which they were taken.
-        seed: Of the resampling.
+        seed: Seeds the resampling.
     """
     count = len(samples)
     length = max(1, round(count**0.5))

@@ -51,11 +51,11 @@ class Profile:
     """A kind of board.
 
     Attributes:
-        name: What ``--device`` or an inventory calls it.
-        title: For people.
+        name: The name that ``--profile`` and inventories use.
+        title: A title that people read.
         install_runtime: How a TFLite runtime is installed on it, as the end of an error message.
-        notes: Pitfalls.
-        facts: What is known of it, by the names in `FACTS`.
+        notes: Pitfalls, each with its source.
+        facts: Each known fact, by its name in `FACTS`.
     """
 
     name: str

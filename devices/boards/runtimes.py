@@ -15,9 +15,9 @@ class Wheel:
 
     Attributes:
         package: "ai-edge-litert" or "tflite-runtime".
-        version: Of the release.
+        version: The version of the release.
         pythons: First and last minor version of Python 3.
-        machines: What `uname -m` prints -> the oldest glibc.
+        machines: Machine, as `uname -m` prints it -> the oldest glibc that the wheels run with.
         numpy: The requirement that goes with it. tflite-runtime was built for NumPy 1 and states no upper bound.
     """
 

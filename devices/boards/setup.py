@@ -29,8 +29,8 @@ class Installed:
 
     Attributes:
         python: The new Python on the board, for the inventory.
-        runtime: The release.
-        facts: What decided on it.
+        runtime: The release of the TFLite runtime.
+        facts: The board's Python, machine and C library, which decided on the release.
         shipped: The wheels that came from the host.
     """
 

@@ -38,7 +38,7 @@ def bench(
         artifact: The file: a path, its bytes, or an `edgeopt.Artifact`.
         device: "local", a name of the inventory, or a `edgeopt.devices.Device`, which stays open.
         inventory: The inventory's file.
-        threads: Of one inference; one timing for each.
+        threads: Numbers of threads of one inference; there is one timing for each.
         runtime: "ai_edge_litert", "tflite_runtime", or "auto": the first of them that loads on the device.
         kernels: "default", "builtin" (without XNNPACK) or "reference".
         delegate: "edgetpu", or the path of a shared library on the device.
@@ -47,7 +47,7 @@ def bench(
         plan: When a timing ends; see `edgeopt.devices.bench_plan`.
         op_profile: Also tell the time of each operator, where the runtime has a profiler.
         keep: Leave the run's folder on the device until its next run.
-        seed: Of the bootstrap intervals.
+        seed: Seeds the bootstrap intervals (default 0).
         on_progress: Called with every sign of life of the device.
 
     Raises:

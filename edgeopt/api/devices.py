@@ -91,7 +91,7 @@ def set_up_device(
     """Install NumPy and the right runtime on a board, and remember its new Python in the inventory.
 
     Args:
-        name: Of the inventory.
+        name: A board of the inventory.
         inventory: The inventory's file.
         runtime: "ai-edge-litert" or "tflite-runtime"; None takes the best that was built for the board.
         wheelhouse: A folder of wheels to be sent, for a board without internet.
@@ -122,7 +122,7 @@ def clean_device(name: str, inventory: PathLike | None = None, *, everything: bo
     """Remove what runs have left on a board, and return the folders; the environment of `set_up_device` stays.
 
     Args:
-        name: Of the inventory.
+        name: A board of the inventory.
         inventory: The inventory's file.
         everything: Remove the whole work folder, with the environment.
 

@@ -48,7 +48,7 @@ def parity(
         limits: What is asserted; default: L1, equal bits under the reference kernels.
         samples: At most this many are run, the first ones.
         runtime: "ai_edge_litert", "tflite_runtime", or "auto": what the other device has.
-        threads: Of one inference.
+        threads: Number of threads of one inference (default 1).
         kernels: "default" (at L1: reference), "builtin" or "reference".
         delegate: Of `device` alone; the other side runs without.
         compiled: What `device` runs in place of the file: its form compiled for the delegate's chip.
@@ -138,11 +138,11 @@ def check_golden(
     Args:
         artifact: The file that it was recorded with.
         path: The golden file.
-        device: As in `parity`.
+        device: The device that runs the file, by name or as an object.
         inventory: The inventory's file.
         limits: What is asserted; default L1.
         runtime: "auto" takes the one that it was recorded with.
-        threads: Of one inference.
+        threads: Number of threads of one inference (default 1).
         kernels: None takes those that it was recorded with.
 
     Raises:

@@ -26,6 +26,8 @@ VARIANTS = {
     "int8_prune50_qat": "int8, prune 50 % + QAT",
 }
 DATASETS = ("digits", "watch")
+# The models take microseconds, thousands of runs fit into that; a fresh process of the agent takes longer than them.
+_BENCH_S, _BENCH_PROCESSES = 0.5, 3
 
 
 @dataclass(frozen=True)
@@ -110,6 +112,7 @@ def demo(
     seed: int = 0,
     force: bool = False,
     on_step: Callable[[str], None] | None = None,
+    on_stage: Callable[[str], None] | None = None,
 ) -> DemoResult:
     """Train on data that an installed package carries, and compare files of the model on this machine.
 
@@ -121,22 +124,26 @@ def demo(
         dataset: "digits" (scikit-learn) or "watch" (seglearn).
         seed: Of the training.
         force: Use the folder although it is not empty.
-        on_step: Told what is being done.
+        on_step: Told what is being done, epoch by epoch.
+        on_stage: Told what each of the few stages does, a line each.
 
     Raises:
         UsageError: An unknown data set, or one whose package is not installed.
         OutputError: The folder is not empty, or cannot be written.
     """
+    from ..devices import BenchPlan
     from .validate import validate
 
-    step = on_step or (lambda text: None)
+    step, stage = on_step or (lambda text: None), on_stage or (lambda text: None)
     target = _prepare_folder(folder, dataset, force)
-    facts = _make_files(target, dataset, seed, step)
+    facts = _make_files(target, dataset, seed, {"step": step, "stage": stage})
+    stage(f"validating the {len(VARIANTS)} files on this machine: {facts.test} test samples each, and the time of one")
+    plan = BenchPlan(min_seconds=_BENCH_S, processes=_BENCH_PROCESSES)
     rows = []
     for variant, title in VARIANTS.items():
         step(f"validating {title}")
         file = target / f"{dataset}_{variant}.tflite"
-        report = validate(str(file), data=str(target / "test.npz"))
+        report = validate(str(file), data=str(target / "test.npz"), bench=plan)
         rows.append(_row(title, file, report, facts.epochs[variant]))
     return DemoResult(dataset, facts, str(target), tuple(rows))
 
@@ -156,12 +163,15 @@ def _prepare_folder(folder: str | Path, dataset: str, force: bool) -> Path:
     return target
 
 
-def _make_files(target: Path, dataset: str, seed: int, step: Callable[[str], None]) -> DemoFacts:
+def _make_files(target: Path, dataset: str, seed: int, told: Mapping[str, Callable[[str], None]]) -> DemoFacts:
     request = DemoRequest(dataset, seed, str(target)).to_dict()
+
+    def tell(event: Mapping[str, Any]) -> None:
+        for kind, text in event.items():
+            told[kind](str(text))
+
     try:
-        reply = run_isolated(
-            "edgeopt.api.demo_training:make_files", request, lambda event: step(str(event.get("step", "")))
-        )
+        reply = run_isolated("edgeopt.api.demo_training:make_files", request, tell)
     except ChildCrash as crash:
         how = crash.signal_name or crash.tail[-200:]
         raise ConversionError(f"The process that trains and converts ended without a result ({how}).") from crash

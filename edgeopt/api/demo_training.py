@@ -102,11 +102,15 @@ def make_files(fields: Mapping[str, Any], emit: OnEvent) -> dict[str, object]:
             f"The demo's data need the package {error.name!r}; install it with: pip install 'edgeopt[examples]'."
         ) from error
     bench = _Demo(plan, data, Path(request.folder), request.dataset, request.seed, emit)
+    bench.begin(f"training a small CNN: {len(data.y_train)} samples, {plan.train} epochs")
     model = bench.trained()
     bench.prepare(model)
+    bench.begin(f"converting it to {', '.join(MODES)}")
     for mode in MODES:
         bench.export(model, mode, quantize=mode)
+    bench.begin(f"training it quantised for {plan.qat} epochs, and converting it")
     bench.export(bench.quantised(model), "int8_qat")
+    bench.begin(f"pruning half of its weights in {plan.prune} epochs, then the same")
     bench.export(bench.quantised(bench.pruned(model)), "int8_prune50_qat")
     after = {"int8_qat": plan.qat, "int8_prune50_qat": plan.prune + plan.qat}
     epochs = {name: plan.train + after.get(name, 0) for name in (*MODES, *after)}
@@ -123,6 +127,9 @@ class _Demo:
     name: str
     seed: int
     emit: OnEvent
+
+    def begin(self, stage: str) -> None:
+        self.emit({"stage": stage})
 
     def say(self, text: str) -> None:
         self.emit({"step": text})

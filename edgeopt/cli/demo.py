@@ -31,8 +31,15 @@ def command(dataset: str, output: str, seed: int, force: bool, json_path: str | 
     from ..artifact.envelope import write_json
 
     status = console(stderr=True)
+
+    def stage(text: str) -> None:
+        status.print(f"{text[0].upper()}{text[1:]}", markup=False, highlight=False)
+
+    stage("loading TensorFlow and the data")
     with status.status("starting") as spinner:
-        result = demo(output, dataset=dataset, seed=seed, force=force, on_step=lambda text: spinner.update(text))
+        result = demo(
+            output, dataset=dataset, seed=seed, force=force, on_step=lambda text: spinner.update(text), on_stage=stage
+        )
     if json_path is not None:
         write_json(result.to_dict(), json_path)
     if json_path != "-":

@@ -15,7 +15,8 @@ from edgeopt.errors import OutputError, UsageError
 @pytest.mark.smoke
 def test_it_trains_prunes_trains_quantised_converts_and_validates_each_file(tmp_path: Path) -> None:
     steps: list[str] = []
-    result = demo(tmp_path / "demo", on_step=steps.append)
+    stages: list[str] = []
+    result = demo(tmp_path / "demo", on_step=steps.append, on_stage=stages.append)
     rows = {row.variant: row for row in result.rows}
     assert list(rows) == list(VARIANTS.values())
     plain, qat, pruned = "int8", "int8, QAT", "int8, prune 50 % + QAT"
@@ -35,6 +36,7 @@ def test_it_trains_prunes_trains_quantised_converts_and_validates_each_file(tmp_
     for row in rows.values():
         assert Artifact.load(tmp_path / "demo" / row.file).size_bytes == row.size_bytes
     assert any("epoch" in step for step in steps)
+    assert [stage.split()[0] for stage in stages] == ["training", "converting", "training", "pruning", "validating"]
 
 
 def test_an_unknown_data_set_is_refused_with_the_choices(tmp_path: Path) -> None:

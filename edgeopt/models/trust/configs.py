@@ -42,11 +42,16 @@ def check_configuration(config: Any, keras: Any, path: Path, *, revivable: bool 
         UnsafeModelError: A class, function, module or operator is named that is not in the closed list.
         FileFormatError: It is nested too deeply, or holds too many objects.
     """
-    if isinstance(config, Mapping):
-        config = {key: value for key, value in config.items() if key != "compile_config"}
+    config = [_uncompiled(item) for item in config] if isinstance(config, list) else _uncompiled(config)
     judge = _Judge(path, keras, names_of(keras.__name__), revivable)
     for item, layer in _mappings(config, path):
         judge.take(item, layer)
+
+
+def _uncompiled(config: Any) -> Any:
+    if not isinstance(config, Mapping):
+        return config
+    return {key: value for key, value in config.items() if key not in ("compile_config", "training_config")}
 
 
 def _mappings(config: Any, path: Path) -> Iterator[tuple[Mapping[str, Any], str]]:
@@ -98,7 +103,9 @@ class _Judge:
         kind, module, registered = item["class_name"], item.get("module"), item.get("registered_name")
         inner = item.get("config")
         if any(value is not None and not isinstance(value, str) for value in (kind, module, registered)):
-            raise FileFormatError(f"{self.path} names a class by something else than text in {_of(layer)}; it is damaged.")
+            raise FileFormatError(
+                f"{self.path} names a class by something else than text in {_of(layer)}; it is damaged."
+            )
         if kind == "__lambda__":
             self._code("a lambda")
         if kind in (*_DATA, "TypeSpec") and (module or registered):
@@ -169,9 +176,7 @@ class _Judge:
         return hasattr(space, activation) and not known and not self._is_custom(activation)
 
     def _code(self, what: str) -> NoReturn:
-        raise UnsafeModelError(
-            f"{self.path} holds Python code ({what}), which would run on loading; {_REMEDY}."
-        )
+        raise UnsafeModelError(f"{self.path} holds Python code ({what}), which would run on loading; {_REMEDY}.")
 
     def _named(self, module: str | None, name: str, layer: str, registered: str | None = None) -> NoReturn:
         wanted = (registered or name)[:100]

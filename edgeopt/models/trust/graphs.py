@@ -21,11 +21,24 @@ _PATTERN = re.compile(
     "TPUExecute"
 )
 _NAMES = frozenset(
-    """
-    Abort Copy CopyHost DatasetFromGraph DecodeProtoV2 DeserializeIterator EncodeProto GenerateVocabRemapping
-    ImmutableConst ImportEvent LoadAndRemapMatrix MlirPassthroughOp RegisterDataset RegisterDatasetV2 RewriteDataset
-    TfLiteSubgraphExecute
-    """.split()
+    [
+        "Abort",
+        "Copy",
+        "CopyHost",
+        "DatasetFromGraph",
+        "DecodeProtoV2",
+        "DeserializeIterator",
+        "EncodeProto",
+        "GenerateVocabRemapping",
+        "ImmutableConst",
+        "ImportEvent",
+        "LoadAndRemapMatrix",
+        "MlirPassthroughOp",
+        "RegisterDataset",
+        "RegisterDatasetV2",
+        "RewriteDataset",
+        "TfLiteSubgraphExecute",
+    ]
 )
 _WRITERS = frozenset(("MergeV2Checkpoints", "Save", "SaveSlices", "SaveV2", "ShardedFilename"))
 _READERS = frozenset(("Restore", "RestoreSlice", "RestoreV2", "ShardedFilename"))

@@ -20,11 +20,11 @@ from .tables import PURE_FUNCTIONS
 # A module of either Keras; `__internal__` is in the public path of some classes.
 _MODULE = re.compile(r"(?:tf_)?keras(?:\.[A-Za-z_][A-Za-z0-9_]*)*")
 _PACKAGES = re.compile(
-    r"(?:keras|tf_keras)\.src\.(?:activations|constraints|dtype_policies|engine|initializers|layers|"
+    r"(?:keras|tf_keras)\.src\.(?:activations|applications|constraints|dtype_policies|engine|initializers|layers|"
     r"losses|metrics|mixed_precision|models|ops|optimizers|premade_models|quantizers|random|regularizers)(?:\.|$)"
 )
 _BASES = (
-    "Operation", "layers.Layer", "initializers.Initializer", "regularizers.Regularizer", "constraints.Constraint",
+    "Operation", "layers.Layer", "layers.InputSpec", "initializers.Initializer", "regularizers.Regularizer", "constraints.Constraint",
     "losses.Loss", "metrics.Metric", "optimizers.Optimizer", "optimizers.legacy.Optimizer",
     "optimizers.schedules.LearningRateSchedule", "dtype_policies.DTypePolicy", "dtype_policies.DTypePolicyMap",
     "mixed_precision.Policy", "quantizers.Quantizer", "quantizers.QuantizationConfig", "random.SeedGenerator",
@@ -90,7 +90,9 @@ def names_of(flavour: str) -> Names:
     """Return the names of ``keras`` or ``tf_keras``, which must have been imported."""
     root = sys.modules[flavour]
     found = {cls for path in _BASES for base in _at(root, path) for cls in _with_subclasses(base)}
-    allowed = {cls for cls in found if _PACKAGES.match(cls.__module__) and cls.__name__ not in (*CODE_LAYERS, *_CALLERS)}
+    allowed = {
+        cls for cls in found if _PACKAGES.match(cls.__module__) and cls.__name__ not in (*CODE_LAYERS, *_CALLERS)
+    }
     classes: dict[str, set[type]] = {}
     for cls in allowed:
         classes.setdefault(cls.__name__, set()).add(cls)

@@ -83,12 +83,14 @@ PURE_FUNCTIONS: frozenset[str] = frozenset().union(
         dct fft fft2d fft3d fftshift frame hamming_window hann_window idct ifft ifft2d ifft3d ifftshift inverse_mdct
         irfft irfft2d irfft3d kaiser_window linear_to_mel_weight_matrix mdct mfccs_from_log_mel_spectrograms
         overlap_and_add rfft rfft2d rfft3d vorbis_window"""),
-    _words("random.", "categorical gamma normal poisson shuffle stateless_normal stateless_uniform truncated_normal uniform"),
+    _words("random.", """
+        categorical gamma normal poisson shuffle stateless_normal stateless_uniform truncated_normal uniform"""),
     _words("bitwise.", "bitwise_and bitwise_or bitwise_xor invert left_shift right_shift"),
     _words("quantization.", """
         dequantize fake_quant_with_min_max_args fake_quant_with_min_max_vars fake_quant_with_min_max_vars_per_channel
         quantize quantize_and_dequantize quantize_and_dequantize_v2"""),
-    _words("sparse.", "from_dense reduce_max reduce_sum reorder reshape softmax sparse_dense_matmul to_dense transpose"),
+    _words("sparse.", """
+        from_dense reduce_max reduce_sum reorder reshape softmax sparse_dense_matmul to_dense transpose"""),
     _words("strings.", """
         as_string bytes_split join length lower ngrams reduce_join regex_full_match regex_replace split strip substr
         to_hash_bucket to_hash_bucket_fast to_hash_bucket_strong to_number unicode_decode unicode_encode unicode_split
@@ -131,7 +133,7 @@ RAGGED_ATTRIBUTES: frozenset[str] = _words("", """
 
 TYPE_SPECS: frozenset[str] = _words("", "IndexedSlicesSpec RaggedTensorSpec SparseTensorSpec TensorSpec")
 
-# Modules of edgeopt and of TFMOT, and their classes that are in the files of models in training.
+# Modules of edgeopt, TFMOT and TensorFlow, and their classes that model files hold.
 _TFMOT = r"tensorflow_model_optimization\.python\.core\."
 _FOREIGN = tuple(
     (re.compile(module), re.compile(name))
@@ -149,10 +151,18 @@ _FOREIGN = tuple(
         ),
         (_TFMOT + r"sparsity\.keras\.[a-z0-9_]+", "ConstantSparsity|PolynomialDecay|PruneLowMagnitude"),
         (_TFMOT + r"clustering\.keras\.[a-z0-9_]+", "ClusterWeights(RNN)?"),
+        (
+            r"tensorflow\.python\.ops\.init_ops(_v2)?",
+            "Constant|GlorotNormal|GlorotUniform|Identity|Ones|Orthogonal|RandomNormal|RandomUniform|TruncatedNormal|"
+            "VarianceScaling|Zeros",
+        ),
     )
 )
 
 
 def is_foreign(module: str | None, name: str) -> bool:
-    """Whether a class or function is one of edgeopt's own, or of TFMOT's, that model files hold."""
-    return module is not None and any(place.fullmatch(module) and known.fullmatch(name) for place, known in _FOREIGN)
+    """Whether a class or function is edgeopt's own, TFMOT's, or an initialiser of TensorFlow.
+
+    Without a module (the older formats) it is looked up by its name, in the table of the layer around it.
+    """
+    return any((module is None or place.fullmatch(module)) and known.fullmatch(name) for place, known in _FOREIGN)

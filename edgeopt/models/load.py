@@ -75,17 +75,31 @@ def load_layers(path: str | Path, *, custom_objects: Sequence[str] = (), unsafe_
 
 
 def _load_keras(file: ModelFile, custom_objects: Sequence[str], unsafe_load: bool) -> Any:
-    objects = resolve_custom_objects(custom_objects)
-    keras = import_keras(file.flavour)
     try:
-        with _named_by_content(file) as named, keras.utils.custom_object_scope(objects):
-            if not unsafe_load:
-                check_file(file, keras)
-            return keras.models.load_model(named, compile=False, safe_mode=not unsafe_load)
+        return load_checked(file, resolve_custom_objects(custom_objects), unsafe_load)
     except EdgeoptError:
         raise
     except Exception as error:
         raise _explain(file, error) from error
+
+
+def load_checked(file: ModelFile, objects: Mapping[str, Any], trusted: bool) -> Any:
+    """Let Keras load a file, unless it names code that is neither Keras's own nor the user's: the only place that does.
+
+    Args:
+        file: The file, which Keras can load.
+        objects: Custom layers and functions, by the names that the file gives them.
+        trusted: Whether any code may run that the file holds or names.
+
+    Raises:
+        UnsafeModelError: It is not trusted, and names such code.
+        Exception: Whatever Keras raises.
+    """
+    keras = import_keras(file.flavour)
+    with _named_by_content(file) as named, keras.utils.custom_object_scope(dict(objects)):
+        if not trusted:
+            check_file(file, keras)
+        return keras.models.load_model(named, compile=False, safe_mode=not trusted)
 
 
 def describe(model: Any, *, source: str = "", input_names: Sequence[str] = ()) -> LoadedModel:

@@ -15,34 +15,18 @@ from ...errors import FileFormatError, UnsafeModelError
 
 # By what the name says, for the many versions of an operator.
 _PATTERN = re.compile(
-    "PyFunc|File|Reader|TFRecord|FixedLengthRecord|RecordInput|TextLine|LMDB|Sql|Snapshot.*Dataset|SnapshotChunk|DataService|Rpc|RemoteCall|"
-    "SummaryWriter|SummaryFileWriter|SummaryDbWriter|Write.*Summary|DebugIdentity|DebugN|DumpTensor|CSVDataset|"
+    "PyFunc|File|Reader|TFRecord|FixedLengthRecord|RecordInput|TextLine|LMDB|Sql|Snapshot.*Dataset|SnapshotChunk|"
+    "DataService|Rpc|RemoteCall|SummaryWriter|SummaryFileWriter|SummaryDbWriter|Write.*Summary|DebugIdentity|DebugN|DumpTensor|CSVDataset|"
     "CacheDataset|SaveDataset|LoadDataset|Save|Restore|Checkpoint|CustomCall|XlaCallModule|HostCompute|TPUCompile$|"
     "TPUExecute"
 )
 _NAMES = frozenset(
-    [
-        "Abort",
-        "Copy",
-        "CopyHost",
-        "DatasetFromGraph",
-        "DecodeProtoV2",
-        "DeserializeIterator",
-        "EncodeProto",
-        "GenerateVocabRemapping",
-        "ImmutableConst",
-        "ImportEvent",
-        "LoadAndRemapMatrix",
-        "MlirPassthroughOp",
-        "RegisterDataset",
-        "RegisterDatasetV2",
-        "RewriteDataset",
-        "TfLiteSubgraphExecute",
-    ]
-)
+    ("Abort", "Copy", "CopyHost", "DatasetFromGraph", "DecodeProtoV2", "DeserializeIterator", "EncodeProto",
+     "GenerateVocabRemapping", "ImmutableConst", "ImportEvent", "LoadAndRemapMatrix", "MlirPassthroughOp",
+     "RegisterDataset", "RegisterDatasetV2", "RewriteDataset", "TfLiteSubgraphExecute")
+)  # fmt: skip
 _WRITERS = frozenset(("MergeV2Checkpoints", "Save", "SaveSlices", "SaveV2", "ShardedFilename"))
 _READERS = frozenset(("Restore", "RestoreSlice", "RestoreV2", "ShardedFilename"))
-
 
 _Place = tuple[bool, str]  # whether it is a function (or a node of the graph itself), and its name
 

@@ -24,8 +24,8 @@ _PACKAGES = re.compile(
     r"losses|metrics|mixed_precision|models|ops|optimizers|premade_models|quantizers|random|regularizers)(?:\.|$)"
 )
 _BASES = (
-    "Operation", "layers.Layer", "layers.InputSpec", "initializers.Initializer", "regularizers.Regularizer", "constraints.Constraint",
-    "losses.Loss", "metrics.Metric", "optimizers.Optimizer", "optimizers.legacy.Optimizer",
+    "Operation", "layers.Layer", "layers.InputSpec", "initializers.Initializer", "regularizers.Regularizer",
+    "constraints.Constraint", "losses.Loss", "metrics.Metric", "optimizers.Optimizer", "optimizers.legacy.Optimizer",
     "optimizers.schedules.LearningRateSchedule", "dtype_policies.DTypePolicy", "dtype_policies.DTypePolicyMap",
     "mixed_precision.Policy", "quantizers.Quantizer", "quantizers.QuantizationConfig", "random.SeedGenerator",
 )  # fmt: skip

@@ -5,6 +5,7 @@
     │   ├── RecipeError                2  unknown or contradictory recipe key
     │   ├── DataError                  2  data that is missing, of the wrong shape, or not finite
     │   ├── FileFormatError            2  a file that is corrupt, or is not what its name says
+    │   ├── UnsafeModelError           2  a model file that names code, and was not said to be trusted
     │   └── OutputError                2  an output that exists already or cannot be written
     ├── ModelError                     3  a model that is not supported
     │   ├── ConversionError            3  the converter refused the model, or died of it
@@ -55,6 +56,10 @@ class DataError(UsageError):
 
 class FileFormatError(UsageError):
     """A file that is corrupt, or is not what its name says."""
+
+
+class UnsafeModelError(UsageError):
+    """A model file that holds or names code other than Keras's own, and was not said to be trusted."""
 
 
 class OutputError(UsageError):

@@ -108,7 +108,8 @@ def fix_model(
     data = _samples(original, calibration, seed)
     proof = prove(original, rewritten, seed=seed, data=data)
     if target is not None:
-        with _saved(rewritten, target, custom_objects) as again:
+        trusted = unsafe_load or not isinstance(model, (str, os.PathLike))
+        with _saved(rewritten, target, custom_objects, trusted) as again:
             check_reloaded(rewritten, again, seed=seed, data=data)
     return _result(rewritten, proof, None if target is None else str(target))
 
@@ -178,12 +179,12 @@ def _samples(model: Any, calibration: Any, seed: int) -> list[Any]:
 
 
 @contextlib.contextmanager
-def _saved(rewritten: Rewritten, path: Path, custom_objects: Sequence[str]) -> Iterator[Any]:
+def _saved(rewritten: Rewritten, path: Path, custom_objects: Sequence[str], trusted: bool) -> Iterator[Any]:
     """Save the new model, hand out what is read back, and put the file into its place when nothing was raised."""
     with replacing(path) as made:
         try:
             rewritten.model.save(made)
-            again = _read_back(rewritten, made, custom_objects)
+            again = _read_back(rewritten, made, custom_objects, trusted)
         except OSError:
             raise
         except Exception as error:
@@ -196,13 +197,12 @@ def _saved(rewritten: Rewritten, path: Path, custom_objects: Sequence[str]) -> I
         yield again
 
 
-def _read_back(rewritten: Rewritten, path: Path, custom_objects: Sequence[str]) -> Any:
-    """Load what was just saved; the Python code in it was in this process before, and may run here again."""
+def _read_back(rewritten: Rewritten, path: Path, custom_objects: Sequence[str], trusted: bool) -> Any:
+    """Load what was just saved; code that was in this process before may run here again."""
+    from ..models.detect import detect
     from ..models.graph.rebuild import own_objects
-    from ..models.load import import_keras, resolve_custom_objects
+    from ..models.load import load_checked, resolve_custom_objects
 
     layers = [step.layer for step in rewritten.after.steps if step.layer is not None]
     known = {name: value for layer in layers for name, value in own_objects(layer).items()}
-    return import_keras(rewritten.after.flavour).models.load_model(
-        path, custom_objects={**known, **resolve_custom_objects(custom_objects)}, compile=False, safe_mode=False
-    )
+    return load_checked(detect(path), {**known, **resolve_custom_objects(custom_objects)}, trusted)

@@ -15,6 +15,7 @@ from typing import Any
 from ..errors import FileFormatError, UsageError
 
 _HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
+_MAX_CONFIG = 64 * 2**20  # bytes of JSON: a vocabulary of a million words fits
 _EXPECTED = "expected a .keras or .h5 file, or a SavedModel folder"
 
 
@@ -85,9 +86,13 @@ def _detect_zip(file: Path) -> ModelFile:
             names = set(archive.namelist())
             if "config.json" not in names:
                 raise FileFormatError(f"{file} is a zip file without config.json; {_EXPECTED}.")
+            for name in names & {"config.json", "metadata.json"}:
+                _check_size(file, archive.getinfo(name).file_size)
             config = archive.read("config.json").decode()
             metadata = json.loads(archive.read("metadata.json")) if "metadata.json" in names else {}
-    except (zipfile.BadZipFile, zlib.error, UnicodeDecodeError, json.JSONDecodeError, EOFError) as error:
+    except FileFormatError:
+        raise
+    except (zipfile.BadZipFile, zlib.error, ValueError, EOFError, RecursionError, NotImplementedError) as error:
         raise _damaged(file, "zip", error) from error
     version = metadata.get("keras_version", "") if isinstance(metadata, dict) else ""
     return ModelFile(file, _flavour_of(str(version), config), _checked(config, file), ".keras")
@@ -119,10 +124,16 @@ def _attribute(archive: Any, name: str) -> str:
     return value.decode() if isinstance(value, bytes) else str(value)
 
 
+def _check_size(file: Path, size: int) -> None:
+    if size > _MAX_CONFIG:
+        raise FileFormatError(f"{file} holds a configuration of {size} bytes; expected at most {_MAX_CONFIG}.")
+
+
 def _checked(config: str, file: Path) -> str:
+    _check_size(file, len(config))
     try:
         json.loads(config)
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise _damaged(file, "Keras", error) from error
     return config
 

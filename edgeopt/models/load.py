@@ -10,7 +10,7 @@ import sys
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from .detect import Flavour, ModelFile, detect
 from .keras_spec import keras_spec
 from .saved_model import keras2_objects, load_saved_model
 from .spec import LoadedModel
+from .trust import check_file
 
 # How the Keras versions say that they do not know a class or function.
 _UNKNOWN = re.compile(
@@ -35,17 +36,18 @@ def load_model(
     Args:
         path: The model file or folder.
         custom_objects: ``module:NAME`` or ``ALIAS=module:NAME`` for each custom layer or function in the file.
-        unsafe_load: Allow Python code (Lambda layers) stored in the file to run.
+        unsafe_load: Trust the file: whatever code it holds or names may run.
         input_names: Names for the inputs of a model that has none of its own (subclassed).
 
     Raises:
         UsageError: The path or a custom object does not exist.
         FileFormatError: Not a model, weights only, or a SavedModel without a serving signature.
-        ModelError: The model needs custom objects, holds Python code, or cannot be rebuilt.
+        UnsafeModelError: It holds or names code that is neither Keras's nor among the custom objects.
+        ModelError: The model cannot be rebuilt.
     """
     file = _with_layers(detect(path))
     if file.flavour is Flavour.SAVED_MODEL:
-        return load_saved_model(file)
+        return load_saved_model(file, unsafe_load=unsafe_load)
     return describe(_load_keras(file, custom_objects, unsafe_load), source=str(path), input_names=input_names)
 
 
@@ -60,6 +62,7 @@ def load_layers(path: str | Path, *, custom_objects: Sequence[str] = (), unsafe_
     Raises:
         UsageError: The path or a custom object does not exist.
         FileFormatError: Not a model, or weights only.
+        UnsafeModelError: As for `load_model`.
         ModelError: A SavedModel, or as for `load_model`.
     """
     file = detect(path)
@@ -72,20 +75,31 @@ def load_layers(path: str | Path, *, custom_objects: Sequence[str] = (), unsafe_
 
 
 def _load_keras(file: ModelFile, custom_objects: Sequence[str], unsafe_load: bool) -> Any:
-    objects = resolve_custom_objects(custom_objects)
-    if not unsafe_load and _holds_code(json.loads(file.config_text)):
-        raise ModelError(
-            f"{file.path} holds Python code (a Lambda layer), which would run on loading; "
-            "pass --unsafe-load if you trust the file."
-        )
-    keras = import_keras(file.flavour)
     try:
-        with _named_by_content(file) as named, keras.utils.custom_object_scope(objects):
-            return keras.models.load_model(named, compile=False, safe_mode=not unsafe_load)
+        return load_checked(file, resolve_custom_objects(custom_objects), unsafe_load)
     except EdgeoptError:
         raise
     except Exception as error:
         raise _explain(file, error) from error
+
+
+def load_checked(file: ModelFile, objects: Mapping[str, Any], trusted: bool) -> Any:
+    """Let Keras load a file, unless it names code that is neither Keras's own nor the user's: the only place that does.
+
+    Args:
+        file: The file, which Keras can load.
+        objects: Custom layers and functions, by the names that the file gives them.
+        trusted: Whether any code may run that the file holds or names.
+
+    Raises:
+        UnsafeModelError: It is not trusted, and names such code.
+        Exception: Whatever Keras raises.
+    """
+    keras = import_keras(file.flavour)
+    with _named_by_content(file) as named, keras.utils.custom_object_scope(dict(objects)):
+        if not trusted:
+            check_file(file, keras)
+        return keras.models.load_model(named, compile=False, safe_mode=not trusted)
 
 
 def describe(model: Any, *, source: str = "", input_names: Sequence[str] = ()) -> LoadedModel:
@@ -151,17 +165,6 @@ def _with_layers(file: ModelFile) -> ModelFile:
     if not any(identifier == "_tf_keras_rnn_layer" for identifier, _ in objects):
         return file
     return ModelFile(file.path, Flavour.TF_KERAS, json.dumps([config for _, config in objects]), file.path.suffix)
-
-
-def _holds_code(config: Any) -> bool:
-    """Whether a model's configuration carries marshalled Python, in the spelling of any Keras version."""
-    if isinstance(config, Mapping):
-        if config.get("class_name") == "__lambda__" or any(
-            value == "lambda" and str(key).endswith("_type") for key, value in config.items()
-        ):
-            return True
-        return any(_holds_code(value) for value in config.values())
-    return isinstance(config, list) and any(_holds_code(value) for value in config)
 
 
 @contextlib.contextmanager

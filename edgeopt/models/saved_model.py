@@ -11,19 +11,27 @@ from typing import Any
 from ..errors import FileFormatError, UsageError
 from .detect import Flavour, ModelFile
 from .spec import InputSpec, LoadedModel, ModelSpec
+from .trust import check_graphs
 
 _DEFAULT = "serving_default"
 
 
-def load_saved_model(file: ModelFile) -> LoadedModel:
+def load_saved_model(file: ModelFile, *, unsafe_load: bool = False) -> LoadedModel:
     """Load the serving signature of a SavedModel.
 
+    Args:
+        file: The folder.
+        unsafe_load: Trust it: operators that touch files, processes or Python may run.
+
     Raises:
+        UnsafeModelError: It holds such an operator.
         FileFormatError: It cannot be loaded, or has no serving signature.
         UsageError: It has several signatures and none is the default.
     """
     import tensorflow as tf
 
+    if not unsafe_load:
+        check_graphs(file.path)
     try:
         loaded = tf.saved_model.load(str(file.path))
     except Exception as error:

@@ -190,7 +190,8 @@ class _Run:
     def _made(self, name: str, planned: Planned, model: Any) -> Stage:
         bench = self._bench
         bench.say(f"{name}: applying")
-        done = apply(planned, model, bench, None if self._folder is None else self._folder.work(name))
+        work = None if self._folder is None else self._folder.work(name)
+        done = apply(planned, model, bench, work, self._trusted)
         bench.say(f"{name}: converting and measuring")
         artifact, dense = bench.smallest(done.exported, name)
         measured = self._measure(artifact, last=planned is self._planned[-1])

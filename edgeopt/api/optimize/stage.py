@@ -61,8 +61,16 @@ class Applied:
     seconds: float
 
 
-def apply(planned: Planned, model: Any, bench: Workbench, checkpoints: Path | None) -> Applied:
-    """Apply a pass, and the training behind it where it does not train by itself."""
+def apply(planned: Planned, model: Any, bench: Workbench, checkpoints: Path | None, trusted: bool) -> Applied:
+    """Apply a pass, and the training behind it where it does not train by itself.
+
+    Args:
+        planned: The pass.
+        model: What it is applied to.
+        bench: What all stages share.
+        checkpoints: Folder for what a resumed run goes on from; None keeps nothing.
+        trusted: Whether code that a model in that folder names may run.
+    """
     started = time.monotonic()
     context = bench.context(checkpoints, planned.training)
     if planned.step.wants_teacher and context.distillation is None:
@@ -71,13 +79,15 @@ def apply(planned: Planned, model: Any, bench: Workbench, checkpoints: Path | No
         result = planned.step.apply(model, context)
         account = Account.of(result)
     else:
-        cut, account = _untrained(planned, model, context, checkpoints)
+        cut, account = _untrained(planned, model, context, checkpoints, trusted)
         result = FineTune(training=planned.finetune).apply(cut, context)
         account = replace(account, report={**account.report, "finetune": dict(result.report.to_dict())})
     return Applied(result.model, result.exported, account, time.monotonic() - started)
 
 
-def _untrained(planned: Planned, model: Any, context: PassContext, folder: Path | None) -> tuple[Any, Account]:
+def _untrained(
+    planned: Planned, model: Any, context: PassContext, folder: Path | None, trusted: bool
+) -> tuple[Any, Account]:
     """Return what the pass makes before its training, and its account, kept in `folder` for a resumed run.
 
     A cut to a latency goes by measurements, which come out otherwise the next time: the checkpoint of the training
@@ -85,7 +95,7 @@ def _untrained(planned: Planned, model: Any, context: PassContext, folder: Path 
     """
     if folder is not None and (folder / _CUT_ACCOUNT).is_file():
         account = Account(**json.loads((folder / _CUT_ACCOUNT).read_text("utf-8")))
-        return load_model(folder / _CUT_MODEL).model, account
+        return load_model(folder / _CUT_MODEL, unsafe_load=trusted).model, account
     result = planned.step.apply(model, context)
     account = Account.of(result)
     if folder is not None:

@@ -21,7 +21,10 @@ def function_of(name: str) -> Any:
     import keras
 
     holder, _, attribute = name.rpartition(".")
-    return getattr(getattr(keras, holder) if holder else keras.ops, attribute, None)
+    # The name may come out of a model file: no other part of Keras may be called by it.
+    space = {"": keras.ops, "activations": keras.activations}.get(holder)
+    function = getattr(space, attribute, None)
+    return function if inspect.isfunction(function) and attribute not in ("get", "serialize", "deserialize") else None
 
 
 def bind(name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,10 +9,11 @@ import os
 import sys
 import threading
 import traceback
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, NoReturn
 
 from .. import errors
+from ..artifact.scratch import out_of_space
 
 
 def serve_one(target: str) -> int:
@@ -32,7 +33,8 @@ def serve_one(target: str) -> int:
         say({"reply": function(request, lambda event: say({"event": event}))})
     except KeyboardInterrupt:
         return errors.INTERRUPTED_EXIT_CODE
-    except Exception as error:
+    except Exception as raised:
+        error = out_of_space(raised) or raised
         say({"error": {"class": type(error).__name__, "message": str(error), "traceback": traceback.format_exc()}})
     return 0
 
@@ -43,7 +45,8 @@ def _end_with_parent() -> None:
     os._exit(1)
 
 
-if __name__ == "__main__":
-    code = serve_one(sys.argv[1])
+def main(arguments: Sequence[str]) -> NoReturn:
+    """Serve one request in a process that was started for it; see `edgeopt.process.clean`."""
+    code = serve_one(arguments[0])
     sys.stdout.flush()
     os._exit(code)  # at once: TensorFlow's own shutdown takes long and does nothing for us

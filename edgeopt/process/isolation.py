@@ -19,6 +19,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import IO, TYPE_CHECKING, Any
 
 from .. import errors
+from ..artifact.scratch import out_of_space, scratch_folder
+from .clean import python_command
 
 if TYPE_CHECKING:
     from .fork_server import WarmChild
@@ -74,10 +76,22 @@ def run_isolated(
         EdgeoptError: What the function raised, as it raised it.
     """
     verbose = os.environ.get("EDGEOPT_VERBOSE") == "1"
-    # The child finds the modules that this process finds (the user's own data and layers), and Keras its TensorFlow.
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "KERAS_BACKEND": "tensorflow"}
+    environment = {**os.environ, "KERAS_BACKEND": "tensorflow"}
     environment |= {} if verbose else _QUIET
-    child = _start(target, environment, () if verbose else modules)
+    # TensorFlow leaves files in a child that ends at once; they go with their folder.
+    with scratch_folder("child") as folder:
+        return _run(target, request, on_event, environment | {"TMPDIR": str(folder)}, () if verbose else modules)
+
+
+def _run(
+    target: str,
+    request: Mapping[str, object],
+    on_event: OnEvent | None,
+    environment: Mapping[str, str],
+    modules: Sequence[str],
+) -> Any:
+    verbose = os.environ.get("EDGEOPT_VERBOSE") == "1"
+    child = _start(target, environment, modules)
     if child.stdin is None or child.stdout is None or child.stderr is None:
         raise RuntimeError("the child process was started without pipes")
     tail: deque[str] = deque(maxlen=60)
@@ -92,7 +106,8 @@ def run_isolated(
         if last is None:
             code = child.wait()
             drain.join(5)
-            raise ChildCrash(signal.Signals(-code).name if code < 0 else "", events, "\n".join(tail))
+            crash = ChildCrash(signal.Signals(-code).name if code < 0 else "", events, "\n".join(tail))
+            raise out_of_space(OSError(crash.tail)) or crash
     finally:
         child.kill()
         child.wait()
@@ -114,7 +129,7 @@ def _start(target: str, environment: Mapping[str, str], modules: Sequence[str]) 
         with contextlib.suppress(fork_server.ServerLost):
             return fork_server.start(target, environment, modules)
     pipe = subprocess.PIPE
-    command = [sys.executable, "-m", "edgeopt.process.child", target]
+    command = python_command("edgeopt.process.child", target)
     return subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, env=environment)
 
 

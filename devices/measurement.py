@@ -55,7 +55,8 @@ class Comparison:
     Attributes:
         ratio: Median over the pairs of blocks of time A / time B: below 1, the first is faster.
         ratio_ci95: From the smallest to the largest of the processes' own ratios (see `agent.stats.process_interval`);
-            of a single process, by the moving-block bootstrap over the pairs.
+            of a single process, `agent.stats.median_interval` over the pairs, which knows of this process alone.
+        processes: How many there were.
         first_ms: Median of A's blocks.
         second_ms: Median of B's blocks.
         pairs: Number of pairs of blocks.
@@ -66,18 +67,20 @@ class Comparison:
     first_ms: float
     second_ms: float
     pairs: int
+    processes: int = 1
 
     @classmethod
-    def from_reply(cls, raw: Mapping[str, Any], seed: int) -> Comparison:
+    def from_reply(cls, raw: Mapping[str, Any]) -> Comparison:
         """Return what the ``comparison`` of an agent's reply says."""
         first, second = (np.array(raw[name], np.float64) for name in ("first_ns", "second_ns"))
         ratios, each = first / second, raw.get("process_ratios", ())
         return cls(
             ratio=percentile(ratios, 50),
-            ratio_ci95=process_interval(each) if len(each) > 1 else median_interval(ratios, seed),
+            ratio_ci95=process_interval(each) if len(each) > 1 else median_interval(ratios),
             first_ms=percentile(first, 50) / 1e6,
             second_ms=percentile(second, 50) / 1e6,
             pairs=len(ratios),
+            processes=max(1, len(each)),
         )
 
     @property
@@ -97,8 +100,8 @@ class Latency:
 
     Attributes:
         samples_ms: Every timed run in order, float64 ``(runs,)``: the invocation alone, without copying data.
-        figures: "p50", "p90", "p95", "p99", "mean", "min", "max", "mad", "p50_ci95", and the cold start: "load",
-            "first" and their sum "cold"; all in milliseconds.
+        figures: "p50", "p90", "p95", "p99", "mean", "min", "max", "mad", "p50_ci95", "p95_worst", and the
+            cold start: "load", "first" and their sum "cold"; all in milliseconds.
         runs: "runs", "warmup_runs", "seconds", "stable", "stopped_by", "process_p50_ms".
         conditions: "board", and its state "before" and "after"; "peak_rss_bytes".
         observed: The state in the middle of it, every ``observe_seconds``.
@@ -113,11 +116,11 @@ class Latency:
     comparison: Comparison | None = None
 
     @classmethod
-    def from_reply(cls, raw: Mapping[str, Any], seed: int) -> Latency:
+    def from_reply(cls, raw: Mapping[str, Any]) -> Latency:
         """Return what the ``latency`` of an agent's reply says."""
-        found = latency_figures(dict(raw), seed)
+        found = latency_figures(dict(raw))
         samples_ms = np.array(raw["samples_ns"], np.float64) / 1e6
-        compared = Comparison.from_reply(raw["comparison"], seed) if "comparison" in raw else None
+        compared = Comparison.from_reply(raw["comparison"]) if "comparison" in raw else None
         figures, runs, conditions = found["latency_ms"], found["latency_runs"], dict(raw["conditions"])
         return cls(samples_ms, figures, runs, conditions, tuple(raw.get("observed", ())), compared)
 

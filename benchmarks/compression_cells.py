@@ -46,14 +46,12 @@ class Cell:
 
 def base_recipe(task: str) -> dict[str, Any]:
     """How the float model that all rows begin with is trained."""
-    train = {"epochs": TASKS[task].base_epochs, "batch_size": BATCH, "learning_rate": RECOVER, "schedule": "cosine"}
-    return {"pass": [{"kind": "finetune", **train}], "seed": 0}
+    return {"pass": [_step("finetune", TASKS[task].base_epochs, RECOVER)], "seed": 0}
 
 
 def _step(kind: str, epochs: int, rate: float, **options: Any) -> dict[str, Any]:
-    # The sparsity's schedule has the name `schedule` in a prune pass.
-    key = "learning_rate_schedule" if kind == "prune" else "schedule"
-    return {"kind": kind, "epochs": epochs, "batch_size": BATCH, "learning_rate": rate, key: "cosine", **options}
+    rates = {"learning_rate": rate, "learning_rate_schedule": "cosine"}
+    return {"kind": kind, "epochs": epochs, "batch_size": BATCH, **rates, **options}
 
 
 def _rows(task: str) -> dict[str, dict[str, Any]]:
@@ -68,23 +66,23 @@ def _rows(task: str) -> dict[str, dict[str, Any]]:
     def prune(**target: Any) -> dict[str, Any]:
         return _step("prune", first, RECOVER, end=0.5, **target)
 
-    def taught(step: dict[str, Any]) -> dict[str, Any]:
+    def with_teacher(step: dict[str, Any]) -> dict[str, Any]:
         return {"pass": [step, quantise], "distillation": TEACHER}
 
     rows: dict[str, dict[str, Any]] = {
         "ptq": {"pass": [_step("finetune", whole, ADAPT)]},
         "qat": {"pass": [_step("qat", whole, ADAPT)]},
         "prune50-pqat": {"pass": [prune(sparsity=0.5), quantise]},
-        "channels50-distil-qat": taught(channels(fraction=0.5, of="macs")),
+        "channels50-distil-qat": with_teacher(channels(fraction=0.5, of="macs")),
     }
     if task == "cifar10":
         cluster = _step("cluster", first, ADAPT, clusters=16)
         # Clustering does not train where pruning has, so that the row has as many epochs as the others.
         after_pruning = {**cluster, "epochs": 0, "preserve_sparsity": True}
         rows |= {
-            "channels25-distil-qat": taught(channels(fraction=0.25, of="macs")),
-            "channels75-distil-qat": taught(channels(fraction=0.75, of="macs")),
-            "prune50-distil-pqat": taught(prune(sparsity=0.5)),
+            "channels25-distil-qat": with_teacher(channels(fraction=0.25, of="macs")),
+            "channels75-distil-qat": with_teacher(channels(fraction=0.75, of="macs")),
+            "prune50-distil-pqat": with_teacher(prune(sparsity=0.5)),
             "prune80-pqat": {"pass": [prune(sparsity=0.8), quantise]},
             "prune2of4-pqat": {"pass": [prune(m_by_n=[2, 4]), quantise]},
             "cluster16-cqat": {"pass": [cluster, quantise]},
@@ -93,9 +91,9 @@ def _rows(task: str) -> dict[str, dict[str, Any]]:
         # Narrowed networks have no trained weights to begin with: they also get the float model's epochs.
         learn = _step("distil", TASKS[task].base_epochs + first, RECOVER)
         for share in (75, 50, 25):
-            rows[f"narrow{share}-distil-qat"] = taught({**learn, "student": f"compression_tasks:narrow_{share}"})
+            rows[f"narrow{share}-distil-qat"] = with_teacher({**learn, "student": f"compression_tasks:narrow_{share}"})
     for percent in LATENCIES.get(task, ()):
-        rows[f"latency{percent}-distil-qat"] = taught(channels(latency_share=percent / 100))
+        rows[f"latency{percent}-distil-qat"] = with_teacher(channels(latency_share=percent / 100))
     return rows if task != "wide" else {name: rows[name] for name in rows if name == "ptq" or "latency" in name}
 
 

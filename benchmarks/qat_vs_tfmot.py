@@ -75,7 +75,7 @@ def trained(build: Callable[[Any, Any], Any], data: DemoData, seed: int) -> Any:
     tf_keras.utils.set_random_seed(seed)
     given = tf_keras.Input(data.x_train.shape[1:], name="image")
     model = tf_keras.Model(given, build(tf_keras.layers, given))
-    training = Training(epochs=10, batch_size=BATCH, learning_rate=2e-3, schedule="cosine")
+    training = Training(epochs=10, batch_size=BATCH, learning_rate=2e-3, learning_rate_schedule="cosine")
     return FineTune(training=training).apply(model, PassContext(train=(data.x_train, data.y_train), loss=LOSS)).model
 
 
@@ -90,7 +90,7 @@ def by_tfmot(model: Any, data: DemoData, epochs: int) -> Any:
 def by_edgeopt(model: Any, data: DemoData, epochs: int) -> Any:
     """The pass with the same options."""
     training = Training(epochs=epochs, batch_size=BATCH, learning_rate=RATE)
-    return Qat(training=training).apply(model, PassContext(train=(data.x_train, data.y_train), loss=LOSS)).qat_model
+    return Qat(training=training).apply(model, PassContext(train=(data.x_train, data.y_train), loss=LOSS)).exported
 
 
 def guides_converter(model: Any) -> bytes:

@@ -43,7 +43,7 @@ class OpMapping:
     remedy: str = ""
     source: str = ""
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Return the fields as JSON holds them."""
         return dict(vars(self))
 
@@ -86,7 +86,7 @@ class Prediction:
     parameters_cached_bytes: int | None = None
     parameters_streamed_bytes: int | None = None
     refusal: Refusal | None = None
-    figures: Mapping[str, Any] = field(default_factory=dict)
+    figures: Mapping[str, object] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
     @property
@@ -104,6 +104,11 @@ class Prediction:
         """Histogram of the operators that the sources disagree on, and of those that stand or fall with them."""
         return histogram(op.op for op in self.operators if op.verdict == UNSURE)
 
+    @property
+    def reasons(self) -> tuple[OpMapping, ...]:
+        """The operators that would not be mapped for sure."""
+        return tuple(op for op in self.operators if op.verdict != MAPPED)
+
     def to_dict(self) -> dict[str, Any]:
         """Return the summary and the reasons as JSON holds them."""
         return {
@@ -111,7 +116,7 @@ class Prediction:
             "cpu_ops": self.cpu_ops,
             "unsure_ops": self.unsure_ops,
             "delegated_subgraphs": self.delegated_subgraphs,
-            "reasons": [op.to_dict() for op in self.operators if op.verdict != MAPPED],
+            "reasons": [op.to_dict() for op in self.reasons],
             "parameters_cached_bytes": self.parameters_cached_bytes,
             "parameters_streamed_bytes": self.parameters_streamed_bytes,
             "refusal": None if self.refusal is None else dict(vars(self.refusal)),
@@ -146,7 +151,7 @@ class CompiledFile:
     reasons: tuple[OpMapping, ...] = ()
     figures: Mapping[str, Any] = field(default_factory=dict)
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Return everything but the bytes and the log."""
         return {
             "target": self.target,
@@ -278,17 +283,6 @@ def accelerator(name: str) -> Accelerator:
     if not isinstance(found, Accelerator):
         raise TypeError(f"{module}:{function} returned {type(found).__name__}, expected an Accelerator")
     return found
-
-
-def compile_for(target: str, model: bytes, name: str = "model") -> tuple[CompiledFile, ...]:
-    """Compile a .tflite file for `target` with that accelerator's default compiler (see `Compiler.compile`).
-
-    Raises:
-        UsageError: There is no such accelerator, or the file is compiled already.
-        ModelError: The compiler refuses the file, or maps none of its operators.
-        CompilerError: The compiler is missing or failed.
-    """
-    return accelerator(target).compiler.compile(model, name)
 
 
 def histogram(names: Iterable[str]) -> dict[str, int]:

@@ -8,6 +8,6 @@ Custom Keras 3 layers need a counterpart before a pass that runs on TFMOT can ta
 from __future__ import annotations
 
 from .models.bridge import BridgeNote, BridgeResult, flatten, register, to_keras3, to_tf_keras
-from .models.graph import compare as verify
+from .models.graph.compare import verify
 
 __all__ = ["BridgeNote", "BridgeResult", "flatten", "register", "to_keras3", "to_tf_keras", "verify"]

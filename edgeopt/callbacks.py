@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from .errors import UsageError
 from .recipes.convert import ConvertRecipe
+from .recipes.values import require_number, require_whole
 
 if TYPE_CHECKING:
     from .data.dataset import Dataset
@@ -23,13 +24,13 @@ class _AnyFlavour:
     model: Any = None
 
     def __init__(self) -> None:
-        self.params: dict[str, Any] = {}
+        self.params: dict[str, object] = {}
 
     def set_model(self, model: Any) -> None:
         """Take the model that is trained (called by Keras)."""
         self.model = model
 
-    def set_params(self, params: dict[str, Any] | None) -> None:
+    def set_params(self, params: dict[str, object] | None) -> None:
         """Take the training's parameters (called by Keras)."""
         self.params = dict(params or {})
 
@@ -92,10 +93,8 @@ class TFLiteEvaluation(_AnyFlavour):
 
         super().__init__()
         self._scoring = load_metric(metric)
-        if isinstance(every, bool) or not isinstance(every, int) or every < 1:
-            raise UsageError(f"Received every={every!r}; expected a whole number of epochs of at least 1.")
-        if seconds < 0:
-            raise UsageError(f"Received seconds={seconds}; expected 0 (no timing) or more.")
+        require_whole("every", every, 1)
+        require_number("seconds", seconds, "0 (no timing) or more", lambda value: value >= 0)
         self.every, self.metric, self.output_name, self.seconds = every, metric, output_name, seconds
         self.history: list[dict[str, float]] = []
         self.reports: list[ValidationReport] = []
@@ -103,7 +102,7 @@ class TFLiteEvaluation(_AnyFlavour):
         self._log_dir = log_dir
         self._writer: Any = None
 
-    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+    def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
         """Look at the data and the model: what is wrong with them would end the training at its first evaluation."""
         from .data.dataset import Dataset
         from .evaluation.metrics import check_output
@@ -125,7 +124,7 @@ class TFLiteEvaluation(_AnyFlavour):
             if isinstance(samples, Dataset):
                 samples.bind([item.name for item in spec.inputs], [item.shape for item in spec.inputs])
 
-    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """Evaluate the exported file, if it is its turn."""
         last = epoch + 1 == self.params.get("epochs")
         if (epoch + 1) % self.every and not last:
@@ -136,7 +135,7 @@ class TFLiteEvaluation(_AnyFlavour):
             logs.update(values)
         self._write(epoch, values)
 
-    def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
+    def on_train_end(self, logs: dict[str, float] | None = None) -> None:
         """Close the event file."""
         if self._writer is not None:
             self._writer.close()

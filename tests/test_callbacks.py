@@ -65,8 +65,8 @@ def samples():
         (1, lambda x, y: (x[:, :5], y), {}, DataError, r"gives shape \(64, 5\) for input 'x'"),
         (1, lambda x, y: (x, y), {"calibration": np.zeros((8, 5))}, DataError, r"shape \(8, 5\) for input 'x'"),
         (2, lambda x, y: (x, [y, y]), {}, UsageError, "has the outputs kind, size, .* name it"),
-        (2, lambda x, y: (x, [y, y]), {"output": "kid"}, UsageError, "has no output 'kid'; did you mean 'kind'"),
-        (2, lambda x, y: (x, {"size": y}), {"output": "kind"}, DataError, "has no labels for the output 'kind'"),
+        (2, lambda x, y: (x, [y, y]), {"output_name": "kid"}, UsageError, "has no output 'kid'; did you mean 'kind'"),
+        (2, lambda x, y: (x, {"size": y}), {"output_name": "kind"}, DataError, "has no labels for the output 'kind'"),
     ],
 )
 def test_what_would_end_the_training_at_its_first_evaluation_is_said_when_it_begins(

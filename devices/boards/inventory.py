@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
+
+import tomli_w
 
 from ...artifact.atomic import write_atomically
 from ...errors import FileFormatError, UsageError, nearest
@@ -213,18 +214,8 @@ def _board(path: Path, name: str, table: Any) -> Board:
     return Board(name=name, **table)
 
 
-def _key(name: str) -> str:
-    return name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else _string(name)
-
-
-def _string(text: str) -> str:
-    """Return a TOML basic string; JSON's escapes are a subset of TOML's."""
-    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
-
-
 def _table(board: Board) -> str:
-    lines = [f"{key} = {value if isinstance(value, int) else _string(value)}" for key, value in board.to_dict().items()]
-    return "\n".join([f"[devices.{_key(board.name)}]", *lines, ""])
+    return tomli_w.dumps({"devices": {board.name: board.to_dict()}})
 
 
 def _without(text: str, name: str) -> str:

@@ -8,13 +8,14 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from ..artifact.artifact import Artifact
-from ..errors import DataError, FileFormatError, UsageError
+from ..errors import DataError
 from ..evaluation.metrics import Array
+from ..flatbuffer.reader import IDENTIFIER
+from ..flatbuffer.specs import input_specs
+from .reading import TFLiteFile, read_tflite
 
 if TYPE_CHECKING:
     from ..devices import Device, RunOptions
-
-_TFLITE_MAGIC = b"TFL3"
 
 
 @dataclass(frozen=True)
@@ -38,41 +39,48 @@ class BaselineOutputs:
     """The outputs of a baseline, by the names of the candidate's outputs, and how they came about."""
 
     outputs: Mapping[str, Array]
-    facts: Mapping[str, Any]
+    facts: Mapping[str, object]
 
 
-def check_baseline(baseline: Baseline) -> None:
-    """Raise, before anything slow runs, when the baseline is a path that leads to no model.
+def check_baseline(baseline: Baseline) -> TFLiteFile | None:
+    """Return the baseline's file, if it is a .tflite file; raise, before anything slow runs, where it is no model.
 
     Raises:
-        UsageError: It does not exist; `FileFormatError` when it is no model.
+        UsageError: The path leads nowhere; `FileFormatError` when it leads to no model.
     """
-    if isinstance(baseline.model, (str, os.PathLike)) and tflite_bytes(baseline.model) is None:
+    model = baseline.model
+    if isinstance(model, (str, os.PathLike)) and not _is_tflite(model):
         from ..models.detect import detect
 
-        detect(os.fspath(baseline.model))
+        detect(os.fspath(model))
+        return None
+    return read_tflite(model, "The baseline") if isinstance(model, (str, os.PathLike, bytes, Artifact)) else None
 
 
 def run_baseline(
-    baseline: Baseline, inputs: Mapping[str, Array], device: Device, options: RunOptions, names: Sequence[str]
+    baseline: Baseline,
+    file: TFLiteFile | None,
+    inputs: Mapping[str, Array],
+    device: Device,
+    options: RunOptions,
+    names: Sequence[str],
 ) -> BaselineOutputs:
     """Run a baseline on the samples.
 
     Args:
         baseline: Which one.
+        file: What `check_baseline` returned of it.
         inputs: Input name of the candidate -> samples, in the candidate's order.
         device: Where a .tflite file runs.
         options: How it runs there; it is not timed.
         names: The candidate's output names, in its order.
 
     Raises:
-        UsageError: The file cannot be read.
         DataError: Its inputs or outputs do not correspond to the candidate's.
         InvokeError: It fails on the data.
     """
-    model = tflite_bytes(baseline.model)
-    if model is not None:
-        return _run_file(model, inputs, device, options, names)
+    if file is not None:
+        return _run_file(file, inputs, device, options, names)
     from ..models.predict import predict_isolated
 
     outputs = predict_isolated(
@@ -83,38 +91,22 @@ def run_baseline(
     return BaselineOutputs(dict(zip(names, outputs, strict=True)), {"kind": "keras"})
 
 
-def tflite_bytes(model: Any) -> bytes | None:
-    """Return the bytes of a .tflite file given as path, bytes or artifact, or None for anything else.
-
-    Raises:
-        FileFormatError: Bytes that are no .tflite file.
-    """
-    if isinstance(model, Artifact):
-        return model.model
-    if isinstance(model, bytes):
-        if model[4:8] != _TFLITE_MAGIC:
-            raise FileFormatError("The bytes given as baseline are no .tflite file; pass its content, or a path.")
-        return model
-    if isinstance(model, (str, os.PathLike)) and os.path.isfile(model):
-        with open(model, "rb") as stream:
-            head = stream.read(8)
-            if head[4:8] == _TFLITE_MAGIC:
-                return head + stream.read()
-    return None
+def _is_tflite(path: str | os.PathLike[str]) -> bool:
+    if not os.path.isfile(path):
+        return False
+    with open(path, "rb") as stream:
+        return stream.read(8)[4:] == IDENTIFIER
 
 
 def _run_file(
-    model: bytes, inputs: Mapping[str, Array], device: Device, options: RunOptions, names: Sequence[str]
+    file: TFLiteFile, inputs: Mapping[str, Array], device: Device, options: RunOptions, names: Sequence[str]
 ) -> BaselineOutputs:
-    from ..flatbuffer import read_model
-    from ..flatbuffer.specs import input_specs
-
-    own = [spec.name for spec in input_specs(read_model(model, "The baseline"))]
+    own = [spec.name for spec in input_specs(file.model)]
     if len(own) == len(inputs) == 1:
         inputs = dict(zip(own, inputs.values(), strict=True))
     elif set(own) != set(inputs):
         raise DataError(f"The baseline's inputs are {', '.join(own)}, but the file's {', '.join(inputs)}; rename them.")
-    measured = device.measure(model, inputs, replace(options, bench=None))
+    measured = device.measure(file.data, inputs, replace(options, bench=None))
     found = {} if measured.evaluation is None else {item.name: item.real() for item in measured.evaluation.outputs}
     if len(found) == len(names) == 1:
         found = dict(zip(names, found.values(), strict=True))
@@ -123,7 +115,7 @@ def _run_file(
     return BaselineOutputs(found, {"kind": "tflite", "kernel_profile": measured.kernel_profile.to_dict()})
 
 
-def _other_outputs(count: int, names: Sequence[str]) -> UsageError:
+def _other_outputs(count: int, names: Sequence[str]) -> DataError:
     return DataError(
         f"The baseline has {count} output(s) that do not correspond to the file's {len(names)} ({', '.join(names)}); "
         "give the model that the file was made from."

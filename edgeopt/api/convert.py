@@ -5,23 +5,27 @@ from __future__ import annotations
 import os
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..artifact.artifact import Artifact
 from ..artifact.provenance import model_fingerprint, tool_versions
 from ..errors import ConversionError, OutputError, RecipeError
-from ..process.isolation import TENSORFLOW, ChildCrash, Event, run_isolated
+from ..process.isolation import TENSORFLOW, ChildCrash, Event, OnEvent, run_isolated
 from ..recipes.convert import ConvertRecipe
 from .convert_verify import describe_file, verify
+
+if TYPE_CHECKING:
+    from ..models.spec import LoadedModel
+    from .convert_job import FileJob, LeanJob
+    from .convert_prepare import ConvertReport
 
 _ALIASES = {"inference_input_type": "input_type", "inference_output_type": "output_type"}
 _TYPES = ("input_type", "output_type")
 _SUSPECTS = ("RNN", "LSTM", "GRU", "Bidirectional", "ConvLSTM")
-OnEvent = Callable[[Event], None]
 
 
 def convert(
@@ -48,7 +52,8 @@ def convert(
         isolate: Convert in a child process, so that a crash of the calibrator is an error here.
         on_event: Called with {``stage``: name} as the work goes on.
         **options: Fields of `edgeopt.recipes.convert.ConvertRecipe`, such as ``quantize="int8"``,
-            ``calibration_samples=200``, ``seed=0``, ``input_type="uint8"`` (or ``inference_input_type=tf.uint8``), ``per_tensor_dense=True``.
+            ``calibration_samples=200``, ``seed=0``,
+            ``input_type="uint8"`` (or ``inference_input_type=tf.uint8``), ``per_tensor_dense=True``.
 
     Returns:
         The file and its sidecar; nothing is written until `Artifact.save`.
@@ -64,39 +69,34 @@ def convert(
     """
     started = time.monotonic()
     settings = _settings(recipe, options)
-    notify = on_event or (lambda event: None)
+    progress = _Progress(on_event or (lambda event: None))
     with _temporary_folder() as folder:
         if isinstance(model, (str, os.PathLike)):
-            job = _FileJob(os.fspath(model), tuple(custom_objects), unsafe_load)
-            source, reply = _convert_file(job, calibration, settings, folder, isolate, notify)
+            path = os.fspath(model)
+            job: FileJob | LeanJob = _file_job(path, tuple(custom_objects), unsafe_load, calibration, settings, folder)
+            source = {"path": path, "sha256": model_fingerprint(path)}
         else:
-            source, reply = _convert_object(model, calibration, settings, folder, isolate, notify)
+            loaded = _described(model, settings)
+            job = _lean_job(loaded, calibration, settings, folder, progress)
+            source = {"path": None, "name": loaded.source, "sha256": None}
+        report = _isolated(job, progress) if isolate else job.run(progress)
         data = (folder / "model.tflite").read_bytes()
-    warnings = [*reply["warnings"], *verify(data, settings, reply["layers"])]
-    if calibration is not None and (reply["trained_ranges"] or not settings.needs_calibration):
-        why = "a model that was trained quantised" if reply["trained_ranges"] else f"quantize={settings.quantize!r}"
+    warnings = [*report.warnings, *verify(data, settings, progress.layers)]
+    if calibration is not None and (report.trained_ranges or not settings.needs_calibration):
+        why = "a model that was trained quantised" if report.trained_ranges else f"quantize={settings.quantize!r}"
         warnings.append(f"unused: the calibration data were not needed for {why}")
     sidecar = {
         **describe_file(data, settings),
-        "calibration": reply["calibration"],
-        "preprocess": "; ".join(note for note in (reply["preparation"], settings.preprocess) if note),
+        "calibration": None if report.calibration is None else asdict(report.calibration),
+        "preprocess": "; ".join(note for note in (report.preparation, settings.preprocess) if note),
         "warnings": warnings,
-        "seconds": {**reply["seconds"], "total": time.monotonic() - started},
+        "seconds": {**report.seconds, "total": time.monotonic() - started},
         "recipe": settings.to_dict(),
-        "source_model": {**source, "flavour": reply["flavour"]},
-        "converter": reply["converter"],
+        "source_model": {**source, "flavour": report.flavour},
+        "converter": {"name": report.backend, "flags": dict(report.flags)},
         "tools": tool_versions(),
     }
     return Artifact(data, sidecar)
-
-
-@dataclass(frozen=True)
-class _FileJob:
-    """What is needed to load the model in another process."""
-
-    path: str
-    custom_objects: tuple[str, ...]
-    unsafe_load: bool
 
 
 class _Progress:
@@ -135,71 +135,58 @@ def _settings(recipe: ConvertRecipe | None, options: Mapping[str, Any]) -> Conve
     return ConvertRecipe.from_dict({**base, **renamed})
 
 
-def _convert_file(
-    job: _FileJob, calibration: Any, recipe: ConvertRecipe, folder: Path, isolate: bool, on_event: OnEvent
-) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Load and convert in the child; here, fail in milliseconds on what needs no TensorFlow to be seen."""
+def _file_job(
+    path: str, custom_objects: tuple[str, ...], unsafe_load: bool, calibration: Any, recipe: ConvertRecipe, folder: Path
+) -> FileJob:
+    """Fail in milliseconds on what needs no TensorFlow to be seen; the rest is for the child."""
     from ..models.detect import detect, wrappers_in
+    from .convert_job import FileJob, WrittenSamples
+    from .convert_prepare import check_trained, choose
 
-    maker = wrappers_in(detect(job.path).config_text)
+    maker = wrappers_in(detect(path).config_text)
     if maker:
-        from .convert_job import check_trained
-
         check_trained(recipe)
     in_memory = calibration is not None and not isinstance(calibration, (str, os.PathLike))
     chosen = None
     if not maker and recipe.needs_calibration and (in_memory or calibration is None):
-        from .convert_job import choose, write_chosen
-
-        if (found := choose(recipe, calibration)) is not None:
-            chosen = write_chosen(found, folder)
-    request = {
-        "model": job.path,
-        "custom_objects": list(job.custom_objects),
-        "unsafe_load": job.unsafe_load,
-        "recipe": recipe.to_dict(),
-        "calibration": None if calibration is None or in_memory else os.fspath(calibration),
-        "chosen": chosen,
-        "trained_ranges": maker,
-        "folder": str(folder),
-    }
-    source = {"path": job.path, "sha256": model_fingerprint(job.path)}
-    return source, _run("convert_file", request, isolate, _Progress(on_event))
+        found = choose(recipe, calibration)
+        chosen = None if found is None else WrittenSamples.write(found, folder)
+    data = None if calibration is None or in_memory else os.fspath(calibration)
+    return FileJob(recipe, folder, path, custom_objects, unsafe_load, maker, data, chosen)
 
 
-def _convert_object(
-    model: Any, calibration: Any, recipe: ConvertRecipe, folder: Path, isolate: bool, on_event: OnEvent
-) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Export here; convert the lean SavedModel in the child."""
-    from ..models.detect import carries_ranges
+def _described(model: Any, recipe: ConvertRecipe) -> LoadedModel:
     from ..models.load import describe
-    from .convert_job import check_trained, choose, lean_request, prepare
 
-    progress = _Progress(on_event)
-    loaded = describe(model, input_names=list(recipe.input_shapes))
+    return describe(model, input_names=list(recipe.input_shapes))
+
+
+def _lean_job(
+    loaded: LoadedModel, calibration: Any, recipe: ConvertRecipe, folder: Path, progress: _Progress
+) -> LeanJob:
+    """Export here; the child converts the lean SavedModel."""
+    from ..models.detect import carries_ranges
+    from .convert_job import LeanJob
+    from .convert_prepare import check_trained, choose, prepare
+
     trained = carries_ranges(loaded.layers)
     if trained:
         check_trained(recipe)
     prepared = prepare(
         lambda: loaded, recipe, lambda: None if trained else choose(recipe, calibration), folder / "lean", progress
     )
-    reply = _run("convert_lean", lean_request(prepared, recipe, folder), isolate, progress)
-    source = {"path": None, "name": loaded.source, "sha256": None}
-    return source, {**prepared.report, **reply, "seconds": {**prepared.report["seconds"], **reply["seconds"]}}
+    return LeanJob.of(prepared, recipe, folder)
 
 
-def _run(function: str, request: dict[str, Any], isolate: bool, progress: _Progress) -> dict[str, Any]:
-    """Run a function of `convert_job`, and add the model's layers to its reply."""
-    if isolate:
-        try:
-            reply = run_isolated(f"edgeopt.api.convert_job:{function}", request, progress, modules=TENSORFLOW)
-        except ChildCrash as crash:
-            raise _crash_error(crash, progress) from crash
-    else:
-        from . import convert_job
+def _isolated(job: FileJob | LeanJob, progress: _Progress) -> ConvertReport:
+    """Run a job in a child process."""
+    from .convert_prepare import ConvertReport
 
-        reply = getattr(convert_job, function)(request, progress)
-    return {**reply, "layers": progress.layers}
+    try:
+        reply = run_isolated(job.target, job.to_dict(), progress, modules=TENSORFLOW)
+    except ChildCrash as crash:
+        raise _crash_error(crash, progress) from crash
+    return ConvertReport.from_dict(reply)
 
 
 def _crash_error(crash: ChildCrash, progress: _Progress) -> ConversionError:

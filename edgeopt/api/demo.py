@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..artifact.artifact import Artifact
+from ..artifact.envelope import envelope
 from ..errors import ConversionError, OutputError, UsageError, nearest
 from ..process.isolation import ChildCrash, run_isolated
+from ..process.request import Request
+
+if TYPE_CHECKING:
+    from ..evaluation.report import ValidationReport
 
 # A row each: the name of its file -> what the table calls it.
 VARIANTS = {
@@ -22,6 +28,81 @@ VARIANTS = {
 DATASETS = ("digits", "watch")
 
 
+@dataclass(frozen=True)
+class DemoRequest(Request):
+    """What the child is to make: the data set's name, the seed of the training, and the folder for the files."""
+
+    dataset: str
+    seed: int
+    folder: str
+
+
+@dataclass(frozen=True)
+class DemoFacts:
+    """What was trained.
+
+    Attributes:
+        train: Number of training samples.
+        test: Number of test samples.
+        parameters: Number of the model's weights.
+        epochs: Variant -> how many epochs it was trained for in all.
+    """
+
+    train: int
+    test: int
+    parameters: int
+    epochs: Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class DemoRow:
+    """One file of the demo.
+
+    Attributes:
+        variant: What the table calls it.
+        quantize: The mode of its conversion.
+        file: Its name in the folder.
+        size_bytes: Its size.
+        gzip_bytes: Its size after gzip, level 9.
+        sparsity: Fraction of zeros in its kernels, in [0, 1].
+        fully_int8: Whether no float tensor is left in it.
+        accuracy: On the test samples, in [0, 1].
+        accuracy_ci95: The 95 % interval of that.
+        latency_ms: The latency report of `edgeopt.validate`, in milliseconds.
+        kernel_profile: What it was run with.
+        epochs: How many epochs of training are in it, in all.
+    """
+
+    variant: str
+    quantize: str
+    file: str
+    size_bytes: int
+    gzip_bytes: int
+    sparsity: float
+    fully_int8: bool
+    accuracy: float
+    accuracy_ci95: Sequence[float]
+    latency_ms: Mapping[str, float]
+    kernel_profile: Mapping[str, Any]
+    epochs: int
+
+
+@dataclass(frozen=True)
+class DemoResult:
+    """What the demo made: the data set's name, what was trained, the folder of the files, and a row for each."""
+
+    dataset: str
+    facts: DemoFacts
+    folder: str
+    rows: tuple[DemoRow, ...]
+
+    def to_dict(self) -> dict[str, object]:
+        """Return the result in the JSON envelope."""
+        counts = {name: value for name, value in vars(self.facts).items() if name != "epochs"}
+        rows = [dict(vars(row)) for row in self.rows]
+        return envelope("ok", {"dataset": self.dataset, **counts, "folder": self.folder, "rows": rows})
+
+
 def demo(
     folder: str | Path,
     *,
@@ -29,7 +110,7 @@ def demo(
     seed: int = 0,
     force: bool = False,
     on_step: Callable[[str], None] | None = None,
-) -> dict[str, Any]:
+) -> DemoResult:
     """Train on data that an installed package carries, and compare files of the model on this machine.
 
     The files are float32, float16, dynamic-range and int8 by calibration, int8 after quantisation-aware training, and
@@ -42,12 +123,6 @@ def demo(
         force: Use the folder although it is not empty.
         on_step: Told what is being done.
 
-    Returns:
-        ``dataset``, ``train``, ``test`` (numbers of samples), ``parameters``, and a row a file: ``variant``,
-        ``quantize``, ``file``, ``size_bytes``, ``gzip_bytes``, ``sparsity`` (fraction of zeros in the file's kernels),
-        ``epochs`` (of training in all), ``fully_int8``, ``accuracy``, ``accuracy_ci95``, ``latency_ms``,
-        ``kernel_profile``.
-
     Raises:
         UsageError: An unknown data set, or one whose package is not installed.
         OutputError: The folder is not empty, or cannot be written.
@@ -57,14 +132,13 @@ def demo(
     step = on_step or (lambda text: None)
     target = _prepare_folder(folder, dataset, force)
     facts = _make_files(target, dataset, seed, step)
-    epochs = facts.pop("epochs")
     rows = []
     for variant, title in VARIANTS.items():
         step(f"validating {title}")
         file = target / f"{dataset}_{variant}.tflite"
         report = validate(str(file), data=str(target / "test.npz"))
-        rows.append(_row(title, Artifact.load(file), file, report.to_dict()) | {"epochs": epochs[variant]})
-    return {"dataset": dataset, **facts, "folder": str(target), "rows": rows}
+        rows.append(_row(title, file, report, facts.epochs[variant]))
+    return DemoResult(dataset, facts, str(target), tuple(rows))
 
 
 def _prepare_folder(folder: str | Path, dataset: str, force: bool) -> Path:
@@ -82,33 +156,23 @@ def _prepare_folder(folder: str | Path, dataset: str, force: bool) -> Path:
     return target
 
 
-def _make_files(target: Path, dataset: str, seed: int, step: Callable[[str], None]) -> dict[str, Any]:
-    request = {"dataset": dataset, "seed": seed, "folder": str(target)}
+def _make_files(target: Path, dataset: str, seed: int, step: Callable[[str], None]) -> DemoFacts:
+    request = DemoRequest(dataset, seed, str(target)).to_dict()
     try:
-        return dict(
-            run_isolated(
-                "edgeopt.api.demo_training:make_files", request, lambda event: step(str(event.get("step", "")))
-            )
+        reply = run_isolated(
+            "edgeopt.api.demo_training:make_files", request, lambda event: step(str(event.get("step", "")))
         )
     except ChildCrash as crash:
         how = crash.signal_name or crash.tail[-200:]
         raise ConversionError(f"The process that trains and converts ended without a result ({how}).") from crash
+    return DemoFacts(**reply)
 
 
-def _row(variant: str, artifact: Artifact, file: Path, report: Mapping[str, Any]) -> dict[str, Any]:
+def _row(variant: str, file: Path, report: ValidationReport, epochs: int) -> DemoRow:
     from .optimize.workbench import zero_share
 
-    sidecar = artifact.sidecar
-    return {
-        "variant": variant,
-        "quantize": sidecar["quantize"],
-        "file": file.name,
-        "size_bytes": sidecar["size_bytes"],
-        "gzip_bytes": sidecar["gzip_bytes"],
-        "sparsity": zero_share(artifact.model),
-        "fully_int8": sidecar["fully_int8"],
-        "accuracy": report["accuracy"],
-        "accuracy_ci95": report["accuracy_ci95"],
-        "latency_ms": report["latency_ms"],
-        "kernel_profile": report["kernel_profile"],
-    }
+    artifact, found = Artifact.load(file), report.to_dict()
+    sizes = {name: artifact.sidecar[name] for name in ("quantize", "size_bytes", "gzip_bytes", "fully_int8")}
+    measured = {name: found[name] for name in ("accuracy", "accuracy_ci95", "latency_ms", "kernel_profile")}
+    share = zero_share(artifact.model)
+    return DemoRow(variant=variant, file=file.name, sparsity=share, epochs=epochs, **sizes, **measured)

@@ -18,9 +18,11 @@ from ..errors import UsageError
 from ..passes.finetune import FineTune
 from ..passes.prune.prune import Prune
 from ..passes.qat import Qat
+from ..process.isolation import OnEvent
 from ..training.context import PassContext
 from ..training.options import Training
 from .convert import convert
+from .demo import DemoFacts, DemoRequest
 
 Array = npt.NDArray[Any]
 _WINDOW, _STEP = 128, 32
@@ -82,23 +84,24 @@ _BATCH = 64
 _SPARSITY = 0.5
 
 
-def make_files(request: Mapping[str, Any], emit: Callable[[Mapping[str, Any]], None]) -> dict[str, Any]:
-    """Train on ``request["dataset"]``; save model, data and one artifact a variant to ``request["folder"]``.
+def make_files(fields: Mapping[str, Any], emit: OnEvent) -> dict[str, object]:
+    """Train as a `DemoRequest` says; save model, data and one artifact a variant to its folder (the child's side).
 
     Returns:
-        ``train``, ``test`` (numbers of samples), ``parameters``, and ``epochs``: of training, by variant.
+        The `DemoFacts` as a dict.
 
     Raises:
         UsageError: The package that carries the data is not installed.
     """
-    plan = DATASETS[request["dataset"]]
+    request = DemoRequest.from_dict(fields)
+    plan = DATASETS[request.dataset]
     try:
         data = plan.load()
     except ImportError as error:
         raise UsageError(
             f"The demo's data need the package {error.name!r}; install it with: pip install 'edgeopt[examples]'."
         ) from error
-    bench = _Demo(plan, data, Path(request["folder"]), request["dataset"], int(request["seed"]), emit)
+    bench = _Demo(plan, data, Path(request.folder), request.dataset, request.seed, emit)
     model = bench.trained()
     bench.prepare(model)
     for mode in MODES:
@@ -107,8 +110,7 @@ def make_files(request: Mapping[str, Any], emit: Callable[[Mapping[str, Any]], N
     bench.export(bench.quantised(bench.pruned(model)), "int8_prune50_qat")
     after = {"int8_qat": plan.qat, "int8_prune50_qat": plan.prune + plan.qat}
     epochs = {name: plan.train + after.get(name, 0) for name in (*MODES, *after)}
-    counts = {"train": len(data.y_train), "test": len(data.y_test), "parameters": int(model.count_params())}
-    return {**counts, "epochs": epochs}
+    return vars(DemoFacts(len(data.y_train), len(data.y_test), int(model.count_params()), epochs))
 
 
 @dataclass(frozen=True)
@@ -120,7 +122,7 @@ class _Demo:
     folder: Path
     name: str
     seed: int
-    emit: Callable[[Mapping[str, Any]], None]
+    emit: OnEvent
 
     def say(self, text: str) -> None:
         self.emit({"step": text})
@@ -135,7 +137,9 @@ class _Demo:
         import keras
 
         keras.utils.set_random_seed(self.seed)
-        training = Training(epochs=self.plan.train, batch_size=_BATCH, learning_rate=2e-3, schedule="cosine")
+        training = Training(
+            epochs=self.plan.train, batch_size=_BATCH, learning_rate=2e-3, learning_rate_schedule="cosine"
+        )
         return FineTune(training=training).apply(_network(keras, self.data), self.context).model
 
     def pruned(self, model: Any) -> Any:
@@ -145,8 +149,10 @@ class _Demo:
 
     def quantised(self, model: Any) -> Any:
         """Trained quantised; zeros stay zero."""
-        training = Training(epochs=self.plan.qat, batch_size=_BATCH, learning_rate=1e-3, schedule="cosine")
-        return Qat(training=training).apply(model, self.context).qat_model
+        training = Training(
+            epochs=self.plan.qat, batch_size=_BATCH, learning_rate=1e-3, learning_rate_schedule="cosine"
+        )
+        return Qat(training=training).apply(model, self.context).exported
 
     def prepare(self, model: Any) -> None:
         """Save the model and the data."""

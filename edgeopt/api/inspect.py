@@ -4,27 +4,18 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 from ..artifact.envelope import envelope
 from ..converters.edgetpu.package import Package, packages
-from ..errors import UsageError
-from ..flatbuffer import Model, read_file, read_model
+from ..flatbuffer import Model
 from ..flatbuffer import describe as rows
 from ..flatbuffer.integer import DynamicTensor, FloatOperator, dynamic_dimensions, float_ops, fully_int8, granularity
 from ..flatbuffer.macs import macs, unknown_macs
 from ..flatbuffer.memory import MemoryUse, memory_use
 from ..flatbuffer.specs import TensorSpec, input_specs, output_specs
 from ..flatbuffer.totals import gzip_bytes, op_histogram, parameters
-
-
-class HasModel(Protocol):
-    """Anything that carries the bytes of a .tflite file, such as an `edgeopt.Artifact`."""
-
-    @property
-    def model(self) -> bytes:
-        """The whole file."""
-        ...
+from .reading import HasModel, read_tflite, readable
 
 
 @dataclass(frozen=True)
@@ -117,23 +108,13 @@ def inspect(file: str | os.PathLike[str] | bytes | HasModel) -> Inspection:
         >>> edgeopt.inspect("model_int8.tflite").macs
         12501632
     """
-    if isinstance(file, str | os.PathLike):
-        data = read_file(file)
-        # A file name need not be UTF-8, but what is printed and written as JSON must be.
-        name = os.fsencode(file).decode("utf-8", "replace")
-        return _inspection(read_model(data, name), data, name)
-    content = file if isinstance(file, bytes) else getattr(file, "model", None)
-    if not isinstance(content, bytes):
-        raise UsageError(f"Received {type(file).__name__}, expected a path, bytes or an artifact; convert it first.")
-    return _inspection(read_model(content), content, None)
-
-
-def _inspection(model: Model, data: bytes, name: str | None) -> Inspection:
+    found = read_tflite(file)
+    model, name = found.model, None if found.path is None else readable(found.path)
     return Inspection(
         file=name,
         model=model,
-        size_bytes=len(data),
-        gzip_bytes=gzip_bytes(data),
+        size_bytes=len(found.data),
+        gzip_bytes=gzip_bytes(found.data),
         fully_int8=fully_int8(model),
         float_ops=tuple(float_ops(model)),
         dynamic_dimensions=tuple(dynamic_dimensions(model)),

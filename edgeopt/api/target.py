@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from ..artifact.atomic import refuse_to_overwrite, write_atomically
 from ..converters.accelerator import CompiledFile, Prediction, accelerator
@@ -17,33 +16,32 @@ _IO_TYPES = ("input_type", "output_type")
 _INTEGER_IO = ("int8", "uint8")
 
 
-def recipe_for(target: str, options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the fields of a `ConvertRecipe` for `target`: what its compiler wants, unless `options` say the same.
+def recipe_for(target: str, recipe: ConvertRecipe) -> ConvertRecipe:
+    """Return the recipe for `target`: what its compiler wants, unless `recipe` says the same.
 
     Args:
         target: Name of an accelerator, such as ``edgetpu`` or ``ethos-u55-128``.
-        options: Fields that the user set; others count as left to the target.
+        recipe: What the user set; fields that have their default count as left to the target.
 
     Raises:
         UsageError: There is no such accelerator.
-        RecipeError: An option contradicts what the compiler can read.
+        RecipeError: The recipe contradicts what the compiler can read.
     """
     wants = accelerator(target).wants.recipe
-    defaults = ConvertRecipe().to_dict()
-    chosen = dict(options)
+    defaults, chosen = ConvertRecipe(), {}
     for name, wanted in wants.items():
-        given = options.get(name, defaults[name])
-        if given == defaults[name]:
+        given = getattr(recipe, name)
+        if given == getattr(defaults, name):
             chosen[name] = wanted
         elif given != wanted and not (name in _IO_TYPES and given in _INTEGER_IO):
             raise RecipeError(
                 f"{name}={given!r} does not go with target {target}, whose compiler wants {wanted!r}; drop it."
             )
-    if chosen.get("dynamic_batch"):
+    if recipe.dynamic_batch:
         raise RecipeError(
             f"dynamic_batch does not go with target {target}, whose compiler wants fixed shapes; drop it."
         )
-    return chosen
+    return replace(recipe, **chosen)
 
 
 def predict(target: str, data: bytes) -> Prediction:

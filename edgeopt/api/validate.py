@@ -6,12 +6,16 @@ import os
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from ..data.dataset import Dataset, load_dataset, sample_hashes
 from ..evaluation.budget import Budget
 from ..evaluation.metrics import Array, Metric, Outputs, check_output, load_metric
 from ..evaluation.report import Answers, ValidationReport, build_report
 from ..evaluation.scoring import require_labels
+from ..flatbuffer import Model
+from ..flatbuffer.specs import input_specs, output_specs
 from .baseline import Baseline, BaselineOutputs, check_baseline, run_baseline
 from .devices import open_device
+from .reading import read_tflite
 
 if TYPE_CHECKING:
     from ..artifact.artifact import Artifact
@@ -79,14 +83,15 @@ def validate(
         has_baseline=baseline is not None, higher_is_better=scoring.higher_is_better, metric=scoring.name
     )
     given = baseline if baseline is None or isinstance(baseline, Baseline) else Baseline(baseline)
-    if given is not None:
-        check_baseline(given)
-    found, path = _loaded(artifact)
-    inputs, labels = _bound(found, data, scoring, output_name, (image_size, image_scaling))
+    other = None if given is None else check_baseline(given)
+    file = read_tflite(artifact)
+    found = file.artifact
+    dataset = load_dataset(data, image_size=image_size, image_scaling=image_scaling)
+    inputs, labels = _bound(file.model, dataset, scoring, output_name)
     with open_device(device, inventory) as target:
         measured = target.measure(found.model, inputs, options, seed=seed, on_progress=on_progress)
         outputs = _outputs(measured)
-        reference = None if given is None else run_baseline(given, inputs, target, options, list(outputs))
+        reference = None if given is None else run_baseline(given, other, inputs, target, options, list(outputs))
     answers = Answers(
         labels, _scored(outputs, output_name), None if reference is None else _scored(reference.outputs, output_name)
     )
@@ -94,7 +99,7 @@ def validate(
         scoring,
         answers,
         measured.to_dict(),
-        _facts(found, path, reference, seed),
+        _facts(found, file.path, reference, seed),
         budget=limits,
         seen=_seen(found, inputs),
         warnings=measured.warnings,
@@ -102,35 +107,15 @@ def validate(
     )
 
 
-def _loaded(artifact: str | os.PathLike[str] | bytes | Artifact) -> tuple[Artifact, str | None]:
-    """Return the artifact, with its sidecar where there is one, and its path."""
-    from ..artifact.artifact import Artifact
-
-    if isinstance(artifact, Artifact):
-        return artifact, None
-    if isinstance(artifact, bytes):
-        return Artifact(artifact), None
-    from ..flatbuffer import read_file
-
-    read_file(artifact)  # says what it is, where it is no .tflite file
-    return Artifact.load(artifact), os.fspath(artifact)
-
-
 def _bound(
-    found: Artifact, data: Any, metric: Metric, output: str | None, images: tuple[tuple[int, int] | None, str]
+    model: Model, dataset: Dataset, metric: Metric, output_name: str | None
 ) -> tuple[dict[str, Array], Outputs | None]:
     """Return the samples by input name, in the file's order, and the labels, both checked before anything slow runs."""
-    from ..data.dataset import load_dataset
-    from ..flatbuffer import read_model
-    from ..flatbuffer.specs import input_specs, output_specs
-
-    model = read_model(found.model)
     names = [spec.name for spec in output_specs(model)]
-    check_output(metric, output, names, "file")
+    check_output(metric, output_name, names, "file")
     specs = input_specs(model)
-    dataset = load_dataset(data, image_size=images[0], image_scaling=images[1])
     inputs = dataset.bind([spec.name for spec in specs], [spec.shape for spec in specs])
-    return inputs, require_labels(metric, dataset.labels_of(output, names))
+    return inputs, require_labels(metric, dataset.labels_of(output_name, names))
 
 
 def _outputs(measured: Measurement) -> dict[str, Array]:
@@ -148,8 +133,6 @@ def _scored(outputs: Mapping[str, Array], output: str | None) -> Outputs:
 
 def _seen(found: Artifact, inputs: Mapping[str, Array]) -> list[bool] | None:
     """Return, for each sample, whether it calibrated the file; None when the sidecar does not tell."""
-    from ..data.dataset import sample_hashes
-
     calibration = found.sidecar.get("calibration") or {}
     if "hashes" not in calibration:
         return None
@@ -157,6 +140,6 @@ def _seen(found: Artifact, inputs: Mapping[str, Array]) -> list[bool] | None:
     return [digest in known for digest in sample_hashes(list(inputs.values()))]
 
 
-def _facts(found: Artifact, path: str | None, reference: BaselineOutputs | None, seed: int) -> dict[str, Any]:
+def _facts(found: Artifact, path: str | None, reference: BaselineOutputs | None, seed: int) -> dict[str, object]:
     facts = {"artifact": path, "sha256": found.sha256, "size_bytes": found.size_bytes, "seed": seed}
     return {**facts, "baseline": None if reference is None else dict(reference.facts)}

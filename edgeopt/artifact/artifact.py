@@ -83,7 +83,16 @@ class Artifact:
             model = target.read_bytes()
         except OSError as error:
             raise UsageError(f"Cannot read {target}: {error.strerror}; expected a .tflite file.") from error
-        side = sidecar_path(target)
+        return cls.beside(target, model)
+
+    @classmethod
+    def beside(cls, path: str | os.PathLike[str], model: bytes) -> Artifact:
+        """Return the file `model` that was read from `path`, with the sidecar beside it if there is one.
+
+        Raises:
+            FileFormatError: The sidecar is not JSON, or belongs to another file.
+        """
+        side = sidecar_path(path)
         if not side.is_file():
             return cls(model)
         try:
@@ -97,7 +106,7 @@ class Artifact:
         stated = sidecar.get("sha256")
         if stated is not None and stated != hashlib.sha256(model).hexdigest():
             raise FileFormatError(
-                f"The sidecar {side} belongs to another file than {target}; remove it or convert again."
+                f"The sidecar {side} belongs to another file than {path}; remove it or convert again."
             )
         return cls(model, sidecar)
 

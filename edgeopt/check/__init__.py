@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from .items import CheckItem, CheckResult
-from .registry import CHECKERS, Checker, Subject, checker
+from .registry import CHECKERS, Checker, Loading, Subject, checker
 
-__all__ = ["CHECKERS", "CheckItem", "CheckResult", "Checker", "Subject", "checker"]
+__all__ = ["CHECKERS", "CheckItem", "CheckResult", "Checker", "Loading", "Subject", "checker"]

@@ -8,23 +8,60 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from ..converters.accelerator import CPU, MAPPED, Accelerator, OpMapping, Prediction, Predictor, Refusal, accelerator
 from ..errors import ModelError, UsageError, nearest
 from ..flatbuffer import Model, read_model
 from ..models.spec import ModelSpec, fix_shapes
 from ..process.isolation import TENSORFLOW, ChildCrash, run_isolated
+from ..process.request import Request
 from .items import OK, REFUSED, SKIPPED, UNSURE, CheckItem, CheckResult
-from .registry import Subject
+from .registry import Loading, Subject
+
+Array = npt.NDArray[Any]
 
 _VERDICTS = {MAPPED: OK, CPU: SKIPPED}
-_EDGETPU_OPTIONS = ("minimum_runtime", "rules", "intermediate_tensors")
 _SAMPLES = 8
+
+
+@dataclass(frozen=True)
+class EdgeTpuOptions:
+    """What the check for the Edge TPU takes.
+
+    Attributes:
+        minimum_runtime: The oldest runtime that must run the file, 10 to 14; None, the default, takes the rules'.
+        rules: Path of a rules file; None takes edgeopt's own.
+        intermediate_tensors: Names of tensors at which the compiler is to stop; none by default.
+    """
+
+    minimum_runtime: int | None = None
+    rules: str | None = None
+    intermediate_tensors: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class MadeUp(Request):
+    """For which model file a child makes up samples.
+
+    Attributes:
+        model: Path of the model file.
+        target: Path of the .npz that the samples are written to.
+        shapes: Input name -> its shape, for inputs of open shapes.
+        custom_objects: ``module:NAME`` for what the file needs.
+        unsafe_load: Whether Python code stored in the file may run.
+    """
+
+    model: str
+    target: str
+    shapes: Mapping[str, Sequence[int]]
+    custom_objects: Sequence[str]
+    unsafe_load: bool
 
 
 @dataclass(frozen=True)
@@ -74,32 +111,31 @@ def checker(name: str, options: Mapping[str, Any]) -> AcceleratorChecker:
     """Return the checker of the accelerator `name`.
 
     Args:
-        name: Of the accelerator.
-        options: For the Edge TPU: ``minimum_runtime`` (10 to 14), ``rules`` (path of a rules file) and
-            ``intermediate_tensors`` (names).
+        name: The name of the accelerator.
+        options: For the Edge TPU the fields of `EdgeTpuOptions`; for others none.
 
     Raises:
         UsageError: An option does not go with the accelerator.
     """
     given = {key: value for key, value in options.items() if value is not None}
-    allowed = _EDGETPU_OPTIONS if name == "edgetpu" else ()
+    allowed = [item.name for item in fields(EdgeTpuOptions)] if name == "edgetpu" else []
     for key in given:
         if key not in allowed:
             known = nearest(key, allowed) if allowed else "; it takes none."
             raise UsageError(f"The option {key} does not go with the target {name!r}{known}")
     target = accelerator(name)
-    return AcceleratorChecker(target, _edgetpu(given) if given else target.predictor)
+    return AcceleratorChecker(target, _edgetpu(EdgeTpuOptions(**given)) if given else target.predictor)
 
 
-def _edgetpu(options: Mapping[str, Any]) -> Predictor:
+def _edgetpu(options: EdgeTpuOptions) -> Predictor:
     from ..converters.edgetpu.predict import EdgeTpuPredictor
     from ..converters.edgetpu.rules import default_rules, load_rules
 
-    runtime = options.get("minimum_runtime")
+    runtime = options.minimum_runtime
     if runtime is not None and not 10 <= runtime <= 14:
         raise UsageError(f"minimum_runtime is {runtime}; expected 10 to 14, the released Edge TPU runtimes.")
-    rules = load_rules(options["rules"]) if "rules" in options else default_rules()
-    return EdgeTpuPredictor(rules, runtime, tuple(options.get("intermediate_tensors", ())))
+    rules = default_rules() if options.rules is None else load_rules(options.rules)
+    return EdgeTpuPredictor(rules, runtime, tuple(options.intermediate_tensors))
 
 
 def convert_for_check(subject: Subject, recipe: Mapping[str, Any], model: Any = None) -> bytes:
@@ -116,46 +152,47 @@ def convert_for_check(subject: Subject, recipe: Mapping[str, Any], model: Any = 
     """
     from ..api.convert import convert
 
-    loading = dict(subject.loading)
-    calibration = loading.pop("calibration", None)
-    options = {**recipe, "allow_float_ops": True, "calibration_samples": _SAMPLES, **loading}
+    loading, calibration = subject.loading, subject.loading.calibration
+    options = {**recipe, "allow_float_ops": True, "calibration_samples": _SAMPLES}
     with tempfile.TemporaryDirectory(prefix="edgeopt-check-") as folder:
         if calibration is None:
             source = subject.keras if model is None else model
             calibration = _made_up(source, loading, os.path.join(folder, "calibration.npz"))
+        known, trusted, shapes = loading.custom_objects, loading.unsafe_load, loading.input_shapes
+        options = {**options, "custom_objects": known, "unsafe_load": trusted, "input_shapes": shapes}
         return convert(subject.keras, calibration=calibration, **options).model
 
 
-def _made_up(model: Any, loading: Mapping[str, Any], target: str) -> str | dict[str, Any]:
+def _made_up(model: Any, loading: Loading, target: str) -> str | dict[str, Array]:
     """Return made-up samples; those for a model file are written to `target` by a child, which TensorFlow may kill."""
-    shapes = {name: list(shape) for name, shape in loading.get("input_shapes", {}).items()}
+    shapes = {name: list(shape) for name, shape in loading.input_shapes.items()}
     if not isinstance(model, (str, os.PathLike)):
         from ..models.load import describe
 
         return _samples(describe(model, input_names=list(shapes)).spec, shapes)
-    keys = ("custom_objects", "unsafe_load")
-    request = {"model": os.fspath(model), "shapes": shapes, "target": target}
-    request["loading"] = {key: loading[key] for key in keys if key in loading}
+    request = MadeUp(os.fspath(model), target, shapes, loading.custom_objects, loading.unsafe_load)
     try:
-        run_isolated("edgeopt.check.accelerator:write_made_up", request, modules=TENSORFLOW)
+        run_isolated("edgeopt.check.accelerator:write_made_up", request.to_dict(), modules=TENSORFLOW)
     except ChildCrash as crash:
-        raise ModelError(f"Loading {request['model']} killed TensorFlow ({crash}); save the model again.") from crash
+        raise ModelError(f"Loading {request.model} killed TensorFlow ({crash}); save the model again.") from crash
     return target
 
 
-def write_made_up(request: Mapping[str, Any], emit: Any) -> str:
+def write_made_up(values: Mapping[str, Any], emit: Any) -> str:
     """Load a model file and write samples for its inputs (runs in a child process, see `_made_up`)."""
     from ..models.load import load_model
 
-    loaded = load_model(request["model"], input_names=list(request["shapes"]), **request["loading"])
-    np.savez(request["target"], **_samples(loaded.spec, request["shapes"]))
-    return str(request["target"])
+    request = MadeUp.from_dict(values)
+    names, known = list(request.shapes), request.custom_objects
+    loaded = load_model(request.model, custom_objects=known, unsafe_load=request.unsafe_load, input_names=names)
+    np.savez(request.target, **_samples(loaded.spec, request.shapes))
+    return request.target
 
 
-def _samples(spec: ModelSpec, shapes: Mapping[str, Any]) -> dict[str, Any]:
+def _samples(spec: ModelSpec, shapes: Mapping[str, Sequence[int]]) -> dict[str, Array]:
     """Return a few samples of noise in [0, 1) for each input, by name; zeros and ones for integer inputs."""
     random = np.random.default_rng(0)
-    found: dict[str, Any] = {}
+    found: dict[str, Array] = {}
     for item in fix_shapes(spec, shapes, 1):
         shape = (_SAMPLES, *(size or 1 for size in item.shape[1:]))
         integer = np.issubdtype(np.dtype(item.dtype), np.integer)
@@ -165,7 +202,7 @@ def _samples(spec: ModelSpec, shapes: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
-def _summary(prediction: Prediction) -> dict[str, Any]:
+def _summary(prediction: Prediction) -> dict[str, object]:
     """Return the prediction's totals; the reasons carry what ``check`` promises of them."""
     found = prediction.to_dict()
     figures = found.pop("figures")

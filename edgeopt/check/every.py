@@ -29,7 +29,7 @@ class EveryStageChecker:
                 "(target='edgetpu'), or a Keras model."
             )
         model = load(subject)
-        shared: dict[str, Any] = {}
+        shared: dict[str, object] = {}
         found = {stage: StageChecker(stage).look(StageInspection(model, subject, shared=shared)) for stage in STAGES}
         fixes = _fixes(model)
         order = {name: index for index, name in enumerate(_names(found))}
@@ -45,7 +45,7 @@ class EveryStageChecker:
         )
 
 
-def checker(name: str, options: Mapping[str, Any]) -> EveryStageChecker:
+def checker(name: str, options: Mapping[str, object]) -> EveryStageChecker:
     """Return the checker of all stages.
 
     Raises:

@@ -16,7 +16,7 @@ class CheckItem:
     """What a stage would do with one layer or operator.
 
     Attributes:
-        name: Of the layer, or of the tensor that the operator writes.
+        name: The name of the layer, or of the tensor that the operator writes.
         kind: Its class or operator name.
         stage: What was checked for.
         verdict: "ok", "skipped" (left as it is; the rest goes on), "refused" (the stage fails) or "unsure".
@@ -33,14 +33,14 @@ class CheckItem:
     rule: str | None = None
     reason: str = ""
     remedy: str = ""
-    details: Mapping[str, Any] = field(default_factory=dict)
+    details: Mapping[str, object] = field(default_factory=dict)
 
     @property
     def advice(self) -> str:
         """Reason and remedy, once where the reason ends with the remedy."""
         return self.reason if self.reason.endswith(self.remedy) else f"{self.reason}; {self.remedy}"
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Return the item as JSON holds it."""
         return {
             "name": self.name,

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 from ..artifact.envelope import envelope
 from ..errors import CheckError, UsageError
 from ..flatbuffer.reader import IDENTIFIER, read_file
 from .items import CheckItem, CheckResult
-from .registry import Subject, checker
+from .registry import Loading, Subject, checker
 
-_CONVERSION = ("calibration", "custom_objects", "unsafe_load", "input_shapes")
+_LOADING = [item.name for item in fields(Loading)]
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class CheckReport:
             first = self.result.refusals[0]
             raise CheckError(f"{self.target} refuses {self.model}: {first.advice}.")
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Return the report in the JSON envelope of all verbs; the summary's fields stand at top level, too."""
         summary = dict(self.summary)
         fields = {"model": self.model, "target": self.target, "items": [item.to_dict() for item in self.items]}
@@ -88,12 +88,12 @@ def check_model(model: Any, *, target: str | None = None, **options: Any) -> Che
         False
     """
     given = {key: value for key, value in options.items() if value is not None}
-    found = checker(target, {key: value for key, value in given.items() if key not in _CONVERSION})
-    subject = _subject(model, {key: value for key, value in given.items() if key in _CONVERSION})
+    loading = Loading(**{key: given.pop(key) for key in _LOADING if key in given})
+    found, subject = checker(target, given), _subject(model, loading)
     return CheckReport(subject.name, target, found.check(subject))
 
 
-def _subject(model: Any, loading: Mapping[str, Any]) -> Subject:
+def _subject(model: Any, loading: Loading) -> Subject:
     if isinstance(model, (str, os.PathLike)):
         name = os.fsencode(model).decode("utf-8", "replace")
         if is_tflite(model):

@@ -3,13 +3,30 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from ..converters.accelerator import ACCELERATORS
 from ..errors import UsageError, nearest
 from .items import CheckResult
+
+
+@dataclass(frozen=True)
+class Loading:
+    """How a Keras model is loaded, and converted for the check: arguments of `edgeopt.convert`.
+
+    Attributes:
+        calibration: Samples for the conversion; None, the default, makes some up.
+        custom_objects: ``module:NAME`` for what a model file needs; none by default.
+        unsafe_load: Whether Python code stored in a model file may run; by default not.
+        input_shapes: Input name -> its shape, for inputs of open shapes; none by default.
+    """
+
+    calibration: Any = None
+    custom_objects: Sequence[str] = ()
+    unsafe_load: bool = False
+    input_shapes: Mapping[str, Sequence[int]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -20,13 +37,13 @@ class Subject:
         name: What to call it in messages: its path, or the model's own name.
         tflite: The bytes of a .tflite file; None for a Keras model.
         keras: A Keras model or the path of one; None for a .tflite file.
-        loading: How to load and convert `keras`: arguments of `edgeopt.convert`.
+        loading: How to load and convert `keras`.
     """
 
     name: str
     tflite: bytes | None = None
     keras: Any = None
-    loading: Mapping[str, Any] = field(default_factory=dict)
+    loading: Loading = field(default_factory=Loading)
 
 
 class Checker(Protocol):
@@ -58,7 +75,7 @@ CHECKERS: dict[str, str] = {
 EVERY_STAGE = ".every:checker"
 
 
-def checker(name: str | None, options: Mapping[str, Any] | None = None) -> Checker:
+def checker(name: str | None, options: Mapping[str, object] | None = None) -> Checker:
     """Return the checker `name`.
 
     Args:

@@ -45,8 +45,8 @@ class Finding:
 
     Attributes:
         verdict: "skipped" or "refused".
-        rule: Of the stage's closed list.
-        reason: The particulars.
+        rule: A word from the stage's closed list.
+        reason: The particulars, in words.
     """
 
     verdict: str
@@ -68,7 +68,7 @@ class StageInspection:
     model: Any
     subject: Subject
     findings: dict[str, Finding] = field(default_factory=dict)
-    shared: dict[str, Any] = field(default_factory=dict)
+    shared: dict[str, object] = field(default_factory=dict)
 
     def once(self, name: str, make: Callable[[], Any]) -> Any:
         """Return what `make` gave at the first call of this name."""
@@ -114,7 +114,7 @@ class StageChecker:
         return CheckItem(name, kind, self.stage, found.verdict, found.rule, found.reason, remedy)
 
 
-def checker(name: str, options: Mapping[str, Any]) -> StageChecker:
+def checker(name: str, options: Mapping[str, object]) -> StageChecker:
     """Return the checker of the stage `name`.
 
     Raises:
@@ -141,8 +141,7 @@ def load(subject: Subject) -> Any:
     path = os.fsdecode(subject.keras)
     if detect(path).flavour is Flavour.SAVED_MODEL:
         return None
-    keys = ("custom_objects", "unsafe_load")
-    return load_layers(path, **{key: subject.loading[key] for key in keys if key in subject.loading})
+    return load_layers(path, custom_objects=subject.loading.custom_objects, unsafe_load=subject.loading.unsafe_load)
 
 
 def _steps(look: StageInspection) -> list[tuple[str, str]]:
@@ -234,8 +233,7 @@ def _channels(look: StageInspection) -> None:
     channel_map = analyse(_graph(look))
     options = ChannelPruning(fraction=0.5)
     scores = np.ones(channel_map.unit_count)
-    blocked = {group.name: group for group in channel_map.groups if group.block is not None}
-    for group in blocked.values():
+    for group in channel_map.groups:
         if group.block is not None:
             for name in group.layers:
                 look.findings.setdefault(name, Finding(SKIPPED, group.block.reason.value, group.block.detail))

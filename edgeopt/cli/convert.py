@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from ..errors import OutputError, UsageError
 from .output import add_row, console, json_option, readable_bytes
 from .words import parse_shape, parse_size
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from ..converters.accelerator import CompiledFile, Prediction
+    from ..process.isolation import Event, OnEvent
+    from ..recipes.convert import ConvertRecipe
 
 _STAGES = {
     "data": "reading calibration data",
@@ -21,28 +29,12 @@ _STAGES = {
 }
 
 
-def _recipe_defaults(context: click.Context, _parameter: click.Parameter, path: str | None) -> str | None:
-    """Make the [convert] table of a recipe file the defaults of the other options."""
-    if path is not None:
-        from ..recipes.convert import convert_recipe_from_file
-
-        values = convert_recipe_from_file(path).to_dict()
-        values["input_shape"] = [
-            f"{name}={','.join(map(str, shape))}" for name, shape in values.pop("input_shapes").items()
-        ]
-        size = values.pop("image_size")
-        values["image_size"] = None if size is None else f"{size[0]}x{size[1]}"
-        context.default_map = {**(context.default_map or {}), **values}
-    return path
-
-
 @click.command()
 @click.argument("model")
 @click.option(
     "-o", "--output", required=True, metavar="OUT.tflite", help="The file to write; OUT.json is written beside it."
 )
-@click.option("--recipe", metavar="FILE.toml", is_eager=True, expose_value=False, callback=_recipe_defaults,
-              help="Take defaults from the [convert] table of a TOML recipe.")  # fmt: skip
+@click.option("--recipe", metavar="FILE.toml", help="Take defaults from the [convert] table of a TOML recipe.")
 @click.option(
     "--quantize",
     default="int8",
@@ -105,28 +97,54 @@ def _recipe_defaults(context: click.Context, _parameter: click.Parameter, path: 
 @click.option("--force", is_flag=True, help="Replace OUT.tflite and OUT.json if they exist.")
 @json_option
 def command(
-    output: str, force: bool, json_path: str | None, target: str | None, predict_only: bool, **options: Any
+    model: str,
+    output: str,
+    recipe: str | None,
+    calibration: str | None,
+    target: str | None,
+    predict_only: bool,
+    force: bool,
+    json_path: str | None,
+    **options: Any,
 ) -> None:
     """Convert MODEL (.keras, .h5, or a SavedModel folder) to a .tflite file, full int8 by default.
 
     The file is read back and checked: int8 means that no float operator and no dynamic dimension is left.
     """
+    from ..api.convert import convert
     from ..artifact.snippet import inference_snippet
 
-    sidecar = _check_outputs(options["model"], output, json_path, force)
+    loading = {name: options.pop(name) for name in ("custom_objects", "unsafe_load")}
+    settings = _recipe(recipe, options)
+    sidecar = _check_outputs(model, output, json_path, force)
     plan = _Target(target, output, predict_only, force)
-    options = plan.adapt(options)
-    artifact = _convert(options)
+    settings = plan.adapt(settings)
+    with _spinner() as on_event:
+        artifact = convert(model, calibration=calibration, recipe=settings, on_event=on_event, **loading)
     artifact.save(output, force=force)
     plan.run(artifact.model)
     if json_path is not None and not _same(json_path, sidecar):
         from ..artifact.envelope import write_json
 
-        write_json({**artifact.to_dict(), "artifact": output, **plan.fields}, json_path)
+        write_json({**artifact.to_dict(), "artifact": output, **plan.to_dict()}, json_path)
     if json_path != "-":
         _print_summary(output, sidecar, artifact.sidecar)
         plan.print()
         click.echo("\nOn the board:\n\n" + inference_snippet(os.path.basename(output), artifact.sidecar))
+
+
+def _recipe(path: str | None, options: Mapping[str, Any]) -> ConvertRecipe:
+    """Return the recipe in a file, with the options that stand on the command line put in."""
+    from ..recipes.convert import ConvertRecipe, convert_recipe_from_file
+
+    source = click.get_current_context().get_parameter_source
+    given = {name: value for name, value in options.items() if source(name) is not ParameterSource.DEFAULT}
+    if "input_shape" in given:
+        given["input_shapes"] = dict(map(parse_shape, given.pop("input_shape")))
+    if "image_size" in given:
+        given["image_size"] = parse_size(given["image_size"])
+    base = {} if path is None else convert_recipe_from_file(path).to_dict()
+    return ConvertRecipe.from_dict({**base, **given})
 
 
 class _Target:
@@ -137,15 +155,16 @@ class _Target:
             raise UsageError("--predict-only goes with --target; name one.")
         self._name, self._output, self._force = name, output, force
         self._compile = name is not None and not predict_only
-        self.fields: dict[str, Any] = {}
+        self.prediction: Prediction | None = None
+        self.compiled: tuple[Path, CompiledFile] | None = None
 
-    def adapt(self, options: dict[str, Any]) -> dict[str, Any]:
-        """Return the options with the target's wishes put in; fail at once if its compiler is missing."""
+    def adapt(self, recipe: ConvertRecipe) -> ConvertRecipe:
+        """Return the recipe with the target's wishes put in; fail at once if its compiler is missing."""
         if self._name is None:
-            return options
+            return recipe
         from ..api.target import compiled_path, recipe_for, require_compiler
 
-        adapted = recipe_for(self._name, options)
+        adapted = recipe_for(self._name, recipe)
         if self._compile:
             compiled_path(self._name, self._output, self._force)
             require_compiler(self._name)
@@ -157,28 +176,31 @@ class _Target:
             return
         from ..api.target import compile_beside, predict
 
-        compiled = None
         if self._compile:
-            path, made = compile_beside(self._name, self._output, data, force=self._force)
-            compiled = {"path": str(path), **made.to_dict()}
-        self.fields = {"target": self._name, "prediction": predict(self._name, data).to_dict(), "compiled": compiled}
+            self.compiled = compile_beside(self._name, self._output, data, force=self._force)
+        self.prediction = predict(self._name, data)
+
+    def to_dict(self) -> dict[str, object]:
+        """Return the fields that go to the JSON; none without a target."""
+        if self.prediction is None:
+            return {}
+        compiled = None if self.compiled is None else {"path": str(self.compiled[0]), **self.compiled[1].to_dict()}
+        return {"target": self._name, "prediction": self.prediction.to_dict(), "compiled": compiled}
 
     def print(self) -> None:
         """Say in two lines what is, or would be, on the accelerator."""
-        if not self.fields:
+        if self.prediction is None:
             return
-        prediction, compiled = self.fields["prediction"], self.fields["compiled"]
-        mapped, left = sum(prediction["mapped_ops"].values()), prediction["cpu_ops"]
-        unsure = f", unsure of {prediction['unsure_ops']}" if prediction["unsure_ops"] else ""
+        mapped, left = sum(self.prediction.mapped_ops.values()), self.prediction.cpu_ops
+        unsure = f", unsure of {self.prediction.unsure_ops}" if self.prediction.unsure_ops else ""
         click.echo(
             f"target       {self._name}: {mapped} operators predicted to be mapped, {left or 'none'} left{unsure}"
         )
-        if compiled is not None:
-            click.echo(
-                f"compiled     {compiled['path']}: {compiled['mapped']} mapped, {compiled['cpu_ops'] or 'none'} left"
-            )
-        for reason in prediction["reasons"][:10]:
-            click.echo(f"             {reason['op']} {reason['index']}: {reason['why']} {reason['remedy']}")
+        if self.compiled is not None:
+            path, made = self.compiled
+            click.echo(f"compiled     {path}: {made.mapped} mapped, {dict(made.cpu_ops) or 'none'} left")
+        for reason in self.prediction.reasons[:10]:
+            click.echo(f"             {reason.op} {reason.index}: {reason.why} {reason.remedy}")
 
 
 def _check_outputs(model: str, output: str, json_path: str | None, force: bool) -> str:
@@ -201,27 +223,12 @@ def _same(one: str, other: str) -> bool:
     return os.path.realpath(one) == os.path.realpath(other)
 
 
-def _convert(options: dict[str, Any]) -> Any:
-    """Build the recipe from the command line's words and convert."""
-    from ..api.convert import convert
-    from ..recipes.convert import ConvertRecipe
-
-    model = options.pop("model")
-    calibration = options.pop("calibration")
-    loading = {name: options.pop(name) for name in ("custom_objects", "unsafe_load")}
-    options["input_shapes"] = dict(parse_shape(text) for text in options.pop("input_shape"))
-    options["image_size"] = parse_size(options["image_size"])
-    recipe = ConvertRecipe.from_dict(options)
-    with _spinner() as on_event:
-        return convert(model, calibration=calibration, recipe=recipe, on_event=on_event, **loading)
-
-
 @contextmanager
-def _spinner() -> Iterator[Callable[[Mapping[str, Any]], None]]:
+def _spinner() -> Iterator[OnEvent]:
     """Name the stage on stderr while it lasts; silent when stderr is no terminal."""
     with console(stderr=True).status("starting") as status:
 
-        def show(event: Mapping[str, Any]) -> None:
+        def show(event: Event) -> None:
             if "stage" in event:
                 status.update(_STAGES.get(str(event["stage"]), str(event["stage"])))
 

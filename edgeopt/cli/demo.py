@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
 from .output import console, json_option, readable_bytes
+
+if TYPE_CHECKING:
+    from ..api.demo import DemoResult
 
 _MEANING = (
     "Zeros make the zip smaller, not the file, and not the time. The last two files had more epochs of training,\n"
@@ -26,37 +28,37 @@ _MEANING = (
 def command(dataset: str, output: str, seed: int, force: bool, json_path: str | None) -> None:
     """Train a small Keras model on embedded data, convert, prune and train it quantised; compare the files here."""
     from ..api.demo import demo
-    from ..artifact.envelope import envelope, write_json
+    from ..artifact.envelope import write_json
 
     status = console(stderr=True)
     with status.status("starting") as spinner:
         result = demo(output, dataset=dataset, seed=seed, force=force, on_step=lambda text: spinner.update(text))
     if json_path is not None:
-        write_json(envelope("ok", result), json_path)
+        write_json(result.to_dict(), json_path)
     if json_path != "-":
         _print(result)
 
 
-def _print(result: Mapping[str, Any]) -> None:
+def _print(result: DemoResult) -> None:
     from rich.table import Table
 
-    profile = result["rows"][-1]["kernel_profile"]
-    table = Table(title=f"{result['dataset']}: {result['test']} test samples, {result['parameters']:,} parameters")
+    profile = result.rows[-1].kernel_profile
+    table = Table(title=f"{result.dataset}: {result.facts.test} test samples, {result.facts.parameters:,} parameters")
     headings = ("file", "size", "gzip", "zeros", "epochs", "accuracy (95 % interval)", "p50 ms", "p95 ms", "fully int8")
     for heading in headings:
         table.add_column(heading, justify="left" if heading == "file" else "right", no_wrap=True)
-    for row in result["rows"]:
-        low, high = row["accuracy_ci95"]
+    for row in result.rows:
+        low, high = row.accuracy_ci95
         table.add_row(
-            row["variant"],
-            readable_bytes(row["size_bytes"]),
-            readable_bytes(row["gzip_bytes"]),
-            f"{row['sparsity']:.1%}",
-            str(row["epochs"]),
-            f"{row['accuracy']:.4f} ({low:.4f}-{high:.4f})",
-            f"{row['latency_ms']['p50']:.4f}",
-            f"{row['latency_ms']['p95']:.4f}",
-            "yes" if row["fully_int8"] else "no",
+            row.variant,
+            readable_bytes(row.size_bytes),
+            readable_bytes(row.gzip_bytes),
+            f"{row.sparsity:.1%}",
+            str(row.epochs),
+            f"{row.accuracy:.4f} ({low:.4f}-{high:.4f})",
+            f"{row.latency_ms['p50']:.4f}",
+            f"{row.latency_ms['p95']:.4f}",
+            "yes" if row.fully_int8 else "no",
         )
     out = console()
     out.print(table)
@@ -66,4 +68,4 @@ def _print(result: Mapping[str, Any]) -> None:
         markup=False,
     )
     out.print(_MEANING, markup=False)
-    out.print(f"The model, the data, the files and their evidence are in {result['folder']}/.", markup=False)
+    out.print(f"The model, the data, the files and their evidence are in {result.folder}/.", markup=False)

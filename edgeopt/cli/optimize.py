@@ -62,7 +62,7 @@ def command(json_path: str | None, seconds: float, **options: Any) -> None:
             raise UsageError(f"optimize needs {word}, and got none; see edgeopt optimize --help.")
     if json_path is not None and json_path != "-":
         refuse_to_overwrite(json_path, force=True)  # before minutes of training, not after
-    result = _optimize(options.pop("model"), options.pop("recipe"), seconds, options)
+    result = _optimize(options.pop("model"), options.pop("recipe"), seconds, **options)
     if json_path is not None:
         write_json(result.to_dict(), json_path)
     if json_path != "-":
@@ -70,12 +70,12 @@ def command(json_path: str | None, seconds: float, **options: Any) -> None:
     result.raise_for_budget()
 
 
-def _optimize(model: str, recipe: str, seconds: float, options: dict[str, Any]) -> OptimizeResult:
+def _optimize(model: str, recipe: str, seconds: float, **options: Any) -> OptimizeResult:
     from ..api.optimize.run import optimize, read_recipe
     from ..api.quiet import load_tensorflow_quietly
     from ..devices import BenchPlan
 
-    read_recipe(recipe)  # what is wrong with it is said before TensorFlow is loaded
+    read = read_recipe(recipe)  # what is wrong with it is said before TensorFlow is loaded
     load_tensorflow_quietly()
     bench = BenchPlan(min_seconds=min(1.0, seconds), max_seconds=seconds)
     err = console(stderr=True)
@@ -84,7 +84,7 @@ def _optimize(model: str, recipe: str, seconds: float, options: dict[str, Any]) 
         err.print(line, markup=False)
 
     with progress_bars() as on_progress:
-        return optimize(model, recipe, bench=bench, on_step=say, on_progress=on_progress, **options)
+        return optimize(model, read, bench=bench, on_step=say, on_progress=on_progress, **options)
 
 
 def _print(result: OptimizeResult) -> None:
@@ -102,7 +102,7 @@ def _print(result: OptimizeResult) -> None:
     out = console()
     out.print(table)
     for entry in result.compression:
-        out.print(f"{entry['stage']} {entry['summary']}. {entry['note']}", markup=False)
+        out.print(f"{entry.stage} {entry.summary}. {entry.note}", markup=False)
     for item in result.skipped:
         out.print(f"left as it was in {item['stage']}: {item['subject']} ({item['reason']}) {item['detail']}",
                   markup=False)  # fmt: skip

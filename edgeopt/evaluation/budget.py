@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
-from typing import Any
 
-from ..errors import UsageError
+from ..errors import BudgetError, UsageError
+from ..recipes.values import is_number
 
 
 @dataclass(frozen=True)
@@ -32,7 +31,7 @@ class Budget:
     def __post_init__(self) -> None:
         for field in fields(self):
             value = getattr(self, field.name)
-            if value is not None and not math.isfinite(value):
+            if value is not None and not is_number(value):
                 raise UsageError(f"The budget's {field.name} is {value}; expected a finite number.")
         for name in ("max_p95_ms", "max_size_bytes"):
             value = getattr(self, name)
@@ -81,7 +80,7 @@ class BudgetLine:
     value: float
     met: bool
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Return the fields."""
         return dict(vars(self))
 
@@ -89,3 +88,18 @@ class BudgetLine:
         bound, _, quantity = self.name.partition("_")
         sign = "<=" if bound == "max" else ">="
         return f"{quantity} {self.value:.6g} {sign} {self.limit:.6g}: {'met' if self.met else 'MISSED'}"
+
+
+def raise_for_budget(lines: Iterable[BudgetLine], remedy: str) -> None:
+    """Do nothing when every line was met.
+
+    Args:
+        lines: What `Budget.judge` found.
+        remedy: What to do otherwise, as the end of the message.
+
+    Raises:
+        BudgetError: A line was missed; the message names each.
+    """
+    missed = [f"{line.name} is {line.limit:.6g}, measured {line.value:.6g}" for line in lines if not line.met]
+    if missed:
+        raise BudgetError(f"The budget was missed: {'; '.join(missed)}; {remedy}.")

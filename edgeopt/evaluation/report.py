@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from ..artifact.envelope import SCHEMA_VERSION, envelope
-from ..errors import BudgetError, DataError
-from .budget import Budget, BudgetLine
+from ..errors import DataError
+from .budget import Budget, BudgetLine, raise_for_budget
 from .metrics import BUILT_IN, Array, Metric, Outputs
 from .scoring import Score, agreement, drop, evaluate
 
@@ -134,9 +134,7 @@ class ValidationReport:
         Raises:
             BudgetError: A line was missed; the message names each.
         """
-        missed = [f"{line.name} is {line.limit:.6g}, measured {line.value:.6g}" for line in self.budget if not line.met]
-        if missed:
-            raise BudgetError(f"The budget was missed: {'; '.join(missed)}; relax the limit or improve the model.")
+        raise_for_budget(self.budget, "relax the limit or improve the model")
 
     def to_dict(self) -> dict[str, Any]:
         """Return the report as JSON holds it, in the envelope that all verbs share; without raw latency samples."""

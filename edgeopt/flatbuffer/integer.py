@@ -116,7 +116,7 @@ def _requantized_scalars(graph: Subgraph) -> set[int]:
     return {
         output
         for operator in graph.operators
-        if operator.name == "QUANTIZE" and graph.tensors[operator.inputs[0]].is_constant
+        if operator.name == "QUANTIZE" and operator.inputs and graph.tensors[operator.inputs[0]].is_constant
         for output in operator.outputs
     }
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import DataError, EdgeoptError, InvokeError
-from ..process.isolation import TENSORFLOW, ChildCrash, run_isolated
+from ..process.isolation import TENSORFLOW, ChildCrash, OnEvent, run_isolated
+from ..process.request import Request
 
 _BATCH = 64
 
@@ -48,15 +50,9 @@ def predict_isolated(
         for position, (key, array) in enumerate(inputs.items()):
             files[key] = str(folder / f"in{position:03d}.npy")
             np.save(files[key], array)
-        request = {
-            "model": os.fspath(model),
-            "inputs": files,
-            "custom_objects": list(custom_objects),
-            "unsafe_load": unsafe_load,
-            "folder": name,
-        }
+        request = PredictRequest(os.fspath(model), files, tuple(custom_objects), unsafe_load, name)
         try:
-            count = run_isolated("edgeopt.models.predict:_serve", request, modules=TENSORFLOW)
+            count = run_isolated("edgeopt.models.predict:serve", request.to_dict(), modules=TENSORFLOW)
         except ChildCrash as crash:
             how = crash.signal_name or "no reply"
             raise InvokeError(
@@ -65,20 +61,40 @@ def predict_isolated(
         return [np.load(folder / f"out{i:03d}.npy", allow_pickle=False) for i in range(count)]
 
 
-def _serve(request: Mapping[str, Any], _emit: Callable[[Mapping[str, Any]], None]) -> int:
+@dataclass(frozen=True)
+class PredictRequest(Request):
+    """A model to be run on arrays.
+
+    Attributes:
+        model: Path of the model.
+        inputs: Input name -> .npy file.
+        custom_objects: ``module:NAME`` for what the model needs.
+        unsafe_load: Whether Python code stored in it may run.
+        folder: Where the outputs go, one .npy file each.
+    """
+
+    model: str
+    inputs: Mapping[str, str]
+    custom_objects: Sequence[str]
+    unsafe_load: bool
+    folder: str
+
+
+def serve(fields: Mapping[str, Any], _emit: OnEvent) -> int:
     """Child's side: write each output to the folder and reply with their number."""
     from .load import load_model
 
-    inputs = {name: np.load(file, mmap_mode="r", allow_pickle=False) for name, file in request["inputs"].items()}
+    request = PredictRequest.from_dict(fields)
+    inputs = {name: np.load(file, mmap_mode="r", allow_pickle=False) for name, file in request.inputs.items()}
     loaded = load_model(
-        request["model"],
-        custom_objects=request["custom_objects"],
-        unsafe_load=request["unsafe_load"],
+        request.model,
+        custom_objects=request.custom_objects,
+        unsafe_load=request.unsafe_load,
         input_names=list(inputs),
     )
     outputs = _predict(loaded, inputs)
     for i, output in enumerate(outputs):
-        np.save(Path(request["folder"]) / f"out{i:03d}.npy", output)
+        np.save(Path(request.folder) / f"out{i:03d}.npy", output)
     return len(outputs)
 
 

@@ -1,4 +1,4 @@
-"""What every pass looks like from outside: a name, what it needs, `apply`, and a report.
+"""What every pass looks like from outside: a name, what it needs and asks of its driver, `apply`, and a report.
 
 A pass is a small frozen dataclass of options that checks itself in ``__post_init__``, so that a bad option is refused
 before TensorFlow loads. It takes a Keras model of either flavour and returns a new one of the same flavour; the model
@@ -7,12 +7,17 @@ that it was given is left as it was.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from ..errors import DataError, RecipeError, UsageError
+from ..recipes.values import require_number
 from ..training.context import PassContext, Skipped
+from ..training.options import Training
+
+__all__ = ["Pass", "PassContext", "PassReport", "PassResult", "Skipped"]
 
 
 @runtime_checkable
@@ -20,10 +25,14 @@ class PassReport(Protocol):
     """What a pass did, and what it did not do and why."""
 
     @property
+    def note(self) -> str:
+        """What the technique buys of the file's cost, and what it does not, in words."""
+
+    @property
     def skipped(self) -> tuple[Skipped, ...]:
         """What was left as it was."""
 
-    def to_dict(self) -> Mapping[str, Any]:
+    def to_dict(self) -> Mapping[str, object]:
         """Return the report as JSON values."""
 
 
@@ -33,25 +42,50 @@ class PassResult:
 
     Attributes:
         model: The new model, of the flavour that was given, uncompiled.
-        report: What was done. A pass that makes more than one model returns a subclass with further fields.
+        report: What was done.
+        exported: The model that `edgeopt.convert` is to make the file of; `model` itself, unless the pass says
+            otherwise: of `Qat` it is the tf_keras model that was trained quantised.
     """
 
     model: Any
     report: PassReport
+    exported: Any = None
+
+    def __post_init__(self) -> None:
+        if self.exported is None:
+            object.__setattr__(self, "exported", self.model)
 
 
-@runtime_checkable
-class Pass(Protocol):
-    """One technique with its options."""
+class Pass(ABC):
+    """One technique with its options, and what it asks of the driver of a recipe.
 
-    @property
-    def name(self) -> str:
-        """The `kind` of the pass in a recipe."""
+    Attributes:
+        name: The `kind` of the pass in a recipe.
+        training: Its own training; None, the default, where it does not train by itself, so that the driver trains
+            behind it.
+        wants_teacher: Whether the driver should give it the original model as teacher where the run has none; by
+            default not.
+        old_options: Earlier spelling of an option in recipes -> the option's name.
+    """
+
+    name: ClassVar[str]
+    training: Training | None = None
+    wants_teacher: ClassVar[bool] = False
+    old_options: ClassVar[Mapping[str, str]] = {"schedule": "learning_rate_schedule"}
 
     @property
     def needs(self) -> tuple[str, ...]:
-        """Fields of `PassContext` that must be given for these options."""
+        """Fields of `PassContext` that must be given for these options: by default the data of its own training."""
+        return ("train",) if self.training is not None and self.training.epochs else ()
 
+    def check(self) -> None:  # noqa: B027 (most passes have nothing of the kind)
+        """Look at what only shows outside of the options, such as a function that is to be imported; before a run.
+
+        Raises:
+            UsageError: It is not there.
+        """
+
+    @abstractmethod
     def apply(self, model: Any, context: PassContext) -> PassResult:
         """Return the compressed model; `model` is not changed.
 
@@ -99,6 +133,22 @@ def check_layers(layers: Any, example: str) -> None:
         raise RecipeError(
             f"Received layers={layers!r}; expected a table of layer names, such as {{dense = {example}}}."
         )
+
+
+def check_fractions(named: Mapping[str, float | None], layers: Mapping[str, float], of: str) -> None:
+    """Raise unless each option that is given, and each value of the option `layers`, is a fraction in [0, 1).
+
+    Args:
+        named: Options by name; what is None was not given.
+        layers: The option `layers`.
+        of: What the fraction is of, as the message says it.
+
+    Raises:
+        RecipeError: One is not.
+    """
+    for name, value in {**{f"layers[{key!r}]": value for key, value in layers.items()}, **named}.items():
+        if value is not None:
+            require_number(name, value, f"the fraction {of}, in [0, 1)", lambda number: 0.0 <= number < 1.0)
 
 
 def skipped_names(skip: Any) -> tuple[str, ...]:

@@ -8,21 +8,20 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from ..errors import RecipeError, UsageError
 from ..models.copying import copy_model
 from ..models.load import flavour_of
-from ..recipes.optimize import DISTILLATION
+from ..recipes.distillation import DistillationOptions
 from ..training.context import PassContext
-from ..training.distillation import Distillation, check_options, shallow
+from ..training.distillation import Distillation
 from ..training.loop import train
 from ..training.losses import with_loss_of
 from ..training.options import Training
-from ..training.report import account_of
 from ..training.zero_keeper import zero_keeper
-from .base import PassResult, check_needs
+from .base import Pass, PassResult, check_needs
 from .finetune import FineTuneReport
 
 
@@ -35,31 +34,34 @@ class DistilReport(FineTuneReport):
         student: Name of the new model, or None where the model itself was trained.
     """
 
-    distillation: Mapping[str, Any] = field(default_factory=dict)
+    distillation: Mapping[str, object] = field(default_factory=dict)
     student: str | None = None
 
-    def to_dict(self) -> dict[str, Any]:
+    note = "Distillation changes the accuracy of a model, not its cost; a student costs what its shape costs."
+
+    def to_dict(self) -> dict[str, object]:
         """Return the report as JSON values."""
         return {**super().to_dict(), "distillation": dict(self.distillation), "student": self.student}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Distil:
+class Distil(Pass):
     """Train the model, or a new student, with a teacher.
 
     What is not given of the distillation is that of the context, where there is one.
 
     Attributes:
-        training: How long and how.
+        training: How long and how; one epoch by default.
         teacher: Whom to listen to; None takes the context's teacher, or, with `student`, the model that is given.
         student: A function that is called with the given model and returns the new, untrained one; or its
             ``module:function``. None trains a copy of the given model.
-        temperature: As in `Distillation`, like the following.
-        alpha: Share of the soft part.
-        features: Student's layer -> teacher's layer.
-        feature_weight: Of the features.
-        loss_kind: `Distillation.kind`.
-        keep_zeros: Keep at zero what an earlier pass has pruned.
+        temperature: `Distillation.temperature`, above 0; None, as in the following, takes that of the context, or
+            `Distillation`'s default.
+        alpha: `Distillation.alpha`, the share of the soft part, in [0, 1].
+        features: `Distillation.features`, student's layer -> teacher's layer.
+        feature_weight: `Distillation.feature_weight`, of at least 0.
+        loss_kind: `Distillation.kind`: ``softmax``, ``sigmoid``, ``mse`` or ``auto``.
+        keep_zeros: Keep, by default, at zero what an earlier pass has pruned.
 
     Raises:
         RecipeError: An option is out of its range, or there are no epochs.
@@ -79,16 +81,21 @@ class Distil:
     keep_zeros: bool = True
 
     name = "distil"
+    wants_teacher = True
 
     def __post_init__(self) -> None:
-        check_options(self._given())
+        DistillationOptions(**self._given())
         if self.training.epochs == 0:
             raise RecipeError("Received epochs=0 for the pass 'distil'; expected at least 1.")
 
-    @property
-    def needs(self) -> tuple[str, ...]:
-        """Fields of the context that these options need."""
-        return ("train",)
+    def check(self) -> None:
+        """Import the student builder, where it is given as ``module:function``.
+
+        Raises:
+            UsageError: It cannot be imported, or is no function.
+        """
+        if self.student is not None:
+            builder(self.student)
 
     def apply(self, model: Any, context: PassContext) -> PassResult:
         """Return the trained student, of the flavour of `model`, and a `DistilReport`; `model` is not changed.
@@ -105,23 +112,28 @@ class Distil:
         context = replace(with_loss_of(model, context, self.name), distillation=distillation)
         done = train(student, context, self.training, name=self.name, keep=keep)
         name = None if self.student is None else str(student.name)
-        report = DistilReport(kept, distillation.to_dict(), name, **account_of(self.training, done))
+        report = DistilReport.of(
+            self.training, done, kept_zeros=kept, distillation=distillation.to_dict(), student=name
+        )
         return PassResult(done.model, report)
 
     def _distillation(self, model: Any, context: PassContext) -> Distillation:
-        given = getattr(context.distillation, "teacher", None)
-        teacher = self.teacher if self.teacher is not None else given
-        if teacher is None and self.student is not None:
-            teacher = model
-        if teacher is None:
+        given, own = context.distillation, self._given()
+        if self.teacher is not None:
+            own["teacher"] = self.teacher
+        if given is not None:
+            return replace(given, **own)
+        if self.student is not None:
+            own.setdefault("teacher", model)
+        if "teacher" not in own:
             raise UsageError("Pass 'distil' has no teacher; give teacher=..., a student=..., or one in the context.")
-        rest = {} if context.distillation is None else shallow(context.distillation)
-        return Distillation(**{**rest, **self._given(), "teacher": teacher})
+        return Distillation(**own)
 
     def _given(self) -> dict[str, Any]:
         """Return the options of `Distillation` that were given to the pass."""
-        values = {name: getattr(self, name) for name in DISTILLATION[:-1]} | {"kind": self.loss_kind}
-        return {name: value for name, value in values.items() if value is not None}
+        values = {**vars(self), "kind": self.loss_kind}
+        names = [item.name for item in fields(DistillationOptions)]
+        return {name: values[name] for name in names if values[name] is not None}
 
     def _student(self, model: Any, context: PassContext) -> Any:
         if self.student is None:

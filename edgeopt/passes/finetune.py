@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 from ..errors import RecipeError
 from ..models.copying import copy_model
@@ -12,9 +12,9 @@ from ..training.context import PassContext
 from ..training.loop import train
 from ..training.losses import with_loss_of
 from ..training.options import Training
-from ..training.report import TrainingReport, account_of
+from ..training.report import TrainingReport
 from ..training.zero_keeper import zero_keeper
-from .base import PassResult, check_needs
+from .base import Pass, PassResult, check_needs
 
 
 @dataclass(frozen=True)
@@ -27,19 +27,21 @@ class FineTuneReport(TrainingReport):
 
     kept_zeros: Mapping[str, int] = field(default_factory=dict)
 
-    def to_dict(self) -> dict[str, Any]:
+    note: ClassVar[str] = "Training changes the accuracy of a model, not its cost."
+
+    def to_dict(self) -> dict[str, object]:
         """Return the report as JSON values."""
         return {**super().to_dict(), "kept_zeros": dict(self.kept_zeros)}
 
 
 @dataclass(frozen=True, kw_only=True)
-class FineTune:
+class FineTune(Pass):
     """Train the model as it is.
 
     Attributes:
-        training: How long and how.
-        keep_zeros: Keep at zero what an earlier pass has pruned: weights that are zero in kernels of which at least
-            5 % are.
+        training: How long and how; one epoch by default.
+        keep_zeros: Keep, by default, at zero what an earlier pass has pruned: weights that are zero in kernels of which
+            at least 5 % are.
 
     Raises:
         RecipeError: `training` has no epochs.
@@ -57,11 +59,6 @@ class FineTune:
         if self.training.epochs == 0:
             raise RecipeError("Received epochs=0 for the pass 'finetune'; expected at least 1: it does nothing else.")
 
-    @property
-    def needs(self) -> tuple[str, ...]:
-        """Fields of the context that these options need."""
-        return ("train",)
-
     def apply(self, model: Any, context: PassContext) -> PassResult:
         """Return a trained copy of `model`, of its flavour, and a `FineTuneReport`.
 
@@ -75,4 +72,4 @@ class FineTune:
         keep, kept = zero_keeper(copied) if self.keep_zeros else (None, {})
         context = with_loss_of(model, context, self.name)
         done = train(copied, context, self.training, name=self.name, keep=keep)
-        return PassResult(done.model, FineTuneReport(kept, **account_of(self.training, done)))
+        return PassResult(done.model, FineTuneReport.of(self.training, done, kept_zeros=kept))

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from .fork_server import WarmChild
 
 Event = Mapping[str, Any]
+OnEvent = Callable[[Event], None]
 # What a child that converts or runs a model imports first.
 TENSORFLOW = ("tensorflow", "keras", "tf_keras")
 _QUIET = {"TF_CPP_MIN_LOG_LEVEL": "3", "GRPC_VERBOSITY": "NONE"}
@@ -55,8 +56,8 @@ class ChildTraceback(Exception):
 
 def run_isolated(
     target: str,
-    request: Mapping[str, Any],
-    on_event: Callable[[Event], None] | None = None,
+    request: Mapping[str, object],
+    on_event: OnEvent | None = None,
     *,
     modules: Sequence[str] = (),
 ) -> Any:
@@ -64,7 +65,7 @@ def run_isolated(
 
     Args:
         target: The function, importable by name.
-        request: What it is called with; JSON values only.
+        request: What it is called with; JSON values only (see `edgeopt.process.request.Request`).
         on_event: Called with each event that the function emits.
         modules: What the child is to have imported already, where it takes long: see `edgeopt.process.fork_server`.
 
@@ -108,16 +109,16 @@ def run_isolated(
 def _start(target: str, environment: Mapping[str, str], modules: Sequence[str]) -> subprocess.Popen[bytes] | WarmChild:
     """Start the child: a fork of a process that has the modules, or else a new one."""
     if modules:
-        from . import fork_server as warm
+        from . import fork_server
 
-        with contextlib.suppress(warm.ServerLost):
-            return warm.start(target, environment, modules)
+        with contextlib.suppress(fork_server.ServerLost):
+            return fork_server.start(target, environment, modules)
     pipe = subprocess.PIPE
     command = [sys.executable, "-m", "edgeopt.process.child", target]
     return subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, env=environment)
 
 
-def _listen(stream: IO[bytes], events: list[Event], on_event: Callable[[Event], None] | None) -> dict[str, Any] | None:
+def _listen(stream: IO[bytes], events: list[Event], on_event: OnEvent | None) -> dict[str, Any] | None:
     for line in stream:
         message = json.loads(line)
         if "event" not in message:

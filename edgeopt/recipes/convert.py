@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import RecipeError, UsageError, nearest
+from .values import as_whole
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -142,11 +142,8 @@ def _require(name: str, value: object, kind: type, words: str) -> None:
 
 
 def _whole(name: str, value: Any, least: int) -> int:
-    try:
-        number = operator.index(value)
-    except TypeError:
-        number = least - 1
-    if isinstance(value, bool) or number < least:
+    number = as_whole(value)
+    if number is None or number < least:
         raise RecipeError(f"{name} is {value!r}; expected a whole number of at least {least}.")
     return number
 

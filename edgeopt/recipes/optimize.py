@@ -8,7 +8,6 @@ options a pass has, the passes themselves know; here are their kinds and which m
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
@@ -16,13 +15,24 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+import tomli_w
+
 from ..errors import RecipeError, UsageError, nearest
 from ..evaluation.budget import Budget
 from .convert import ConvertRecipe, load_tables, parse_toml
+from .distillation import DistillationOptions
+from .values import require_number, require_whole
 
-# What [distillation] may say; the original model is the teacher.
-DISTILLATION = ("temperature", "alpha", "features", "feature_weight", "kind")
-KINDS = ("channels", "cluster", "distil", "finetune", "prune", "qat")
+# Kind of pass -> ``module:class`` in `edgeopt.passes`: a pass is registered here, and loaded when it is asked for.
+PASSES = {
+    "channels": "channels:ChannelPruning",
+    "cluster": "cluster:Cluster",
+    "distil": "distil:Distil",
+    "finetune": "finetune:FineTune",
+    "prune": "prune:Prune",
+    "qat": "qat:Qat",
+}
+KINDS = tuple(PASSES)
 BUILT_IN = ("small", "fast", "edgetpu", "tiny")
 _TABLES = ("pass", "convert", "budget", "distillation", "loss", "metric", "output_name", "seed")
 _OLD_KEYS = ("output",)  # earlier spellings that are read: of `output_name`
@@ -41,15 +51,15 @@ class OptimizeRecipe:
     """What ``edgeopt optimize`` is to do.
 
     Attributes:
-        passes: In order; each with its ``kind`` and options.
+        passes: The passes in order; each a table with its ``kind`` and options. None by default.
         convert: How each stage becomes a .tflite file.
         budget: What the last stage's file may cost.
         distillation: Options of `edgeopt.training.Distillation` but the teacher, which is the original model;
             None for no teacher.
         loss: Name of a Keras loss; None takes the compiled loss, or what labels and outputs suggest.
-        metric: What is scored, as `edgeopt.validate` names it.
-        seed: Of everything random.
-        output_name: Name of the output that is scored, of a model with several.
+        metric: What is scored, as `edgeopt.validate` names it; accuracy by default.
+        seed: Seeds everything random; 0 by default.
+        output_name: Name of the output that is scored, of a model with several; None for the only one.
 
     Raises:
         RecipeError: An unknown kind or key, or passes that contradict each other.
@@ -59,7 +69,7 @@ class OptimizeRecipe:
         ('channels', 'qat')
     """
 
-    passes: tuple[Mapping[str, Any], ...] = ()
+    passes: tuple[Mapping[str, object], ...] = ()
     convert: ConvertRecipe = field(default_factory=ConvertRecipe)
     budget: Budget = field(default_factory=Budget)
     distillation: Mapping[str, Any] | None = None
@@ -76,11 +86,12 @@ class OptimizeRecipe:
                 raise RecipeError(
                     f"Unknown kind {table['kind']!r} of pass {number}{nearest(str(table['kind']), KINDS)}"
                 )
+        valid = [item.name for item in fields(DistillationOptions)]
         for key in self.distillation or {}:
-            if key not in DISTILLATION:
-                raise RecipeError(f"Unknown option {key!r} of [distillation]{nearest(key, DISTILLATION)}")
-        if isinstance(self.seed, bool) or not isinstance(self.seed, int) or self.seed < 0:
-            raise RecipeError(f"seed is {self.seed!r}; expected a whole number of at least 0.")
+            if key not in valid:
+                raise RecipeError(f"Unknown option {key!r} of [distillation]{nearest(key, valid)}")
+        DistillationOptions(**(self.distillation or {}))
+        require_whole("seed", self.seed)
         for name in ("loss", "metric", "output_name"):
             value = getattr(self, name)
             if not isinstance(value, str) and (name == "metric" or value is not None):
@@ -161,7 +172,7 @@ class OptimizeRecipe:
             tables.get("output_name", tables.get("output")),
         )
 
-    def to_tables(self) -> dict[str, Any]:
+    def to_tables(self) -> dict[str, object]:
         """Return the recipe as TOML tables, defaults of the conversion included, what is not set left out."""
         top = {"loss": self.loss, "metric": self.metric, "output_name": self.output_name, "seed": self.seed}
         tables = {
@@ -169,20 +180,21 @@ class OptimizeRecipe:
             "distillation": None if self.distillation is None else dict(self.distillation),
             "pass": [dict(table) for table in self.passes],
             "convert": self.convert.to_dict(),
-            "budget": {item.name: getattr(self.budget, item.name) for item in fields(self.budget)},
+            "budget": vars(self.budget),
         }
-        filled: dict[str, Any] = _without_none(tables)
+        filled: dict[str, object] = _without_none(tables)
         return filled
 
     def to_toml(self) -> str:
-        """Return the recipe as a TOML file holds it."""
-        tables = self.to_tables()
-        lines = [f"{key} = {_toml(value)}" for key, value in tables.items() if not isinstance(value, (dict, list))]
-        for name, value in tables.items():
-            for table in value if isinstance(value, list) else [value] if isinstance(value, dict) else []:
-                lines += ["", f"[[{name}]]" if isinstance(value, list) else f"[{name}]"]
-                lines += [f"{key} = {_toml(item)}" for key, item in table.items()]
-        return "\n".join(lines) + "\n"
+        """Return the recipe as a TOML file holds it.
+
+        Raises:
+            RecipeError: It holds a value that TOML cannot, such as an object.
+        """
+        try:
+            return tomli_w.dumps(self.to_tables())
+        except TypeError as error:
+            raise RecipeError(f"The recipe holds a value that TOML cannot: {error}.") from error
 
 
 def built_in_text(name: str) -> str:
@@ -201,8 +213,7 @@ def _budget(values: Mapping[str, Any]) -> Budget:
     for key, value in values.items():
         if key not in valid:
             raise RecipeError(f"Unknown limit {key!r} in [budget]{nearest(key, valid)}")
-        if isinstance(value, bool) or not isinstance(value, (int, float)):
-            raise RecipeError(f"The limit {key} in [budget] is {value!r}; expected a number.")
+        require_number(f"{key} in [budget]", value, "a number", lambda _value: True)
     return Budget(**values)
 
 
@@ -210,17 +221,3 @@ def _without_none(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {str(key): _without_none(item) for key, item in value.items() if item is not None}
     return [_without_none(item) for item in value] if isinstance(value, (list, tuple)) else value
-
-
-def _toml(value: Any) -> str:
-    """Return a value in TOML's spelling: JSON's, but for tables."""
-    if isinstance(value, Mapping):
-        inside = ", ".join(f"{json.dumps(str(key))} = {_toml(item)}" for key, item in value.items())
-        return f"{{ {inside} }}" if inside else "{}"
-    if isinstance(value, (list, tuple)):
-        return f"[{', '.join(map(_toml, value))}]"
-    if isinstance(value, (str, int)):  # bool included
-        return json.dumps(value, ensure_ascii=False)
-    if isinstance(value, float):
-        return repr(value)
-    raise RecipeError(f"The recipe holds {value!r} of type {type(value).__name__}, which TOML cannot.")

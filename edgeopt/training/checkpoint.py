@@ -30,8 +30,8 @@ class State:
         optimizer: The optimiser's variables, in its order.
         history: Metric values of each epoch done.
         best: The weights of the best epoch so far, where there is an early stop.
-        best_epoch: Its number.
-        best_value: Its metric.
+        best_epoch: The number of that epoch, from 0; None where there is none.
+        best_value: The metric of that epoch.
         wait: Epochs since then.
         stopped: Whether the training has ended before its last epoch.
     """
@@ -69,9 +69,10 @@ class Checkpoint:
         Raises:
             OutputError: The folder cannot be made, or the disk is full; the file of the epoch before is still there.
         """
-        facts = {name: getattr(state, name) for name in _FACTS}
-        arrays = {f"{group}_{index}": a for group in _GROUPS for index, a in enumerate(getattr(state, group))}
-        text = json.dumps({"purpose": self.purpose, "counts": _counts(state), **facts})
+        values = vars(state)
+        arrays = {f"{group}_{index}": array for group in _GROUPS for index, array in enumerate(values[group])}
+        counts = {group: len(values[group]) for group in _GROUPS}
+        text = json.dumps({"purpose": self.purpose, "counts": counts, **{name: values[name] for name in _FACTS}})
         buffer = io.BytesIO()
         np.savez(buffer, facts=np.frombuffer(text.encode(), dtype=np.uint8), **arrays)
         try:
@@ -108,18 +109,14 @@ class Checkpoint:
                 f"The checkpoint {self.path} is of a training with other options or another model; "
                 "delete it, or use another folder."
             )
-        values: dict[str, Any] = {**groups, **{name: facts[name] for name in _FACTS}}
-        return State(**values)
+        values = {name: facts[name] for name in _FACTS}
+        return State(model=groups["model"], optimizer=groups["optimizer"], best=groups["best"], **values)
 
 
-def purpose_of(weights: Sequence[Any], facts: Mapping[str, Any]) -> str:
+def purpose_of(weights: Sequence[Any], facts: Mapping[str, object]) -> str:
     """Return the digest of a training's options and of the weights that it starts from."""
     digest = hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode())
     for weight in weights:
         array = np.ascontiguousarray(weight)
         digest.update(str((array.dtype, array.shape)).encode() + array.tobytes())
     return digest.hexdigest()
-
-
-def _counts(state: State) -> dict[str, int]:
-    return {group: len(getattr(state, group)) for group in _GROUPS}

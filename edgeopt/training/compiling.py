@@ -8,26 +8,30 @@ from typing import Any
 from ..errors import RecipeError
 from ..models.detect import Flavour
 from ..models.load import flavour_of, import_keras
-from .context import PassContext
-from .losses import _CLASSES, loss_name, loss_of, translated
+from .losses import CLASS_LOSSES, loss_name, translated
 from .options import Training
 
 _MOMENTUM = 0.9
 _FINAL_SHARE = 0.01
 
 
-def compile_model(model: Any, context: PassContext, training: Training, steps: int | None, name: str) -> None:
+def compile_model(model: Any, loss: Any, metrics: Sequence[str] | None, training: Training, steps: int | None) -> None:
     """Compile `model` for `steps` optimiser steps in all.
 
+    Args:
+        model: A Keras model of either flavour.
+        loss: A loss of either flavour.
+        metrics: Names of Keras metrics; None takes accuracy, where the loss is of classes.
+        training: The optimiser and its learning rate.
+        steps: Steps of the whole training; None where they are not known.
+
     Raises:
-        UsageError: There is no loss, or a schedule without a known number of steps.
+        RecipeError: A learning-rate schedule without a known number of steps.
     """
     flavour = flavour_of(model)
     keras = import_keras(flavour or Flavour.KERAS3)
-    loss = loss_of(model, context, name)
-    metrics = context.metrics
     if metrics is None:
-        metrics = ("accuracy",) if any(word in loss_name(loss) for word in _CLASSES) else ()
+        metrics = ("accuracy",) if any(word in loss_name(loss) for word in CLASS_LOSSES) else ()
     extra = {"jit_compile": False} if flavour is Flavour.KERAS3 else {}
     several = len(getattr(model, "outputs", None) or [0]) > 1
     model.compile(
@@ -72,14 +76,15 @@ def _scaled(optimizer: Any, model: Any, keras: Any) -> Any:
 
 def _optimizer(keras: Any, training: Training, steps: int | None) -> Any:
     rate: Any = training.learning_rate
-    if training.schedule != "constant":
+    schedule = training.learning_rate_schedule
+    if schedule != "constant":
         if steps is None:
             raise RecipeError(
-                f"schedule={training.schedule!r} needs to know the number of steps, and the data do not tell theirs; "
-                "give steps_per_epoch."
+                f"learning_rate_schedule={schedule!r} needs to know the number of steps, and the data do not tell "
+                "theirs; give steps_per_epoch."
             )
         schedules = keras.optimizers.schedules
-        if training.schedule == "cosine":
+        if schedule == "cosine":
             rate = schedules.CosineDecay(rate, steps)
         else:
             rate = schedules.ExponentialDecay(rate, steps, _FINAL_SHARE)

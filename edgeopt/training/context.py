@@ -7,7 +7,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy.typing as npt
+
 from ..errors import UsageError
+from .distillation import Distillation
+
+Array = npt.NDArray[Any]
 
 
 @dataclass(frozen=True)
@@ -24,7 +29,7 @@ class PassContext:
         predict: Runs samples, by input name, through the bytes of a .tflite file; returns each output's real values.
         measure: Runs the bytes of a .tflite file on the target device and returns its latency in milliseconds.
         progress: Called with one line of text at each step that takes a while.
-        distillation: A `distil.Distillation`: the teacher that every training of the run listens to.
+        distillation: A `Distillation`: the teacher that every training of the run listens to.
         checkpoints: A folder; each training of the run writes its state there after every epoch, under the pass's
             name, and goes on from what it finds there.
         callbacks: The user's Keras callbacks, for each training of a model of their flavour.
@@ -37,10 +42,10 @@ class PassContext:
     seed: int = 0
     finetune: Callable[[Any], Any] | None = None
     convert: Callable[[Any], bytes] | None = None
-    predict: Callable[[bytes, Mapping[str, Any]], Sequence[Any]] | None = None
+    predict: Callable[[bytes, Mapping[str, Array]], Sequence[Array]] | None = None
     measure: Callable[[bytes], float] | None = None
     progress: Callable[[str], None] = field(default=lambda _line: None)
-    distillation: Any = None
+    distillation: Distillation | None = None
     checkpoints: Path | None = None
     callbacks: Sequence[Any] = ()
     metrics: Sequence[str] | None = None

@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import tensorflow as tf
 
 from ..errors import UsageError, nearest
@@ -15,7 +14,7 @@ from ..models.detect import Flavour
 from ..models.keras_spec import tree_of
 from ..models.load import describe, flavour_of, import_keras
 from .distillation import Distillation
-from .losses import loss_name, losses_by_output
+from .losses import are_probabilities, are_shares, loss_name, losses_by_output
 
 # How TFMOT calls the layers that it wraps.
 _PREFIXES = ("", "prune_low_magnitude_", "cluster_", "quant_")
@@ -28,8 +27,8 @@ class AttachedTeacher:
     """A teacher attached to a student.
 
     Attributes:
-        variables: Trained besides the student's: the maps between features of different widths.
-        begin_epoch: Sets the running means of the losses back.
+        variables: What is trained besides the student's weights: the maps between features of different widths.
+        begin_epoch: Sets the running means of the losses back to 0.
     """
 
     variables: Sequence[Any]
@@ -132,20 +131,13 @@ def _kind(loss: Any, outputs: Any) -> str:
     name = loss_name(loss)
     if "binary" in name:
         return "sigmoid"
-    if "crossentropy" in name or "kl" in name.split("_") or _are_probabilities(outputs):
+    if "crossentropy" in name or "kl" in name.split("_") or are_probabilities(outputs):
         return "softmax"
     if any(word in name for word in _REGRESSION):
         return "mse"
     raise UsageError(
         f"The loss {name or type(loss).__name__!r} does not tell how to compare outputs with the teacher's; give "
         "kind='softmax', 'sigmoid' or 'mse' to the distillation."
-    )
-
-
-def _are_probabilities(outputs: Any) -> bool:
-    """Whether the rows are those of a softmax: not negative, and of sum 1 within float32 (or float16) rounding."""
-    return (
-        outputs.ndim > 1 and outputs.shape[-1] > 1 and outputs.min() >= 0 and np.allclose(outputs.sum(-1), 1, atol=1e-2)
     )
 
 
@@ -160,7 +152,7 @@ def _soft_loss(
     if kind == "mse":
         return lambda student, teacher: tf.reduce_mean(tf.square(_float(student) - _float(teacher)))
     logits = _softmax_logits if kind == "softmax" else _sigmoid_logits
-    test = _are_probabilities if kind == "softmax" else _are_shares
+    test = are_probabilities if kind == "softmax" else are_shares
     takes = not student_gives_logits and test(ours), test(theirs)
 
     def loss(student: Any, teacher: Any) -> Any:
@@ -175,10 +167,6 @@ def _soft_loss(
         return temperature**2 * tf.reduce_mean(divergence)
 
     return loss
-
-
-def _are_shares(outputs: Any) -> bool:
-    return bool(outputs.min() >= 0 and outputs.max() <= 1)
 
 
 def _softmax_logits(outputs: Any, probabilities: bool) -> Any:
@@ -249,13 +237,13 @@ class _Step:
             predicted = self._packed(outputs)
             extra = {"training": True} if self._three else {}
             hard = model.compute_loss(x=x, y=y, y_pred=predicted, sample_weight=weights, **extra)
-            taught = self._distillation_loss(outputs, features, targets)
-            total = self._total(hard, taught)
+            soft = self._distillation_loss(outputs, features, targets)
+            total = self._total(hard, soft)
             scaled = self._scaled(total)
         self._apply(tape, scaled)
         metrics = dict(model.compute_metrics(x, y, predicted, weights))
         self._means["loss"].update_state(total)
-        self._means["distil_loss"].update_state(taught)
+        self._means["distil_loss"].update_state(soft)
         return {**metrics, **{name: mean.result() for name, mean in self._means.items()}}
 
     def _packed(self, outputs: list[Any]) -> Any:
@@ -276,12 +264,12 @@ class _Step:
             total += self._options.feature_weight * tf.reduce_mean(tf.square(mapped - tf.stop_gradient(_float(theirs))))
         return total
 
-    def _total(self, hard: Any, taught: Any) -> Any:
+    def _total(self, hard: Any, soft: Any) -> Any:
         """The labels' part keeps what regularisers add whole, whatever alpha is."""
         penalties = [_float(item) for item in self._model.losses]
         penalty = tf.add_n(penalties) if penalties else 0.0
         replicas = tf.distribute.get_strategy().num_replicas_in_sync
-        return (1.0 - self._options.alpha) * (_float(hard) - penalty) + penalty + taught / replicas
+        return (1.0 - self._options.alpha) * (_float(hard) - penalty) + penalty + soft / replicas
 
     def _scaled(self, total: Any) -> Any:
         optimizer = self._model.optimizer

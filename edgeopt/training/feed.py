@@ -48,7 +48,7 @@ def steps_of(source: Any, batch_size: int, steps_per_epoch: int | None) -> int |
     """Return the steps that an epoch on `source` takes, or None where only its end tells."""
     if steps_per_epoch is not None:
         return steps_per_epoch
-    if _is_tf_data(source):
+    if is_tf_data(source):
         count = int(_batched(source, batch_size).cardinality())
         return count if count > 0 else None
     if is_py_dataset(source):
@@ -87,7 +87,7 @@ def open_feed(
             f"The model has a fixed batch size of {min(fixed)}, and training was asked for with {batch_size}; "
             "give that batch_size, or build the model with an open one."
         )
-    if _is_tf_data(source):
+    if is_tf_data(source):
         return _tf_data_feed(_batched(source, batch_size), inputs, steps, what)
     if is_py_dataset(source):
         return _py_dataset_feed(source, inputs, steps, seed if shuffle else None, what)
@@ -100,8 +100,20 @@ def is_py_dataset(source: Any) -> bool:
     return hasattr(source, "__len__") and hasattr(source, "__getitem__") and not isinstance(source, plain)
 
 
-def _is_tf_data(source: Any) -> bool:
+def is_tf_data(source: Any) -> bool:
+    """Whether `source` is a ``tf.data.Dataset``, by what such a thing has."""
     return hasattr(source, "element_spec")
+
+
+def lacks_labels(source: Any) -> bool:
+    """Whether `source` says beforehand that it has no labels: a `Dataset` and a ``tf.data.Dataset`` do."""
+    if isinstance(source, Dataset):
+        return source.labels is None
+    return is_tf_data(source) and not _has_labels(source.element_spec)
+
+
+def _has_labels(element: Any) -> bool:
+    return isinstance(element, tuple) and len(element) in (2, 3)
 
 
 def _batched(source: Any, batch_size: int) -> Any:
@@ -159,7 +171,7 @@ def _py_dataset_feed(
 
     def fetch(index: int) -> tuple[Any, ...]:
         element = source[index]
-        if not isinstance(element, tuple) or len(element) not in (2, 3):
+        if not _has_labels(element):
             kind = type(element).__name__
             raise DataError(f"The {what} PyDataset gives a {kind}; expected a tuple (x, y) or (x, y, sample_weight).")
         x, *rest = (_map(np.asarray, part) for part in element)
@@ -180,7 +192,7 @@ def _py_dataset_feed(
 
 def _tf_data_feed(source: Any, inputs: tuple[InputSpec, ...], steps: int | None, what: str) -> Feed:
     specification = source.element_spec
-    if not isinstance(specification, tuple) or len(specification) not in (2, 3):
+    if not _has_labels(specification):
         raise DataError(f"The {what} tf.data.Dataset has no labels; expected elements (x, y) or (x, y, sample_weight).")
     _check_shapes(specification[0], inputs, what)
     count = int(source.cardinality())

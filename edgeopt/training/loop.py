@@ -1,8 +1,8 @@
-"""One run of `train`: compile, go on from a checkpoint, fit, watch each step and each epoch."""
+"""`train`, the one training loop: compile, go on from a checkpoint, fit, watch each step and each epoch."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -25,10 +25,44 @@ if TYPE_CHECKING:
     from .distillation_step import AttachedTeacher
 
 
-def run(
-    model: Any, context: PassContext, training: Training, name: str, callbacks: Sequence[Any], keep: Keep | None
+def train(
+    model: Any,
+    context: PassContext,
+    training: Training,
+    *,
+    name: str,
+    callbacks: Sequence[Any] = (),
+    keep: Keep | None = None,
 ) -> Trained:
-    """Train `model` in place; see `training.train`."""
+    """Compile and fit `model` in place, with its own flavour of Keras.
+
+    The same seed, data and options give the same weights to the bit on one machine. With `PassContext.checkpoints` the
+    state is written after each epoch, and a run that was killed goes on from there to the weights of an unbroken one.
+    After so few steps that the moving statistics of BatchNormalization have not followed the weights, they are measured
+    on training data.
+
+    Args:
+        model: A Keras 3 or tf_keras model, wrapped by TFMOT or not.
+        context: Its data, loss, metrics, seed, distillation, callbacks and checkpoint folder are used.
+        training: How long and how.
+        name: The name of the pass, by which errors and the checkpoint are called.
+        callbacks: Keras callbacks of the model's flavour that the pass needs; those of the context are added if they
+            are of this flavour.
+        keep: Called with the model after each step, to restore what the step must not change.
+
+    Raises:
+        DataError: Data that do not fit the model.
+        UsageError: No loss, or options that do not go with this model; a checkpoint of other options.
+        ModelError: A model without trainable weights.
+        TrainingDivergedError: The loss or a weight became NaN or infinite; the last good checkpoint stays.
+        OutputError: A checkpoint cannot be written.
+
+    Example:
+        >>> train(model, PassContext(train=(x, y), loss="mse"), Training(epochs=2), name="finetune").history
+        [{'loss': 0.31}, {'loss': 0.27}]
+    """
+    if training.epochs == 0:
+        return Trained(model)
     if flavour_of(model) is None:
         raise UsageError(f"Received {type(model).__name__}; expected a Keras model, of Keras 3 or of tf_keras.")
     check_name(name)
@@ -58,11 +92,11 @@ def _train(
         reseed = stack.enter_context(reproducible(model, context.seed))
         steps = None if feed.steps is None else feed.steps * training.epochs
         start = [weight.numpy() for weight in model.weights] if context.checkpoints is not None else []
-        compile_model(model, context, training, steps, name)
-        lesson = _lesson(stack, model, context, loss, feed)
-        build_state(model, feed.first(), () if lesson is None else lesson.variables)
+        compile_model(model, loss, context.metrics, training, steps)
+        teacher = _attached_teacher(stack, model, context, loss, feed)
+        build_state(model, feed.first(), () if teacher is None else teacher.variables)
         checkpoint = _checkpoint(context, training, name, loss, start)
-        watch = Watch(model, training, context, name, keep, reseed, checkpoint, lesson)
+        watch = Watch(model, training, context, name, keep, reseed, checkpoint, teacher)
         watch.resume()
         if watch.state.epoch < training.epochs and not watch.state.stopped:
             flavour = flavour_of(model) or Flavour.KERAS3
@@ -74,7 +108,9 @@ def _train(
     return Trained(model, state.history, watch.resumed_at, state.best_epoch, steps)
 
 
-def _lesson(stack: ExitStack, model: Any, context: PassContext, loss: Any, feed: Feed) -> AttachedTeacher | None:
+def _attached_teacher(
+    stack: ExitStack, model: Any, context: PassContext, loss: Any, feed: Feed
+) -> AttachedTeacher | None:
     """Attach the context's teacher, if there is one."""
     if context.distillation is None:
         return None
@@ -128,45 +164,3 @@ def _fit(model: Any, flavour: Flavour, feed: Feed, validation: Feed | None, watc
     except tf.errors.OpError as error:
         gist = " ".join(str(error.message).split())[:300]
         raise DataError(f"Pass {watch.name!r} could not train on these data: {gist}") from error
-
-
-def train(
-    model: Any,
-    context: PassContext,
-    training: Training,
-    *,
-    name: str,
-    callbacks: Sequence[Any] = (),
-    keep: Callable[[Any], None] | None = None,
-) -> Trained:
-    """Compile and fit `model` in place, with its own flavour of Keras.
-
-    The same seed, data and options give the same weights to the bit on one machine. With `PassContext.checkpoints` the
-    state is written after each epoch, and a run that was killed goes on from there to the weights of an unbroken one.
-    After so few steps that the moving statistics of BatchNormalization have not followed the weights, they are measured
-    on training data.
-
-    Args:
-        model: A Keras 3 or tf_keras model, wrapped by TFMOT or not.
-        context: Its data, loss, metrics, seed, distillation, callbacks and checkpoint folder are used.
-        training: How long and how.
-        name: Of the pass: what errors and the checkpoint are called.
-        callbacks: Keras callbacks of the model's flavour that the pass needs; those of the context are added if they
-            are of this flavour.
-        keep: Called with the model after each step, to restore what the step must not change.
-
-    Raises:
-        DataError: Data that do not fit the model.
-        UsageError: No loss, or options that do not go with this model; a checkpoint of other options.
-        ModelError: A model without trainable weights.
-        TrainingDivergedError: The loss or a weight became NaN or infinite; the last good checkpoint stays.
-        OutputError: A checkpoint cannot be written.
-
-    Example:
-        >>> train(model, PassContext(train=(x, y), loss="mse"), Training(epochs=2), name="finetune").history
-        [{'loss': 0.31}, {'loss': 0.27}]
-    """
-    if training.epochs == 0:
-        return Trained(model)
-
-    return run(model, context, training, name, tuple(callbacks), keep)

@@ -1,4 +1,4 @@
-"""TODO."""
+"""The loss of a training: where it comes from, what it is called, and whether labels and outputs go with it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from ..errors import DataError, UsageError
 from ..models.load import describe
 from .context import PassContext
 
-_CLASSES = ("sparse_categorical_crossentropy", "categorical_crossentropy", "binary_crossentropy", "focal")
+# Parts of the names of losses that are of classes.
+CLASS_LOSSES = ("sparse_categorical_crossentropy", "categorical_crossentropy", "binary_crossentropy", "focal")
 
 
 def loss_of(model: Any, context: PassContext, name: str) -> Any:
@@ -22,10 +23,30 @@ def loss_of(model: Any, context: PassContext, name: str) -> Any:
     Raises:
         UsageError: There is none.
     """
-    loss = context.loss if context.loss is not None else getattr(model, "loss", None)
+    loss = context.loss if context.loss is not None else compiled_loss(model)
     if loss is None:
         raise UsageError(f"Pass {name!r} trains and got no loss; give loss=..., or a model that is compiled.")
     return loss
+
+
+def compiled_loss(model: Any) -> Any:
+    """Return the loss that a model was compiled with, or None."""
+    return getattr(model, "loss", None)
+
+
+def are_probabilities(outputs: npt.NDArray[Any]) -> bool:
+    """Whether the rows along the last axis are those of a softmax: none negative, and of sum 1 within float16 rounding.
+
+    Args:
+        outputs: Values of one output, shape ``(samples, ..., classes)``; an output of one class is none.
+    """
+    several = outputs.ndim > 1 and outputs.shape[-1] > 1
+    return bool(several and outputs.min() >= 0 and np.allclose(outputs.sum(-1), 1, atol=1e-2))
+
+
+def are_shares(outputs: npt.NDArray[Any]) -> bool:
+    """Whether all values lie in [0, 1], as those of a sigmoid do."""
+    return bool(outputs.min() >= 0 and outputs.max() <= 1)
 
 
 def losses_by_output(loss: Any, names: Sequence[str]) -> list[Any]:
@@ -161,5 +182,4 @@ def with_loss_of(model: Any, context: PassContext, name: str) -> PassContext:
     Raises:
         UsageError: There is none.
     """
-
     return replace(context, loss=loss_of(model, context, name))

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from .context import Skipped
 from .options import Training
+
+Report = TypeVar("Report", bound="TrainingReport")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +33,29 @@ class TrainingReport:
     renewed_norms: int = 0
     skipped: tuple[Skipped, ...] = ()
 
-    def to_dict(self) -> dict[str, Any]:
+    @classmethod
+    def of(
+        cls: type[Report], training: Training, done: Trained, skipped: tuple[Skipped, ...] = (), **own: Any
+    ) -> Report:
+        """Return the report of a training.
+
+        Args:
+            training: Its options.
+            done: What `train` gave back.
+            skipped: Layers that were left as they were.
+            **own: The further fields of a subclass.
+        """
+        return cls(
+            training=training,
+            history=tuple(done.history),
+            resumed_at=done.resumed_at,
+            best_epoch=done.best_epoch,
+            renewed_norms=done.renewed_norms,
+            skipped=skipped,
+            **own,
+        )
+
+    def to_dict(self) -> dict[str, object]:
         """Return the report as JSON values."""
         return {
             "training": self.training.to_dict(),
@@ -41,18 +65,6 @@ class TrainingReport:
             "renewed_norms": self.renewed_norms,
             "skipped": [entry.to_dict() for entry in self.skipped],
         }
-
-
-def account_of(training: Training, done: Trained, skipped: tuple[Skipped, ...] = ()) -> dict[str, Any]:
-    """Return the fields of a `TrainingReport`, to make a subclass with."""
-    return {
-        "training": training,
-        "history": tuple(done.history),
-        "resumed_at": done.resumed_at,
-        "best_epoch": done.best_epoch,
-        "renewed_norms": done.renewed_norms,
-        "skipped": skipped,
-    }
 
 
 @dataclass(frozen=True)

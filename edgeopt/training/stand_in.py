@@ -11,9 +11,8 @@ from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
-from ..errors import ModelError, UsageError
+from ..errors import ModelError, UsageError, one_line
 from ..models.bridge import to_tf_keras
-from ..models.bridge.construct import one_line
 from ..models.detect import Flavour
 from ..models.graph.rebuild import read_native
 from ..models.graph.weights import copy_weights, settle

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -32,14 +32,14 @@ class Watch:
         keep: Keep | None,
         reseed: Reseed,
         checkpoint: Checkpoint | None,
-        lesson: AttachedTeacher | None = None,
+        teacher: AttachedTeacher | None = None,
     ) -> None:
         self.model, self.training, self.name = model, training, name
         self.state = State()
         self.resumed_at = 0
         self._context, self._keep, self._reseed, self._checkpoint = context, keep, reseed, checkpoint
-        self._lesson = lesson
-        self._extra = [] if lesson is None else list(lesson.variables)
+        self._teacher = teacher
+        self._extra = [] if teacher is None else list(teacher.variables)
         self._epoch = 0
 
     def resume(self) -> None:
@@ -57,10 +57,10 @@ class Watch:
         """Set every random state to what this epoch starts from."""
         self._epoch = epoch
         self._reseed(epoch)
-        if self._lesson is not None:
-            self._lesson.begin_epoch()
+        if self._teacher is not None:
+            self._teacher.begin_epoch()
 
-    def step_ends(self, step: int, logs: dict[str, Any] | None) -> None:
+    def step_ends(self, step: int, logs: Mapping[str, float] | None) -> None:
         """Stop at once when the loss is no number any more."""
         loss = float((logs or {}).get("loss", 0.0))
         if not np.isfinite(loss):
@@ -68,7 +68,7 @@ class Watch:
         if self._keep is not None:
             self._keep(self.model)
 
-    def epoch_ends(self, epoch: int, logs: dict[str, Any] | None) -> bool:
+    def epoch_ends(self, epoch: int, logs: Mapping[str, float] | None) -> bool:
         """Note the metrics, judge them, write the checkpoint; return whether the training is to end."""
         metrics = {key: float(value) for key, value in (logs or {}).items()}
         weights = [weight.numpy() for weight in self.model.weights]
@@ -103,12 +103,8 @@ class Watch:
             known = ", ".join(metrics)
             raise UsageError(f"early_stop watches {stop.metric!r}, and the training has {known}; name one of them.")
         if stop.improves(metrics[stop.metric], state.best_value):
-            state.best_value, state.best_epoch, state.best, state.wait = (
-                metrics[stop.metric],
-                state.epoch - 1,
-                weights,
-                0,
-            )
+            state.best_value, state.best_epoch = metrics[stop.metric], state.epoch - 1
+            state.best, state.wait = weights, 0
             return False
         state.wait += 1
         return state.wait >= stop.patience

@@ -73,7 +73,9 @@ def test_the_json_has_the_documented_fields(shared_data):
 
 
 def test_every_shared_file_can_be_inspected(shared_data):
-    for path in sorted(shared_data.glob("**/*.tflite")):
+    files = sorted(shared_data.glob("**/*.tflite"))
+    assert len(files) >= 10, "the shared files are not where they were"
+    for path in files:
         json.dumps(edgeopt.inspect(path).to_dict(), allow_nan=False)
 
 

@@ -12,13 +12,13 @@ from edgeopt.recipes.convert import ConvertRecipe
 
 
 def test_the_edge_tpu_gets_uint8_ends_static_batch_and_per_tensor_dense() -> None:
-    recipe = ConvertRecipe.from_dict(recipe_for("edgetpu", {}))
+    recipe = recipe_for("edgetpu", ConvertRecipe())
     assert (recipe.quantize, recipe.input_type, recipe.output_type) == ("int8", "uint8", "uint8")
     assert recipe.per_tensor_dense and not recipe.dynamic_batch and recipe.batch_size == 1
 
 
 def test_int8_ends_that_the_user_asked_for_are_kept() -> None:
-    assert recipe_for("edgetpu", {"input_type": "int8"})["input_type"] == "int8"
+    assert recipe_for("edgetpu", ConvertRecipe(input_type="int8")).input_type == "int8"
 
 
 @pytest.mark.parametrize(
@@ -32,12 +32,12 @@ def test_int8_ends_that_the_user_asked_for_are_kept() -> None:
 )
 def test_what_the_compiler_cannot_read_is_refused(options: dict[str, object], message: str) -> None:
     with pytest.raises(RecipeError, match=message):
-        recipe_for("edgetpu", options)
+        recipe_for("edgetpu", ConvertRecipe.from_dict(options))
 
 
 def test_an_unknown_target_is_refused_with_the_nearest() -> None:
     with pytest.raises(UsageError, match=r"Unknown accelerator 'edge-tpu'.*edgetpu"):
-        recipe_for("edge-tpu", {})
+        recipe_for("edge-tpu", ConvertRecipe())
 
 
 def test_an_existing_compiled_file_is_not_replaced(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""`edgeopt.artifact.artifact` and `artifact_io`: a file and its sidecar, written whole or not at all."""
+"""`edgeopt.artifact.artifact` and `atomic`: a file and its sidecar, written whole or not at all."""
 
 from __future__ import annotations
 

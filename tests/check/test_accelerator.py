@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edgeopt.check import Subject, checker
+from edgeopt.check import Loading, Subject, checker
 from edgeopt.errors import FileFormatError
 
 
@@ -71,5 +71,5 @@ def test_a_keras_model_is_converted_for_the_check():
     assert found.summary["unsure_ops"] == {}  # Dense layers were converted per tensor, as the target wants
     assert found.refusals == ()
     samples = np.random.default_rng(1).random((8, 16, 16, 3), np.float32)
-    again = checker("edgetpu").check(Subject("net", keras=subject.keras, loading={"calibration": samples}))
+    again = checker("edgetpu").check(Subject("net", keras=subject.keras, loading=Loading(calibration=samples)))
     assert again.summary["cpu_ops"] == found.summary["cpu_ops"]

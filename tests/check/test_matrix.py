@@ -184,9 +184,10 @@ def test_what_the_check_says_is_what_a_step_of_training_and_the_conversion_do():
     options = {"allow_float_ops": True, "isolate": False}
     pruned = edgeopt.convert(done["prune"].model, calibration=x, calibration_samples=8, **options)
     assert set(float_layers(read_model(pruned.model, "pruned"), names)) == set(said["convert"])
-    trained = edgeopt.convert(done["qat"].qat_model, **options)
+    trained = edgeopt.convert(done["qat"].exported, **options)
     left = float_layers(read_model(trained.model, "trained"), [f"{name}_float" for name in names])
-    assert {name.removesuffix("_float") for name in left} <= set(said["qat"])
+    # The file has int8 operators for the others that qat leaves float: their ranges come from their neighbours.
+    assert {name.removesuffix("_float") for name in left} == {"layer_norm", "memory"} < set(said["qat"])
 
 
 @pytest.mark.heavy

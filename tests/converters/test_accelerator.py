@@ -15,7 +15,6 @@ from edgeopt.converters.accelerator import (
     OpMapping,
     Prediction,
     accelerator,
-    compile_for,
     histogram,
 )
 from edgeopt.errors import CompilerError, FileFormatError, UsageError
@@ -110,7 +109,7 @@ def test_an_unknown_name_lists_the_nearest():
     with pytest.raises(UsageError, match="Unknown accelerator 'edgtpu'; did you mean 'edgetpu'"):
         accelerator("edgtpu")
     with pytest.raises(UsageError, match="Unknown accelerator 'ethos-u55-129'; did you mean 'ethos-u55-128'"):
-        compile_for("ethos-u55-129", b"")
+        accelerator("ethos-u55-129")
 
 
 def test_histograms_and_predictions_count():

@@ -145,9 +145,7 @@ def test_two_threads_have_a_server_each():
 
 def test_a_server_ends_when_nothing_is_asked_of_it(tmp_path):
     """The server's own loop, with a shorter patience."""
-    code = (
-        "import sys, socket; from edgeopt import warm; warm.IDLE_S = 0.2; warm.serve(socket.socketpair()[0], [], len)"
-    )
+    code = "import sys, socket; from edgeopt.process import fork_server as warm; warm.IDLE_S = 0.2; warm.serve(socket.socketpair()[0], [], len)"
     started = time.monotonic()
     subprocess.run([sys.executable, "-c", code], check=True, timeout=30)
     assert time.monotonic() - started < 30

@@ -55,7 +55,7 @@ def test_a_few_steps_leave_the_statistics_of_the_trained_weights(keras):
 
 def test_without_it_they_would_be_far_off(keras, monkeypatch):
     """The planted bad case: Keras alone keeps 0.99 ** 8 = 92 % of the old statistics, which are those of nothing."""
-    import edgeopt.passes.training_loop as loop
+    import edgeopt.training.loop as loop
 
     monkeypatch.setattr(loop, "renew_statistics", lambda *_: 0)
     model, given = network(keras), context()

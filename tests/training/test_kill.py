@@ -45,7 +45,7 @@ context = PassContext(
     train=(images, labels), loss="sparse_categorical_crossentropy", seed=7, callbacks=(Fault(),),
     checkpoints=None if folder == "-" else Path(folder),
 )
-done = FineTune(training=Training(epochs=4, batch_size=16, schedule="cosine")).apply(model, context)
+done = FineTune(training=Training(epochs=4, batch_size=16, learning_rate_schedule="cosine")).apply(model, context)
 np.savez(sys.argv[2] + ".npz" if folder != "-" else "whole.npz", *done.model.get_weights())
 print("resumed at", done.report.resumed_at)
 """

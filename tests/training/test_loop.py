@@ -62,7 +62,12 @@ def test_no_epochs_train_nothing():
 def test_the_same_seed_gives_the_same_weights_and_another_seed_others(keras):
     models = [network(keras) for _ in range(3)]
     for model, seed in zip(models, (4, 4, 5), strict=True):
-        train(model, PassContext(train=data(), loss=LOSS, seed=seed), Training(schedule="exponential"), name="t")
+        train(
+            model,
+            PassContext(train=data(), loss=LOSS, seed=seed),
+            Training(learning_rate_schedule="exponential"),
+            name="t",
+        )
     assert same(models[0], models[1])
     assert not same(models[0], models[2])
 
@@ -83,7 +88,7 @@ def interrupted(keras, at):
 
 @pytest.mark.heavy
 def test_a_run_that_was_interrupted_ends_as_an_unbroken_one(keras, tmp_path):
-    training = Training(epochs=3, schedule="cosine")
+    training = Training(epochs=3, learning_rate_schedule="cosine")
     unbroken, broken, resumed = (network(keras) for _ in range(3))
     whole = train(unbroken, PassContext(train=data(), loss=LOSS), training, name="t")
     context = PassContext(train=data(), loss=LOSS, checkpoints=tmp_path)
@@ -232,7 +237,7 @@ def test_images_that_do_not_fit_are_refused_with_what_was_expected(keras):
         ({"learning_rate": 0.0}, "learning_rate=0.0; expected a number above 0"),
         ({"learning_rate": float("nan")}, "learning_rate=nan"),
         ({"optimizer": "adamm"}, "did you mean 'adam'"),
-        ({"schedule": "cosin"}, "did you mean 'cosine'"),
+        ({"learning_rate_schedule": "cosin"}, "did you mean 'cosine'"),
         ({"mixed_precision": "float16"}, "did you mean 'mixed_float16'"),
         ({"strategy": "miror"}, "did you mean 'mirrored'"),
         ({"early_stop": {"metrik": "loss"}}, "did you mean 'metric'"),

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from itertools import pairwise
-from typing import Any
 
-from .result import Stage
+from .result import Figures, Latency, Stage
 
-_MEASURES = ("size_bytes", "gzip_bytes", "macs", "latency_ms")
 _WORDS = {
     "size_bytes": "the raw size",
     "gzip_bytes": "the zipped size",
@@ -18,85 +17,114 @@ _WORDS = {
 # Smaller changes of a size come from names and metadata in the file, not from the technique.
 _SIZE_TOLERANCE = 0.01
 
-_NOTES = {
-    "prune": "Zeros take their place in the file and their time in the kernels like any other value; only a zip, such "
-    "as an app's package or an update, gets smaller.",
-    "m_by_n": "The TFLite runtimes measured here have no kernels for m:n patterns, so that 2:4 buys nothing over "
-    "unstructured zeros, at a higher price in accuracy.",
-    "channels": "Removed channels are gone from the file and from the work; half of the MACs is seldom half of the "
-    "time.",
-    "cluster": "Few distinct values take as many bytes as many do; only a zip gets smaller.",
-    "distil": "Distillation changes the accuracy of a model, not its cost; a student costs what its shape costs.",
-    "finetune": "Training changes the accuracy of a model, not its cost.",
-    "qat": "The file has the size and the speed of any int8 file of this model; what it buys is accuracy.",
-}
+
+@dataclass(frozen=True)
+class Share:
+    """A fraction in [0, 1], before and after a technique."""
+
+    before: float
+    after: float
 
 
-def compression_report(stages: Sequence[Stage]) -> tuple[dict[str, Any], ...]:
-    """Return, for each pass, what it changed of the file before it.
+@dataclass(frozen=True)
+class Change:
+    """A measure of the file's cost, before and after a technique.
 
-    Each entry has ``stage`` and ``kind``; for each of ``size_bytes``, ``gzip_bytes``, ``macs`` and ``latency_ms`` the
-    values ``before`` and ``after`` and whether it ``changed``; and ``summary`` and ``note`` in words. A size or a
-    number of MACs changed when the two differ by more than 1 %; a latency (its median), when the 95 % intervals do
-    not overlap.
+    Attributes:
+        before: The value before; None where it was not measured.
+        after: The value afterwards; None where it was not measured.
+        changed: Whether the two differ: by more than 1 % for a size or a number of MACs; for a latency (its median),
+            where the 95 % intervals do not overlap.
     """
+
+    before: float | None
+    after: float | None
+    changed: bool
+
+
+@dataclass(frozen=True)
+class Compression:
+    """What one pass changed of the file before it.
+
+    Attributes:
+        stage: Name of the stage that the pass made.
+        kind: Kind of the pass.
+        size_bytes: The raw size.
+        gzip_bytes: The zipped size.
+        macs: Multiply-accumulates of one inference.
+        latency_ms: The median latency on the device, in milliseconds.
+        sparsity: Zeros among the kernels' integers.
+        summary: The changes in one sentence, without its full stop.
+        note: What the technique buys and what it does not, and what else was measured of the file.
+    """
+
+    stage: str
+    kind: str
+    size_bytes: Change
+    gzip_bytes: Change
+    macs: Change
+    latency_ms: Change
+    sparsity: Share
+    summary: str
+    note: str
+
+    def to_dict(self) -> dict[str, object]:
+        """Return the entry as JSON values."""
+        return asdict(self)
+
+
+def compression_report(stages: Sequence[Stage]) -> tuple[Compression, ...]:
+    """Return, for each pass, what it changed of the file before it."""
     return tuple(_entry(before, after) for before, after in pairwise(stages))
 
 
-def _entry(before: Stage, after: Stage) -> dict[str, Any]:
-    changes = {name: _change(name, before.figures, after.figures) for name in _MEASURES}
-    kind = "m_by_n" if after.kind == "prune" and after.report.get("pattern", "").count(":") else after.kind
-    return {
-        "stage": after.name,
-        "kind": after.kind,
-        **changes,
-        "sparsity": {"before": before.figures["sparsity"], "after": after.figures["sparsity"]},
-        "summary": _summary(changes),
-        "note": " ".join(filter(None, (_NOTES.get(kind, ""), _densify(after.figures), _agreement(after.report)))),
+def _entry(before: Stage, after: Stage) -> Compression:
+    old, new = before.figures, after.figures
+    changes = {
+        "size_bytes": _change(old["size_bytes"], new["size_bytes"]),
+        "gzip_bytes": _change(old["gzip_bytes"], new["gzip_bytes"]),
+        "macs": _change(old["macs"], new["macs"]),
+        "latency_ms": _latency_change(old["latency_ms"], new["latency_ms"]),
     }
+    return Compression(
+        after.name,
+        after.kind,
+        **changes,
+        sparsity=Share(old["sparsity"], new["sparsity"]),
+        summary=_summary(changes),
+        note=" ".join(filter(None, (after.note, _densify(new)))),
+    )
 
 
-def _densify(figures: Mapping[str, Any]) -> str:
+def _densify(figures: Figures) -> str:
     """Return what sparse kernels cost, where the file has some."""
     count = figures.get("densify_ops", 0)
     if not count:
         return ""
-    expanded = figures["expanded_weight_bytes"]
     return (
-        f"The kernels lie in the file in TFLite's sparse format; {count} DENSIFY operators expand them to {expanded:,} "
-        "bytes of memory when the file is loaded."
+        f"The kernels lie in the file in TFLite's sparse format; {count} DENSIFY operators expand them to "
+        f"{figures['expanded_weight_bytes']:,} bytes of memory when the file is loaded."
     )
 
 
-def _agreement(report: Mapping[str, Any]) -> str:
-    """Return how far a file is from the model that was trained quantised, where that was measured."""
-    found = report.get("agreement", ())
-    lines = [
-        f"{item['output']}: {item['mean_steps']:.2f} steps apart on average, {item['max_steps']:.1f} at most"
-        + ("" if item["same_class"] is None else f", the same class in {item['same_class']:.1%}")
-        for item in found
-    ]
-    return f"The file beside the QAT model, {found[0]['samples']} samples: {'; '.join(lines)}." if lines else ""
+def _change(old: int, new: int) -> Change:
+    return Change(old, new, abs(new - old) > _SIZE_TOLERANCE * max(old, 1))
 
 
-def _change(name: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]:
-    if name != "latency_ms":
-        old, new = before[name], after[name]
-        return {"before": old, "after": new, "changed": abs(new - old) > _SIZE_TOLERANCE * max(old, 1)}
-    old, new = before[name], after[name]
+def _latency_change(old: Latency | None, new: Latency | None) -> Change:
     if old is None or new is None:
-        return {"before": None, "after": None, "changed": False}
+        return Change(None, None, changed=False)
     apart = old["p50_ci95"][1] < new["p50_ci95"][0] or new["p50_ci95"][1] < old["p50_ci95"][0]
-    return {"before": old["p50"], "after": new["p50"], "changed": bool(apart)}
+    return Change(old["p50"], new["p50"], bool(apart))
 
 
-def _summary(changes: Mapping[str, Mapping[str, Any]]) -> str:
+def _summary(changes: Mapping[str, Change]) -> str:
     """Return one sentence: what changed by how much, and what did not."""
     moved, stayed = [], []
     for name, change in changes.items():
-        if change["changed"] and change["before"]:
-            moved.append(f"{_WORDS[name]} to {change['after'] / change['before']:.2f}x")
-        elif change["before"] is not None:
+        if change.changed and change.before and change.after is not None:
+            moved.append(f"{_WORDS[name]} to {change.after / change.before:.2f}x")
+        elif change.before is not None:
             stayed.append(_WORDS[name])
     parts = [f"changed {_list(moved)}"] if moved else ["changed nothing of the file's cost"]
     if moved and stayed:

@@ -1,4 +1,4 @@
-"""TODO."""
+"""The data of a run: read once, checked against the model, and told apart from those of another run."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ...errors import DataError, nearest
 from ...evaluation.metrics import check_output, load_metric
 from ...evaluation.scoring import require_labels
 from ...recipes.convert import ConvertRecipe
-from ...training.feed import is_py_dataset
+from ...training.feed import is_py_dataset, is_tf_data, lacks_labels
 
 # Rows of each array that go into a digest: enough to tell data sets apart, quick for large ones.
 _HASHED_ROWS = 256
@@ -30,7 +30,7 @@ class RunData:
         train: A `Dataset`, or what streams (``tf.data``, PyDataset) as it was given.
         validation: Samples with labels.
         calibration: Samples for the conversion.
-        digest: Of each, by name.
+        digest: A digest of each of the three, by name: what tells a resumed run that it has the same data.
     """
 
     train: Any
@@ -50,33 +50,33 @@ def check_recipe_data(train: Any, validation: Any, calibration: Any, convert: Co
     for name, source in (("train", train), ("validation", validation)):
         if source is None:
             raise DataError(f"optimize needs {name} data with labels, and got none; give them as {name}=...")
-    taught, scored = _read(train, convert), _read(validation, convert)
-    if _lacks_labels(taught):
-        name = taught.source if isinstance(taught, Dataset) else f"the {type(taught).__name__}"
+    training, scored = _read(train, convert), _read(validation, convert)
+    if lacks_labels(training):
+        name = training.source if isinstance(training, Dataset) else f"the {type(training).__name__}"
         raise DataError(
             f"The training data have no labels; give x and y in place of {name}: a tuple (x, y), or an .npz with the "
             "arrays x and y."
         )
     if calibration is None:
-        if is_py_dataset(taught):
+        if is_py_dataset(training):
             raise DataError(
                 "The training data come as a PyDataset, of which no calibration samples are taken; give calibration=..."
             )
         calibration = (
-            replace(taught, labels=None, label_name="", weights=None) if isinstance(taught, Dataset) else taught
+            replace(training, labels=None, label_name="", weights=None) if isinstance(training, Dataset) else training
         )
-    sources = {"train": taught, "validation": scored, "calibration": calibration}
-    return RunData(taught, scored, calibration, {name: _digest(source) for name, source in sources.items()})
+    sources = {"train": training, "validation": scored, "calibration": calibration}
+    return RunData(training, scored, calibration, {name: _digest(source) for name, source in sources.items()})
 
 
 def check_outputs(model: Any, data: RunData, metric: str, output: str | None) -> None:
     """Raise, before anything slow runs, unless one output is scored, and each has labels that are its own.
 
     Args:
-        model: A Keras model.
-        data: Of the run.
-        metric: Of the recipe.
-        output: The one to be scored, of the recipe; None for the only one.
+        model: A Keras model of either flavour.
+        data: The run's data.
+        metric: Name of the recipe's metric.
+        output: Name of the output that is scored; None for the only one.
 
     Raises:
         UsageError: An unknown metric or output, or several outputs of which none was named.
@@ -89,14 +89,14 @@ def check_outputs(model: Any, data: RunData, metric: str, output: str | None) ->
         return  # known only once the model is traced
     check_output(scoring, output, names)
     if isinstance(data.train, Dataset):
-        _check_taught(data.train, names)
+        _check_training_labels(data.train, names)
     if isinstance(data.validation, Dataset):
         require_labels(scoring, data.validation.labels_of(output, names), "validation data")
-    elif _lacks_labels(data.validation):
+    elif lacks_labels(data.validation):
         require_labels(scoring, None, "validation data")
 
 
-def _check_taught(train: Dataset, names: Sequence[str]) -> None:
+def _check_training_labels(train: Dataset, names: Sequence[str]) -> None:
     """Raise unless the training labels are those of the model's outputs."""
     labels = train.labels
     for name in labels if isinstance(labels, Mapping) else ():
@@ -113,16 +113,9 @@ def _check_taught(train: Dataset, names: Sequence[str]) -> None:
 
 def _read(source: Any, convert: ConvertRecipe) -> Any:
     """Read paths, arrays and generators once; what streams anew each time stays as it is."""
-    if hasattr(source, "element_spec") or is_py_dataset(source):
+    if is_tf_data(source) or is_py_dataset(source):
         return source
     return load_dataset(source, image_size=convert.image_size, image_scaling=convert.image_scaling)
-
-
-def _lacks_labels(source: Any) -> bool:
-    if isinstance(source, Dataset):
-        return source.labels is None
-    specification = getattr(source, "element_spec", ())
-    return hasattr(source, "element_spec") and not (isinstance(specification, tuple) and len(specification) in (2, 3))
 
 
 def _digest(source: Any) -> str:

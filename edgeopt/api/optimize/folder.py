@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +17,11 @@ from ...artifact.artifact import Artifact
 from ...artifact.atomic import replacing, write_atomically
 from ...artifact.envelope import write_json
 from ...errors import FileFormatError, OutputError, UsageError
+from .result import OptimizeResult, Stage
 
 RESULT, RECIPE, WORK, MODEL, RUN = "result.json", "recipe.toml", "work", "model.keras", "run.json"
+# What of a stage its record holds; the rest lies in files of its own.
+_RECORDED = ("figures", "report", "skipped", "seconds", "note")
 
 
 class Folder:
@@ -26,7 +29,7 @@ class Folder:
 
     Args:
         path: The folder; it is made.
-        identity: What the run depends on: recipe, model, data. A resumed run must have the same.
+        identity: What the run depends on, by name: recipe, model, data... A resumed run must have the same.
         resume: Go on with what is there.
         force: Write although the folder is not empty.
         inputs: Files and folders that this run reads, which it must not delete.
@@ -40,7 +43,7 @@ class Folder:
     def __init__(
         self,
         path: str | os.PathLike[str],
-        identity: Mapping[str, Any],
+        identity: Mapping[str, str],
         *,
         resume: bool,
         force: bool,
@@ -64,7 +67,7 @@ class Folder:
         if not self._resume:
             write_atomically(self._work / RUN, json.dumps(identity, indent=2).encode())
 
-    def _check(self, identity: Mapping[str, Any]) -> None:
+    def _check(self, identity: Mapping[str, str]) -> None:
         """Raise unless the run that is there is the one that is to go on."""
         before = _read_json(self._work / RUN)
         different = sorted(key for key in {*before, *identity} if before.get(key) != identity.get(key))
@@ -107,24 +110,27 @@ class Folder:
         folder.mkdir(exist_ok=True)
         return folder
 
-    def finished(self, stage: str) -> tuple[dict[str, Any], Artifact, Path] | None:
-        """Return the record, the file and the model's path of a stage that an earlier run has finished, or None."""
-        record = self._work / stage / "stage.json"
+    def finished(self, name: str, kind: str, load: Callable[[Path], Any]) -> Stage | None:
+        """Return a stage that an earlier run has finished, its model loaded by `load` from its path, or None."""
+        record = self._work / name / "stage.json"
         if not self._resume or not record.is_file():
             return None
-        return _read_json(record), Artifact.load(self.path / f"{stage}.tflite"), record.parent / MODEL
+        fields = {**_read_json(record)}
+        fields["skipped"] = tuple(fields["skipped"])
+        return Stage(name, kind, load(record.parent / MODEL), Artifact.load(self.path / f"{name}.tflite"), **fields)
 
-    def write_stage(self, stage: str, record: Mapping[str, Any], artifact: Artifact, model: Any) -> None:
+    def write_stage(self, stage: Stage) -> None:
         """Write a stage's file and model, and its record last: a record means that the rest is there."""
-        artifact.save(self.path / f"{stage}.tflite", force=True)
-        save_model(model, self.work(stage) / MODEL)
-        write_json(record, str(self.work(stage) / "stage.json"))
+        stage.artifact.save(self.path / f"{stage.name}.tflite", force=True)
+        save_model(stage.model, self.work(stage.name) / MODEL)
+        record = {name: value for name, value in vars(stage).items() if name in _RECORDED}
+        write_json(record, str(self.work(stage.name) / "stage.json"))
 
-    def write_result(self, result: Mapping[str, Any], recipe: str, model: Any) -> None:
+    def write_result(self, result: OptimizeResult, recipe: str) -> None:
         """Write the final model, the recipe as it was run, and the result, in this order."""
-        save_model(model, self.path / MODEL)
+        save_model(result.model, self.path / MODEL)
         write_atomically(self.path / RECIPE, recipe.encode())
-        write_json(result, str(self.path / RESULT))
+        write_json(result.to_dict(), str(self.path / RESULT))
 
 
 def save_model(model: Any, path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The data of a run, read once, and the loss that goes with them."""
+"""The loss of a run: given, compiled, or what its data suggest."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from ...data.dataset import Dataset
 from ...errors import UsageError, nearest
+from ...training.losses import are_probabilities, are_shares, compiled_loss
 
 
 def loss_for(model: Any, loss: Any, train: Any) -> Any:
@@ -29,10 +31,9 @@ def loss_for(model: Any, loss: Any, train: Any) -> Any:
         _check_loss_name(loss, losses)
     if loss is not None:
         return loss
-    if getattr(model, "loss", None) is not None:
-        return model.loss
-    labels = train.labels if isinstance(train, Dataset) else None
-    if labels is None or getattr(model, "output_shape", None) is None:
+    if (compiled := compiled_loss(model)) is not None:
+        return compiled
+    if not isinstance(train, Dataset) or train.labels is None or not hasattr(model, "output_shape"):
         raise UsageError(
             "The model is not compiled and the data do not tell which loss to train with; give loss=... "
             "(loss = '...' in the recipe)."
@@ -49,7 +50,7 @@ def _check_loss_name(name: str, losses: Any) -> None:
     try:
         losses.get(name)
     except ValueError as error:
-        known = {item for item in dir(losses) if item.islower() and callable(getattr(losses, item))}
+        known = {item for item, value in vars(losses).items() if item.islower() and callable(value)}
         known = {*known, "mse", "mae", "mape", "msle", "kld"} - {"get", "serialize", "deserialize"}
         raise UsageError(f"Unknown loss {name!r}{nearest(name, known)}") from error
 
@@ -59,21 +60,15 @@ def _suited(labels: Any, outputs: Any, losses: Any) -> Any:
     classes = outputs.shape[-1] if outputs.ndim > 1 else 1
     whole = labels.dtype.kind in "iub"
     if whole and labels.size == len(labels) and classes > 1:
-        return losses.SparseCategoricalCrossentropy(from_logits=not _are_shares(outputs, rows=True))
+        return losses.SparseCategoricalCrossentropy(from_logits=not are_probabilities(outputs))
     if whole and classes == 1 and labels.min() >= 0 and labels.max() <= 1:
-        return losses.BinaryCrossentropy(from_logits=not _are_shares(outputs, rows=False))
-    if labels.ndim == 2 and labels.shape[1] == classes > 1 and np.allclose(labels.sum(1), 1) and labels.min() >= 0:
-        return losses.CategoricalCrossentropy(from_logits=not _are_shares(outputs, rows=True))
+        return losses.BinaryCrossentropy(from_logits=not are_shares(outputs))
+    if labels.ndim == 2 and labels.shape[1] == classes and are_probabilities(labels):
+        return losses.CategoricalCrossentropy(from_logits=not are_probabilities(outputs))
     return losses.MeanSquaredError()
 
 
-def _are_shares(outputs: Any, *, rows: bool) -> bool:
-    """Whether outputs lie in [0, 1], and (`rows`) each row sums to 1 within rounding."""
-    inside = bool(outputs.min() >= 0 and outputs.max() <= 1)
-    return inside and (not rows or bool(np.allclose(outputs.sum(-1), 1, atol=1e-2)))
-
-
-def _few_outputs(model: Any, train: Dataset) -> dict[str, Any]:
+def _few_outputs(model: Any, train: Dataset) -> dict[str, npt.NDArray[Any]]:
     """Return each output's values for a few samples, by name."""
     from ...models.keras_spec import tree_of
     from ...models.load import describe

@@ -2,16 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from ...artifact.artifact import Artifact
 from ...artifact.envelope import envelope
-from ...errors import BudgetError
-from ...evaluation.budget import BudgetLine
+from ...evaluation.budget import BudgetLine, raise_for_budget
 from ...recipes.optimize import OptimizeRecipe
+
+if TYPE_CHECKING:
+    from .compression import Compression
+
+
+class Latency(TypedDict):
+    """Of the figures of a timing, in milliseconds, those that are read here: the median and its 95 % interval."""
+
+    p50: float
+    p50_ci95: Sequence[float]
+
+
+class MetricValue(TypedDict):
+    """Of the fields of a metric, those that are read here."""
+
+    name: str
+    value: float
+    ci95: Sequence[float]
+
+
+class Figures(TypedDict, total=False):
+    """What was measured of a stage's file; further fields are those of `edgeopt.validate` and of the sidecar."""
+
+    metric: MetricValue
+    accuracy: float
+    size_bytes: int
+    gzip_bytes: int
+    macs: int
+    sparsity: float
+    latency_ms: Latency | None
+    densify_ops: int
+    expanded_weight_bytes: int
 
 
 @dataclass(frozen=True)
@@ -19,30 +50,33 @@ class Stage:
     """The model after one pass, and what its exported file does.
 
     Attributes:
-        name: ``00-original``, ``01-prune``...: also of the files.
-        kind: Of the pass, or ``original``.
+        name: ``00-original``, ``01-prune``...: the names of the stage's files begin with it.
+        kind: The kind of the pass, or ``original``.
         model: The Keras model, in the user's flavour.
         artifact: The file that was measured.
         figures: ``accuracy`` and ``accuracy_ci95`` (or ``metric``), ``size_bytes``, ``gzip_bytes``, ``macs``,
             ``sparsity`` (of the kernels, in the file's integers), ``latency_ms`` and ``kernel_profile`` as
             `edgeopt.validate` gives them, ``peak_activation_bytes``, ``ops``.
-        report: The pass's own.
+        report: The pass's own report, as JSON values.
         skipped: What the pass left as it was: ``stage``, ``subject``, ``reason``, ``detail``.
-        seconds: That the pass took.
-        qat_model: What `Qat` trained, where this was `Qat` and the stage was not read from a folder.
+        seconds: The time that the pass took, in seconds.
+        note: What the pass says of what it buys.
+        exported: The model that the file was made of, which is not `model` behind `Qat`; None where the stage was read
+            from a folder.
     """
 
     name: str
     kind: str
     model: Any = field(repr=False)
     artifact: Artifact = field(repr=False)
-    figures: Mapping[str, Any]
-    report: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    figures: Figures
+    report: Mapping[str, object] = field(default_factory=dict, repr=False)
     skipped: tuple[Mapping[str, str], ...] = ()
     seconds: float = 0.0
-    qat_model: Any = field(default=None, repr=False)
+    note: str = ""
+    exported: Any = field(default=None, repr=False)
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Return the stage as JSON values."""
         head = {"name": self.name, "kind": self.kind, "artifact": f"{self.name}.tflite"}
         return {**head, **self.figures, "seconds": self.seconds, "report": dict(self.report)}
@@ -53,12 +87,12 @@ class OptimizeResult:
     """A recipe that was run.
 
     Attributes:
-        stages: The original, and one a pass, in order.
-        recipe: As it was run.
+        stages: The original, and one stage a pass, in order.
+        recipe: The recipe as it was run.
         compression: What each technique bought; see `edgeopt.api.optimize.compression.compression_report`.
         budget: One line a limit, judged on the last stage's file.
-        folder: Where it was written, or None.
-        warnings: Of the last stage's measurement.
+        folder: The folder that it was written to, or None.
+        warnings: What the reader should know of the last stage's measurement.
 
     Example:
         >>> result = edgeopt.optimize(model, "fast", train=(x, y), validation=(x_test, y_test))
@@ -67,7 +101,7 @@ class OptimizeResult:
 
     stages: tuple[Stage, ...]
     recipe: OptimizeRecipe
-    compression: tuple[Mapping[str, Any], ...] = ()
+    compression: tuple[Compression, ...] = ()
     budget: tuple[BudgetLine, ...] = ()
     folder: Path | None = None
     warnings: tuple[str, ...] = ()
@@ -98,18 +132,16 @@ class OptimizeResult:
         Raises:
             BudgetError: A line was missed; the message names each.
         """
-        missed = [f"{line.name} is {line.limit:.6g}, measured {line.value:.6g}" for line in self.budget if not line.met]
-        if missed:
-            raise BudgetError(f"The budget was missed: {'; '.join(missed)}; relax the limit or change the recipe.")
+        raise_for_budget(self.budget, "relax the limit or change the recipe")
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Return what ``result.json`` holds, in the envelope that all verbs share."""
         return envelope(
             self.verdict,
             {
                 "stages": [stage.to_dict() for stage in self.stages],
                 "skipped": [dict(entry) for entry in self.skipped],
-                "compression": [dict(entry) for entry in self.compression],
+                "compression": [entry.to_dict() for entry in self.compression],
                 "budget": [line.to_dict() for line in self.budget],
                 "recipe": self.recipe.to_tables(),
                 "warnings": list(self.warnings),

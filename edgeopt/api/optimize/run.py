@@ -6,31 +6,46 @@ import hashlib
 import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...artifact.artifact import Artifact
 from ...errors import ModelError, UsageError
 from ...evaluation.budget import Budget
-from ...passes.distil import builder
 from ...passes.registry import Planned, plan, resolved
 from ...recipes.optimize import OptimizeRecipe
-from ...training.distillation import check_options
 from ...training.losses import loss_text
 from .compression import compression_report
 from .data import check_outputs, check_recipe_data
 from .folder import Folder
 from .loss import loss_for
-from .result import OptimizeResult, Stage
+from .result import Figures, OptimizeResult, Stage
 from .stage import apply
-from .workbench import Bench, figures
+from .workbench import Measuring, Workbench, figures
 
 if TYPE_CHECKING:
     from ...devices import BenchPlan, Device, Progress
 
-Recipe = str | os.PathLike[str] | Mapping[str, Any] | OptimizeRecipe
 ORIGINAL = "original"
+
+
+@dataclass(frozen=True)
+class PlannedRecipe:
+    """A recipe that was read and whose passes were made.
+
+    Attributes:
+        settings: The recipe.
+        planned: Its passes, in order.
+        source: The file or built-in name that it was read from; None where it was given as an object.
+    """
+
+    settings: OptimizeRecipe
+    planned: tuple[Planned, ...]
+    source: str | os.PathLike[str] | None
+
+
+Recipe = str | os.PathLike[str] | Mapping[str, object] | OptimizeRecipe | PlannedRecipe
 
 
 def optimize(
@@ -58,7 +73,8 @@ def optimize(
 
     Args:
         model: A Keras model of either flavour, or the path of a .keras or .h5 file.
-        recipe: An `OptimizeRecipe`, its tables, a TOML file, or a built-in name: small, fast, edgetpu, tiny.
+        recipe: An `OptimizeRecipe`, its tables, a TOML file, or a built-in name: small, fast, edgetpu, tiny; or what
+            `read_recipe` has made of one.
         train: Training data with labels, of any kind that `edgeopt.data.load_dataset` takes, or a
             `keras.utils.PyDataset`.
         validation: Samples with labels on which each file is scored. Not those of `train`.
@@ -92,12 +108,12 @@ def optimize(
     """
     from ...devices import RunOptions
 
-    settings, planned = read_recipe(recipe)
+    read = read_recipe(recipe)
+    settings, planned = read.settings, read.planned
     _join_workers(planned, resume)
     RunOptions(runtime=runtime)  # a name that is wrong is refused before anything is trained, as is a student
     for entry in planned:
-        if isinstance(student := getattr(entry.step, "student", None), str):
-            builder(student)
+        entry.step.check()
     written = _named(settings)
     say = on_step or (lambda _line: None)
     if resume and output is None:
@@ -118,13 +134,11 @@ def optimize(
                 "device": device if isinstance(device, str) else type(device).__name__,
                 "runtime": runtime,
             }
-            given = (model, recipe, train, validation, calibration)
+            given = (model, read.source, train, validation, calibration)
             inputs = [Path(source) for source in given if isinstance(source, (str, os.PathLike))]
             folder = Folder(output, identity, resume=resume, force=force, inputs=inputs)
-        shared = Bench(
-            settings, original, data.train, data.validation, data.calibration, chosen, callbacks, device, inventory,
-            runtime, bench, say, on_progress,
-        )  # fmt: skip
+        measuring = Measuring(device, inventory, runtime, bench, on_progress)
+        shared = Workbench(settings, original, data, chosen, callbacks, measuring, say)
         # What the user has given as an object, or allowed to be loaded, is no stranger in the run's own files.
         trusted = unsafe_load or not isinstance(model, (str, os.PathLike))
         stages, last = _Run(shared, folder, planned, trusted).stages()
@@ -140,14 +154,14 @@ def optimize(
         as_run = replace(
             settings, passes=tuple(map(resolved, planned)), loss=chosen if isinstance(chosen, str) else settings.loss
         )
-        folder.write_result(result.to_dict(), as_run.to_toml(), result.model)
+        folder.write_result(result, as_run.to_toml())
     return result
 
 
 class _Run:
     """The stages of a run, one after the other, those that an earlier run has finished read and not made again."""
 
-    def __init__(self, bench: Bench, folder: Folder | None, planned: Sequence[Planned], trusted: bool) -> None:
+    def __init__(self, bench: Workbench, folder: Folder | None, planned: Sequence[Planned], trusted: bool) -> None:
         self._bench, self._folder, self._planned, self._trusted = bench, folder, planned, trusted
         self._last: Any = None
 
@@ -156,7 +170,8 @@ class _Run:
         found = [self._original()]
         for number, planned in enumerate(self._planned, 1):
             name = f"{number:02d}-{planned.step.name}"
-            found.append(self._finished(name, planned.step.name) or self._made(name, planned, found[-1].model))
+            finished = self._finished(name, planned.step.name, self._load)
+            found.append(finished or self._made(name, planned, found[-1].model))
         if self._last is None:
             # Everything was read: the budget is judged on the last file, measured again.
             self._last = self._bench.validated(found[-1].artifact, self._bench.recipe.budget)
@@ -164,7 +179,7 @@ class _Run:
 
     def _original(self) -> Stage:
         name, bench = f"00-{ORIGINAL}", self._bench
-        found = self._finished(name, ORIGINAL)
+        found = self._finished(name, ORIGINAL, lambda _path: bench.original)
         if found is not None:
             return found
         bench.say(f"{name}: converting and measuring")
@@ -175,11 +190,11 @@ class _Run:
     def _made(self, name: str, planned: Planned, model: Any) -> Stage:
         bench = self._bench
         bench.say(f"{name}: applying")
-        done = apply(planned, model, bench, name, None if self._folder is None else self._folder.work(name))
+        done = apply(planned, model, bench, None if self._folder is None else self._folder.work(name))
         bench.say(f"{name}: converting and measuring")
         artifact, dense = bench.smallest(done.exported, name)
         measured = self._measure(artifact, last=planned is self._planned[-1])
-        qat_model = None if done.exported is done.model else done.exported
+        left = [{"stage": name, **entry} for entry in done.account.skipped]
         return self._written(
             Stage(
                 name,
@@ -187,68 +202,54 @@ class _Run:
                 done.model,
                 artifact,
                 measured,
-                done.report,
-                (*done.skipped, *dense),
+                done.account.report,
+                (*left, *dense),
                 done.seconds,
-                qat_model,
+                done.account.note,
+                done.exported,
             )
         )
 
-    def _measure(self, artifact: Artifact, *, last: bool) -> dict[str, Any]:
+    def _measure(self, artifact: Artifact, *, last: bool) -> Figures:
         report = self._bench.validated(artifact, self._bench.recipe.budget if last else Budget())
         if last:
             self._last = report
         return figures(artifact, report)
 
-    def _finished(self, name: str, kind: str) -> Stage | None:
-        found = None if self._folder is None else self._folder.finished(name)
-        if found is None:
-            return None
-        record, artifact, path = found
-        self._bench.say(f"{name}: taken from the earlier run")
-        model = self._bench.original
-        if kind != ORIGINAL:
-            from ...models.load import load_model
+    def _finished(self, name: str, kind: str, load: Callable[[Path], Any]) -> Stage | None:
+        found = None if self._folder is None else self._folder.finished(name, kind, load)
+        if found is not None:
+            self._bench.say(f"{name}: taken from the earlier run")
+        return found
 
-            model = load_model(path, unsafe_load=self._trusted).model
-        return Stage(
-            name,
-            kind,
-            model,
-            artifact,
-            record["figures"],
-            record["report"],
-            tuple(record["skipped"]),
-            record["seconds"],
-        )
+    def _load(self, path: Path) -> Any:
+        from ...models.load import load_model
+
+        return load_model(path, unsafe_load=self._trusted).model
 
     def _written(self, stage: Stage) -> Stage:
         if self._folder is not None:
-            record = {
-                "figures": stage.figures,
-                "report": stage.report,
-                "skipped": list(stage.skipped),
-                "seconds": stage.seconds,
-            }
-            self._folder.write_stage(stage.name, record, stage.artifact, stage.model)
+            self._folder.write_stage(stage)
         return stage
 
 
-def read_recipe(recipe: Recipe) -> tuple[OptimizeRecipe, list[Planned]]:
-    """Return a recipe and its passes; TensorFlow is not needed to refuse a bad one.
+def read_recipe(recipe: Recipe) -> PlannedRecipe:
+    """Return a recipe with its passes, which `optimize` takes; TensorFlow is not needed to refuse a bad one.
 
     Raises:
         RecipeError: An unknown key or a value that is not allowed, in the recipe or in one of its passes.
         UsageError: There is no such file.
     """
+    source: str | os.PathLike[str] | None = None
+    if isinstance(recipe, PlannedRecipe):
+        return recipe
     if isinstance(recipe, OptimizeRecipe):
         settings = recipe
     elif isinstance(recipe, Mapping):
         settings = OptimizeRecipe.from_tables(recipe)
     else:
-        settings = OptimizeRecipe.load(recipe)
-    check_options(settings.distillation or {})
-    return settings, [plan(table) for table in settings.passes]
+        settings, source = OptimizeRecipe.load(recipe), recipe
+    return PlannedRecipe(settings, tuple(map(plan, settings.passes)), source)
 
 
 def _join_workers(planned: Sequence[Planned], resume: bool) -> None:
@@ -257,8 +258,7 @@ def _join_workers(planned: Sequence[Planned], resume: bool) -> None:
     Raises:
         UsageError: TensorFlow has begun to compute, or the run is a resumed one.
     """
-    trainings = [getattr(entry.step, "training", None) for entry in planned] + [entry.finetune for entry in planned]
-    if not any(item is not None and item.strategy == "multi_worker" for item in trainings):
+    if not any(entry.training.strategy == "multi_worker" for entry in planned):
         return
     if resume:
         raise UsageError(

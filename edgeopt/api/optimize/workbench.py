@@ -1,11 +1,12 @@
-"""TODO."""
+"""What all stages of a run share: the data, the conversion, and the device that measures."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from ...artifact.artifact import Artifact
 from ...errors import ModelError
@@ -13,18 +14,21 @@ from ...evaluation.budget import Budget
 from ...evaluation.report import ValidationReport
 from ...passes.properties import measure_file
 from ...recipes.optimize import OptimizeRecipe
-from ...training.context import PassContext
+from ...training.context import Array, PassContext
+from ...training.distillation import Distillation
 from ...training.loop import train
 from ...training.options import Training
 from ...training.zero_keeper import zero_keeper
 from ..convert import convert
 from ..validate import validate
+from .data import RunData
+from .result import Figures
 
 if TYPE_CHECKING:
-    from ...devices import BenchPlan, Device, Progress
+    from ...devices import BenchPlan, Device, Measurement, Progress
 
 
-# What a stage's figures take from a validation, and from an artifact's sidecar.
+# What a stage's figures take from a validation.
 _MEASURED = (
     "metric", "accuracy", "accuracy_ci95", "accuracy_drop", "accuracy_drop_ci95", "drop", "drop_ci95", "agreement",
     "samples", "latency_ms", "kernel_profile", "device", "emulated",
@@ -35,56 +39,58 @@ _MEASURED = (
 _WORTH_TRYING = 0.3
 
 
+# What they take from an artifact's sidecar.
 _READ = (
-    "size_bytes",
-    "gzip_bytes",
-    "macs",
-    "parameters",
-    "peak_activation_bytes",
-    "expanded_weight_bytes",
-    "ops",
+    "size_bytes", "gzip_bytes", "macs", "parameters", "peak_activation_bytes", "expanded_weight_bytes", "ops",
     "fully_int8",
-)
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
-class Bench:
+class Measuring:
+    """Where files are measured, and how long.
+
+    Attributes:
+        device: The device that measures, or its name in the inventory.
+        inventory: Path of the inventory; None takes the user's own.
+        runtime: The runtime of the device that runs the files; ``auto`` takes the first that loads.
+        plan: When a timing ends; None takes `BenchPlan`'s defaults.
+        on_progress: Told every sign of life of the device; None tells nobody.
+    """
+
+    device: str | Device
+    inventory: str | os.PathLike[str] | None
+    runtime: str
+    plan: BenchPlan | None
+    on_progress: Callable[[Progress], None] | None
+
+
+@dataclass(frozen=True)
+class Workbench:
     """What all stages share: data, conversion, and the device that measures.
 
     Attributes:
-        recipe: As it is run.
+        recipe: The recipe as it is run.
         original: The model that the run began with: teacher and baseline.
-        train: Training data.
-        validation: Samples with labels on which every file is scored.
-        calibration: Samples for the conversion.
-        loss: Of every training.
-        callbacks: The user's.
-        device: Which one measures.
-        inventory: The inventory.
-        runtime: Which of its runtimes runs the files.
-        plan: When a timing ends; None for the default.
-        say: Told what is being done.
-        on_progress: Told every sign of life of the device.
+        data: Training, validation and calibration data.
+        loss: The loss of every training.
+        callbacks: The user's Keras callbacks, for every training of a model of their flavour.
+        measuring: Where files are measured, and how long.
+        say: Told in a line what is being done.
     """
 
     recipe: OptimizeRecipe
     original: Any
-    train: Any
-    validation: Any
-    calibration: Any
+    data: RunData
     loss: Any
-    callbacks: Sequence[Any] = ()
-    device: str | Device = "local"
-    inventory: Any = None
-    runtime: str = "auto"
-    plan: BenchPlan | None = None
-    say: Callable[[str], None] = print
-    on_progress: Callable[[Progress], None] | None = None
+    callbacks: Sequence[Any]
+    measuring: Measuring
+    say: Callable[[str], None]
 
     def export(self, model: Any) -> Artifact:
         """Convert a model as the recipe says, with kernels stored dense."""
         recipe = replace(self.recipe.convert, sparse_weights=False)
-        return convert(model, calibration=self.calibration, recipe=recipe)
+        return convert(model, calibration=self.data.calibration, recipe=recipe)
 
     def smallest(self, model: Any, stage: str) -> tuple[Artifact, tuple[Mapping[str, str], ...]]:
         """Convert a model; keep sparse kernels, where the recipe wants them, if the file is smaller and runs.
@@ -99,7 +105,7 @@ class Bench:
         share = zero_share(dense.model)
         if share < _WORTH_TRYING:
             return dense, ({**skipped, "reason": "few-zeros", "detail": f"{share:.1%} of the kernels are zero"},)
-        sparse = convert(model, calibration=self.calibration, recipe=self.recipe.convert)
+        sparse = convert(model, calibration=self.data.calibration, recipe=self.recipe.convert)
         if sparse.size_bytes < dense.size_bytes:
             try:
                 self.latency_ms(sparse.model)
@@ -111,47 +117,48 @@ class Bench:
 
     def validated(self, artifact: Artifact, budget: Budget | None = None) -> ValidationReport:
         """Score and time a file, against the original Keras model on the same samples."""
+        measuring = self.measuring
         return validate(
             artifact,
-            data=self.validation,
-            device=self.device,
-            inventory=self.inventory,
-            runtime=self.runtime,
+            data=self.data.validation,
+            device=measuring.device,
+            inventory=measuring.inventory,
+            runtime=measuring.runtime,
             baseline=self.original,
             metric=self.recipe.metric,
             output_name=self.recipe.output_name,
             budget=budget,
             seed=self.recipe.seed,
-            bench=self.plan,
-            on_progress=self.on_progress,
+            bench=measuring.plan,
+            on_progress=measuring.on_progress,
         )
 
     def latency_ms(self, data: bytes) -> float:
         """Time a file: the median of an inference, in milliseconds."""
-        from ...devices import BenchPlan, RunOptions
-        from ..devices import open_device
+        from ...devices import BenchPlan
 
-        with open_device(self.device, self.inventory) as target:
-            options = RunOptions(runtime=self.runtime, bench=self.plan or BenchPlan())
-            figures = target.measure(data, None, options).to_dict()["latency_ms"]
+        figures = self._measured(data, None, self.measuring.plan or BenchPlan()).to_dict()["latency_ms"]
         return float(figures["p50"])
 
-    def predict(self, data: bytes, inputs: Mapping[str, Any]) -> list[Any]:
+    def predict(self, data: bytes, inputs: Mapping[str, Array]) -> list[Array]:
         """Run samples through a file on the device; return the real values of each output."""
+        found = self._measured(data, inputs, None).evaluation
+        return [] if found is None else [output.real() for output in found.outputs]
+
+    def _measured(self, data: bytes, inputs: Mapping[str, Array] | None, plan: BenchPlan | None) -> Measurement:
         from ...devices import RunOptions
         from ..devices import open_device
 
-        with open_device(self.device, self.inventory) as target:
-            found = target.measure(data, inputs, RunOptions(runtime=self.runtime, bench=None)).evaluation
-        return [] if found is None else [output.real() for output in found.outputs]
+        with open_device(self.measuring.device, self.measuring.inventory) as target:
+            return target.measure(data, inputs, RunOptions(runtime=self.measuring.runtime, bench=plan))
 
     def context(self, checkpoints: Path | None, training: Training) -> PassContext:
         """Return what a pass gets; only an early stop on validation data makes every epoch look at them."""
         stop = training.early_stop
         watches = stop is not None and stop.metric.startswith("val_")
         base = PassContext(
-            train=self.train,
-            validation=self.validation if watches else None,
+            train=self.data.train,
+            validation=self.data.validation if watches else None,
             loss=self.loss,
             seed=self.recipe.seed,
             convert=lambda model: self.export(model).model,
@@ -164,11 +171,9 @@ class Bench:
         )
         return base if training.epochs == 0 else replace(base, finetune=_finetuner(base, training))
 
-    def _distillation(self) -> Any:
+    def _distillation(self) -> Distillation | None:
         if self.recipe.distillation is None:
             return None
-        from ...training.distillation import Distillation
-
         return Distillation(teacher=self.original, **self.recipe.distillation)
 
 
@@ -185,15 +190,16 @@ def _finetuner(context: PassContext, training: Training) -> Callable[[Any], Any]
     return finetune
 
 
-def figures(artifact: Artifact, report: ValidationReport) -> dict[str, Any]:
+def figures(artifact: Artifact, report: ValidationReport) -> Figures:
     """Return what is to be said of a stage's file."""
     measured, sidecar = report.to_dict(), artifact.sidecar
-    return {
+    found = {
         **{name: measured[name] for name in _MEASURED if name in measured},
         **{name: sidecar[name] for name in _READ if name in sidecar},
         "densify_ops": sidecar["ops"].get("DENSIFY", 0),
         "sparsity": zero_share(artifact.model),
     }
+    return cast(Figures, found)
 
 
 def zero_share(data: bytes) -> float:

@@ -18,7 +18,7 @@ from ...data.labels import map_labels
 from ...errors import DataError, UsageError
 from ...models.graph.structure import Ref, flatten_structure, map_structure
 from ...models.load import describe, import_keras
-from ...training.losses import losses_by_output
+from ...training.losses import compiled_loss, losses_by_output
 from .dependencies import ChannelMap
 from .gates import observe, run_gated
 from .labels import Labels
@@ -187,7 +187,7 @@ def loss_function(model: Any, channel_map: ChannelMap, loss: Any) -> Callable[[A
     Raises:
         UsageError: There is none.
     """
-    chosen = loss if loss is not None else getattr(model, "loss", None)
+    chosen = compiled_loss(model) if loss is None else loss
     if chosen is None:
         raise UsageError(
             "Importance 'taylor' needs a loss and the model is not compiled; give loss=..., or compile it."

@@ -11,11 +11,12 @@ import numpy.typing as npt
 
 from ...data.calibration import choose_samples
 from ...data.dataset import Dataset, load_dataset
-from ...errors import BudgetError, RecipeError, UsageError, nearest
+from ...errors import BudgetError, RecipeError, UsageError
 from ...models.graph.rebuild import read_native
 from ...models.load import flavour_of
+from ...recipes.values import require_choice, require_number, require_whole
 from ...training.context import PassContext
-from ..base import PassResult, check_layers, check_needs, skipped_names
+from ..base import Pass, PassResult, check_fractions, check_layers, check_needs, skipped_names
 from .allocation import Ladder, allocate_globally, allocate_uniformly
 from .cost import MEASURES, CostModel, Counts, Measure
 from .dependencies import ChannelMap, Group, analyse
@@ -28,25 +29,25 @@ from .verify import verify
 
 
 @dataclass(frozen=True, kw_only=True)
-class ChannelPruning:
+class ChannelPruning(Pass):
     """Remove the least important filters and neurons, with all that depends on them.
 
     One target is given: `fraction`, `latency_ms`, or `layers` alone.
 
     Attributes:
-        fraction: Fraction of the cost `of` to remove, in [0, 1).
-        of: ``macs``, ``params`` or ``bytes`` (of the int8 weights).
-        latency_ms: Latency to come down to, as `PassContext.measure` measures it.
-        importance: ``l1``, ``l2``, ``bn_gamma``, ``taylor``, ``apoz``, ``entropy`` or ``random``.
-        multiple: Channel counts that are cut become multiples of this.
-        minimum: Channels that every layer keeps at least.
-        allocation: ``global`` decides by importance and cost how far each layer is cut; ``uniform`` keeps the same
-            share of every layer.
-        normalise: Compare the relative losses of layers, or the scores as they are (see `allocation`).
-        skip: Layers whose channels stay.
-        layers: Layer name -> fraction of its channels to remove; the others make up the rest of the target.
-        steps: Rounds of cutting, with `PassContext.finetune` between them.
-        samples: Samples that data-driven criteria look at.
+        fraction: Fraction of the cost `of` to remove, in [0, 1); None by default.
+        of: What the fraction is of: ``macs``, the default, ``params``, or ``bytes`` (of the int8 weights).
+        latency_ms: Latency in milliseconds to come down to, as `PassContext.measure` measures it; None by default.
+        importance: ``l1``, the default, ``l2``, ``bn_gamma``, ``taylor``, ``apoz``, ``entropy`` or ``random``.
+        multiple: Channel counts that are cut become multiples of this; 8 by default.
+        minimum: Channels that every layer keeps at least; 8 by default.
+        allocation: ``global``, the default, decides by importance and cost how far each layer is cut; ``uniform`` keeps
+            the same share of every layer.
+        normalise: Compare the relative losses of layers, as by default, or the scores as they are (see `allocation`).
+        skip: Names of layers whose channels stay; none by default.
+        layers: Layer name -> fraction of its channels to remove, in [0, 1); the others make up the rest of the target.
+        steps: Rounds of cutting, with `PassContext.finetune` between them; 1 by default.
+        samples: Samples that data-driven criteria look at; 256 by default.
 
     Raises:
         RecipeError: An option is out of its range, unknown, or contradicts another.
@@ -75,27 +76,20 @@ class ChannelPruning:
     def __post_init__(self) -> None:
         check_layers(self.layers, "0.5")
         object.__setattr__(self, "skip", skipped_names(self.skip))
-        fractions: dict[str, Any] = {f"layers[{name!r}]": value for name, value in self.layers.items()}
-        if self.fraction is not None:
-            fractions["fraction"] = self.fraction
-        for what, value in fractions.items():
-            if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0.0 <= value < 1.0:
-                raise RecipeError(f"Received {what}={value!r}; expected the fraction to remove, in [0, 1).")
+        check_fractions({"fraction": self.fraction}, self.layers, "to remove")
         if self.fraction is not None and self.latency_ms is not None:
             raise RecipeError("Received both fraction and latency_ms; give the one that is the target.")
         if self.fraction is None and self.latency_ms is None and not self.layers:
             raise RecipeError("Received no target; give fraction=..., latency_ms=..., or layers={name: fraction}.")
-        if self.latency_ms is not None and not self.latency_ms > 0:
-            raise RecipeError(f"Received latency_ms={self.latency_ms}; expected a positive number of milliseconds.")
+        if self.latency_ms is not None:
+            require_number("latency_ms", self.latency_ms, "a positive number of milliseconds", lambda value: value > 0)
         if self.latency_ms is not None and self.allocation == "uniform":
             raise RecipeError("Received latency_ms with allocation='uniform'; use allocation='global' for a latency.")
-        for key, choices in (("of", MEASURES), ("importance", CRITERIA), ("allocation", ("global", "uniform"))):
-            if getattr(self, key) not in choices:
-                raise RecipeError(f"Received {key}={getattr(self, key)!r}{nearest(str(getattr(self, key)), choices)}")
+        require_choice("of", self.of, MEASURES)
+        require_choice("importance", self.importance, CRITERIA)
+        require_choice("allocation", self.allocation, ("global", "uniform"))
         for key in ("multiple", "minimum", "steps", "samples"):
-            number = getattr(self, key)
-            if isinstance(number, bool) or not isinstance(number, int) or number < 1:
-                raise RecipeError(f"Received {key}={number!r}; expected a whole number of at least 1.")
+            require_whole(key, vars(self)[key], 1)
         if self.steps > 1 and self.fraction is None:
             raise RecipeError(f"Received steps={self.steps} without fraction; only a fraction is approached in steps.")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -28,7 +28,7 @@ class GroupChange:
     before: int
     after: int
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Return the change as plain values."""
         return {"name": self.name, "layers": list(self.layers), "before": self.before, "after": self.after}
 
@@ -41,10 +41,6 @@ class LatencyFigures:
     target_ms: float
     after_ms: float
     measurements: int
-
-    def to_dict(self) -> dict[str, float]:
-        """Return the figures as plain values."""
-        return asdict(self)
 
 
 @dataclass(frozen=True)
@@ -70,12 +66,16 @@ class ChannelReport:
     latency: LatencyFigures | None = None
     skipped: tuple[Skipped, ...] = ()
 
+    note: ClassVar[str] = (
+        "Removed channels are gone from the file and from the work; half of the MACs is seldom half of the time."
+    )
+
     def removed(self, measure: str) -> float:
         """Return the fraction of a cost that was removed."""
         before, after = self.costs[measure]
         return 1.0 - after / before if before else 0.0
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Return the report as JSON values."""
         return {
             "importance": self.importance,
@@ -85,7 +85,7 @@ class ChannelReport:
                 for measure, (before, after) in self.costs.items()
             },
             "max_difference": self.max_difference,
-            "latency": None if self.latency is None else self.latency.to_dict(),
+            "latency": None if self.latency is None else asdict(self.latency),
             "skipped": [entry.to_dict() for entry in self.skipped],
         }
 

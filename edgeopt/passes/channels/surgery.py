@@ -62,8 +62,8 @@ def _output_labels(cut: LayerCut) -> Labels | None:
     return next((axes[0] for axes in cut.weights.values() if 0 in axes), None)
 
 
-def _settings(cut: LayerCut, units: Labels, kept: Mask) -> dict[str, Any]:
-    changed: dict[str, Any] = {}
+def _settings(cut: LayerCut, units: Labels, kept: Mask) -> dict[str, int | tuple[int, ...]]:
+    changed: dict[str, int | tuple[int, ...]] = {}
     for setting in cut.settings:
         count = int(np.count_nonzero(kept[units[setting.labels]])) // setting.divisor
         changed[setting.key] = count if setting.position is None else _placed(cut.layer, setting, count)

@@ -7,15 +7,16 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
-from ...errors import ModelError, RecipeError, nearest
+from ...errors import ModelError, RecipeError
+from ...recipes.values import require_choice, require_whole
 from ...training.context import PassContext, Skipped
 from ...training.loop import train
 from ...training.losses import with_loss_of
 from ...training.options import Training
-from ...training.report import Trained, account_of
-from ..base import PassResult, check_layers, check_needs, refuse_half_precision, skipped_names
+from ...training.report import Trained
+from ..base import Pass, PassResult, check_layers, check_needs, refuse_half_precision, skipped_names
 from ..properties import kernels_of, measure_model
-from ..tfmot import private as tfmot_private
+from ..tfmot import private
 from ..tfmot.wrapping import Wrappable, carry_back, check_any, check_layer_names, wrap, wrappable
 from .report import ClusterReport, compare
 
@@ -54,15 +55,16 @@ _UNFIT = ("MultiHeadAttention", "EinsumDense", "TimeDistributed", "ConvLSTM1D", 
 
 
 @dataclass(frozen=True, kw_only=True)
-class Cluster:
+class Cluster(Pass):
     """Train with a few shared values a kernel, with TFMOT's `cluster_weights`.
 
     Attributes:
-        clusters: Most distinct values of each kernel, zero included; None clusters only what `layers` names.
-        layers: Layer name -> its own number.
-        skip: Layers that stay.
-        initialization: Where the centroids begin: ``kmeans++``, ``linear``, ``density`` or ``random``.
-        preserve_sparsity: Keep zeros at zero, on a centroid of their own; for models that were pruned.
+        clusters: Most distinct values of each kernel, zero included, at least 2; None, the default, clusters only what
+            `layers` names.
+        layers: Layer name -> its own number of values; none by default.
+        skip: Names of layers that stay as they are; none by default.
+        initialization: Where the centroids begin: ``kmeans++`` (the default), ``linear``, ``density`` or ``random``.
+        preserve_sparsity: Keep zeros at zero, on a centroid of their own, for models that were pruned; by default not.
         training: The fine-tuning; with ``epochs=0`` each weight goes to its nearest centroid, and nothing is trained.
 
     Raises:
@@ -87,25 +89,15 @@ class Cluster:
         check_layers(self.layers, "16")
         object.__setattr__(self, "skip", skipped_names(self.skip))
         refuse_half_precision(self.name, self.training.mixed_precision)
-        numbers: dict[str, Any] = {f"layers[{name!r}]": value for name, value in self.layers.items()}
+        numbers = {f"layers[{name!r}]": value for name, value in self.layers.items()}
         if self.clusters is not None:
             numbers["clusters"] = self.clusters
         if not numbers:
             raise RecipeError("Received no target; give clusters=16 or layers={name: clusters}.")
-        least = 3 if self.preserve_sparsity else 2
+        least, why = (3, " (zero is one of them)") if self.preserve_sparsity else (2, "")
         for what, value in numbers.items():
-            if isinstance(value, bool) or not isinstance(value, int) or value < least:
-                why = " (zero is one of them)" if self.preserve_sparsity else ""
-                raise RecipeError(f"Received {what}={value!r}; expected a whole number of at least {least}{why}.")
-        if self.initialization not in INITIALIZATIONS:
-            raise RecipeError(
-                f"Received initialization={self.initialization!r}{nearest(str(self.initialization), INITIALIZATIONS)}"
-            )
-
-    @property
-    def needs(self) -> tuple[str, ...]:
-        """Fields of the context that these options need."""
-        return ("train",) if self.training.epochs else ()
+            require_whole(what, value, least, why)
+        require_choice("initialization", self.initialization, INITIALIZATIONS)
 
     def apply(self, model: Any, context: PassContext) -> PassResult:
         """Return the clustered model, flat, of the flavour of `model`, uncompiled, and a `ClusterReport`.
@@ -130,8 +122,8 @@ class Cluster:
             done = train(wrapped, with_loss_of(model, context, self.name), self.training, name=self.name)
         result = carry_back(source, tfmot.clustering.keras.strip_clustering(wrapped), context.seed)
         layers = compare(targets, before, measure_model(result))
-        account = account_of(self.training, done, skipped)
-        return PassResult(result, ClusterReport(self.initialization, self.preserve_sparsity, layers, **account))
+        own = {"initialization": self.initialization, "preserve_sparsity": self.preserve_sparsity, "layers": layers}
+        return PassResult(result, ClusterReport.of(self.training, done, skipped, **own))
 
     def _wrapped(self, source: Wrappable, targets: Mapping[str, int], seed: int) -> Any:
         import tensorflow as tf
@@ -143,7 +135,7 @@ class Cluster:
         def wrapper(name: str, layer: Any) -> Any:
             if name not in targets:
                 return layer
-            return tfmot_private.cluster_layer(layer, targets[name], start, preserve_sparsity=self.preserve_sparsity)
+            return private.cluster_layer(layer, targets[name], start, preserve_sparsity=self.preserve_sparsity)
 
         return wrap(source, wrapper)
 

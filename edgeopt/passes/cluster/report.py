@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import ClassVar
 
 from ...training.report import TrainingReport
 from ..properties import WeightProperty
@@ -32,10 +32,6 @@ class LayerClusters:
     sparsity_after: float
     size: int
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return the figures as JSON values."""
-        return asdict(self)
-
 
 @dataclass(frozen=True)
 class ClusterReport(TrainingReport):
@@ -51,12 +47,14 @@ class ClusterReport(TrainingReport):
     preserve_sparsity: bool
     layers: tuple[LayerClusters, ...]
 
-    def to_dict(self) -> dict[str, Any]:
+    note: ClassVar[str] = "Few distinct values take as many bytes as many do; only a zip gets smaller."
+
+    def to_dict(self) -> dict[str, object]:
         """Return the report as JSON values."""
         return {
             "initialization": self.initialization,
             "preserve_sparsity": self.preserve_sparsity,
-            "layers": [layer.to_dict() for layer in self.layers],
+            "layers": [asdict(layer) for layer in self.layers],
             **super().to_dict(),
         }
 

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
-from ...errors import RecipeError, nearest
+from ...errors import RecipeError
+from ...recipes.values import require_choice, require_number, require_whole
 from ...training.context import PassContext
 from ...training.feed import steps_of
 from ...training.loop import train
 from ...training.losses import with_loss_of
 from ...training.options import Training
-from ...training.report import Trained, account_of
+from ...training.report import Trained
 from ...training.zero_keeper import zero_keeper
-from ..base import PassResult, check_layers, check_needs, refuse_half_precision, skipped_names
+from ..base import Pass, PassResult, check_fractions, check_layers, check_needs, refuse_half_precision, skipped_names
 from ..properties import measure_model
-from ..tfmot import private as tfmot_private
+from ..tfmot import private
 from ..tfmot.wrapping import Wrappable, carry_back, check_any, check_layer_names, wrap, wrappable
 from .report import PruneReport, compare
 from .schedule import Steps, check_step, plan_steps, tfmot_schedule
@@ -30,27 +31,31 @@ POOLING = ("avg", "max")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Prune:
+class Prune(Pass):
     """Set weights to zero while the model trains on, with TFMOT's `prune_low_magnitude`.
 
     Attributes:
-        sparsity: Fraction of each kernel to zero, in [0, 1); None prunes only what `layers` names.
-        layers: Layer name -> its own sparsity.
-        skip: Layers that stay.
-        schedule: ``polynomial`` raises the sparsity step by step; ``constant`` goes there at once, at `begin`.
-        initial_sparsity: Where ``polynomial`` begins.
-        power: Exponent of ``polynomial``.
-        begin: First pruning step: a step when it is an int, a fraction of the run when it is a float.
-        end: Where ``polynomial`` reaches its target; the rest of the run lets the other weights recover.
-        frequency: Steps between two updates of the masks; None spreads some twenty of them.
-        m_by_n: (2, 4) zeroes 2 of every 4 consecutive input weights; instead of a sparsity.
-        block_size: (rows, columns) of a Dense kernel that are zeroed together.
-        block_pooling: What counts of a block: its ``avg`` or its ``max`` magnitude.
-        criterion: ``magnitude``, or ``random``: the baseline that any criterion must beat.
-        keep_first: Leave the layers that the model's inputs go into as they are.
-        keep_last: The same for those that make the outputs.
-        keep_zeros: Keep at zero what an earlier pass has pruned.
-        training: The fine-tuning; with ``epochs=0`` the weights are zeroed once, and nothing is trained.
+        sparsity: Fraction of each kernel to zero, in [0, 1); None, the default, prunes only what `layers` names.
+        layers: Layer name -> its own sparsity, in [0, 1); none by default.
+        skip: Names of layers that stay as they are; none by default.
+        sparsity_schedule: ``polynomial``, the default, raises the sparsity step by step; ``constant`` goes there at
+            once, at `begin`.
+        initial_sparsity: Sparsity at which ``polynomial`` begins, in [0, 1); 0 by default.
+        power: Exponent of ``polynomial``, above 0; 3 by default.
+        begin: First pruning step: a step when it is an int, a fraction of the run in [0, 1] when it is a float; 0.0 by
+            default.
+        end: Where ``polynomial`` reaches its target, as `begin`, 0.75 by default; the rest of the run lets the other
+            weights recover.
+        frequency: Steps between two updates of the masks, at least 1; None, the default, spreads some twenty of them.
+        m_by_n: (2, 4) zeroes 2 of every 4 consecutive input weights, instead of a sparsity; None by default.
+        block_size: (rows, columns) of a Dense kernel that are zeroed together; (1, 1), single weights, by default.
+        block_pooling: What counts of a block: its ``avg`` (the default) or its ``max`` magnitude.
+        criterion: ``magnitude``, the default, or ``random``: the baseline that any criterion must beat.
+        keep_first: Leave the layers that the model's inputs go into as they are; by default not.
+        keep_last: Leave the layers that make the outputs as they are; by default not.
+        keep_zeros: Keep, by default, at zero what an earlier pass has pruned.
+        training: The fine-tuning, one epoch by default; with ``epochs=0`` the weights are zeroed once, and nothing is
+            trained.
 
     Raises:
         RecipeError: An option is out of its range, unknown, or contradicts another.
@@ -64,7 +69,7 @@ class Prune:
     sparsity: float | None = None
     layers: Mapping[str, float] = field(default_factory=dict)
     skip: tuple[str, ...] = ()
-    schedule: str = "polynomial"
+    sparsity_schedule: str = "polynomial"
     initial_sparsity: float = 0.0
     power: float = 3.0
     begin: float = 0.0
@@ -80,28 +85,23 @@ class Prune:
     training: Training = field(default_factory=Training)
 
     name = "prune"
+    old_options: ClassVar[Mapping[str, str]] = {"schedule": "sparsity_schedule"}
 
     def __post_init__(self) -> None:
         check_layers(self.layers, "0.8")
         object.__setattr__(self, "skip", skipped_names(self.skip))
         refuse_half_precision(self.name, self.training.mixed_precision)
-        fractions = {f"layers[{name!r}]": value for name, value in self.layers.items()}
-        fractions["initial_sparsity"] = self.initial_sparsity
-        if self.sparsity is not None:
-            fractions["sparsity"] = self.sparsity
-        for what, value in fractions.items():
-            if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0.0 <= value < 1.0:
-                raise RecipeError(f"Received {what}={value!r}; expected the fraction of zeros, in [0, 1).")
-        for key, choices in (("schedule", SCHEDULES), ("criterion", CRITERIA), ("block_pooling", POOLING)):
-            if getattr(self, key) not in choices:
-                raise RecipeError(f"Received {key}={getattr(self, key)!r}{nearest(str(getattr(self, key)), choices)}")
+        fractions = {"initial_sparsity": self.initial_sparsity, "sparsity": self.sparsity}
+        check_fractions(fractions, self.layers, "of zeros")
+        require_choice("sparsity_schedule", self.sparsity_schedule, SCHEDULES)
+        require_choice("criterion", self.criterion, CRITERIA)
+        require_choice("block_pooling", self.block_pooling, POOLING)
         check_step("begin", self.begin)
         check_step("end", self.end)
         self._check_course()
-        if self.frequency is not None and self.frequency < 1:
-            raise RecipeError(f"Received frequency={self.frequency}; expected at least 1 step.")
-        if self.power <= 0:
-            raise RecipeError(f"Received power={self.power}; expected a positive exponent.")
+        if self.frequency is not None:
+            require_whole("frequency", self.frequency, 1)
+        require_number("power", self.power, "a positive exponent", lambda value: value > 0)
         self._check_pattern()
         if self.training.strategy is not None and (self.m_by_n is not None or self.criterion != "magnitude"):
             what = "m_by_n" if self.m_by_n is not None else f"criterion={self.criterion!r}"
@@ -111,7 +111,7 @@ class Prune:
             )
 
     def _check_course(self) -> None:
-        if self.schedule != "polynomial":
+        if self.sparsity_schedule != "polynomial":
             return
         if type(self.begin) is type(self.end) and self.end < self.begin:
             raise RecipeError(
@@ -125,31 +125,16 @@ class Prune:
             )
 
     def _check_pattern(self) -> None:
-        for key in ("block_size", "m_by_n"):
-            value: Any = getattr(self, key)
-            if isinstance(value, list):
-                object.__setattr__(self, key, tuple(value))
-            elif value is not None and not isinstance(value, tuple):
-                raise RecipeError(f"Received {key}={value!r}; expected two whole numbers.")
-        if len(self.block_size) != 2 or not all(isinstance(size, int) and size > 0 for size in self.block_size):
-            raise RecipeError(f"Received block_size={self.block_size}; expected two positive whole numbers.")
+        object.__setattr__(self, "block_size", _pair("block_size", self.block_size))
         if self.m_by_n is None:
             if self.sparsity is None and not self.layers:
                 raise RecipeError("Received no target; give sparsity=..., layers={name: sparsity} or m_by_n=(2, 4).")
             return
-        if (
-            len(self.m_by_n) != 2
-            or not all(isinstance(n, int) for n in self.m_by_n)
-            or not 0 < self.m_by_n[0] < self.m_by_n[1]
-        ):
+        object.__setattr__(self, "m_by_n", _pair("m_by_n", self.m_by_n))
+        if not self.m_by_n[0] < self.m_by_n[1]:
             raise RecipeError(f"Received m_by_n={self.m_by_n}; expected (m, n), m zeros in every n weights, m < n.")
         if self.sparsity is not None or self.layers or self.block_size != (1, 1):
             raise RecipeError("Received m_by_n together with sparsity, layers or block_size; the pattern says it all.")
-
-    @property
-    def needs(self) -> tuple[str, ...]:
-        """Fields of the context that these options need."""
-        return ("train",) if self.training.epochs else ()
 
     @property
     def pattern(self) -> str:
@@ -184,9 +169,17 @@ class Prune:
         done = run.train(model)
         result = carry_back(source, run.stripped(), context.seed)
         layers, sparsity = compare(selection.targets, before, measure_model(result))
-        account = account_of(self.training, done, selection.skipped)
-        report = PruneReport(self.criterion, self.pattern, layers, sparsity, **account)
-        return PassResult(result, report)
+        own = {"criterion": self.criterion, "pattern": self.pattern, "layers": layers, "sparsity": sparsity}
+        return PassResult(result, PruneReport.of(self.training, done, selection.skipped, **own))
+
+
+def _pair(name: str, value: Any) -> tuple[int, int]:
+    """Return an option of two positive whole numbers as a tuple."""
+    if not isinstance(value, (tuple, list)) or len(value) != 2:
+        raise RecipeError(f"Received {name}={value!r}; expected two whole numbers.")
+    for number in value:
+        require_whole(f"a number of {name}", number, 1)
+    return value[0], value[1]
 
 
 class _Run:
@@ -201,10 +194,10 @@ class _Run:
         if options.criterion == "random":
             generator = np.random.default_rng(context.seed)
             for wrapper in self.wrappers.values():
-                weights = [weight.numpy() for weight in tfmot_private.pruned_weights(wrapper)]
+                weights = [weight.numpy() for weight in private.pruned_weights(wrapper)]
                 # What is zero already is chosen first, as it would be by magnitude.
                 scores = [generator.random(weight.shape, np.float32) * (weight != 0) for weight in weights]
-                tfmot_private.prune_by_scores(wrapper, scores)
+                private.prune_by_scores(wrapper, scores)
 
     def train(self, model: Any) -> Trained:
         """Train and prune in step, then see to it that the target is reached."""
@@ -216,10 +209,10 @@ class _Run:
             callbacks = [tfmot.sparsity.keras.UpdatePruningStep()]
             done = train(self.model, context, options.training, name=options.name, callbacks=callbacks, keep=self.keep)
         for name, wrapper in self.wrappers.items():
-            tfmot_private.apply_masks(wrapper)
+            private.apply_masks(wrapper)
             if self._falls_short(wrapper, self.selection.targets[name]):
                 # No training, one that an early stop cut short or took back, or a layer that is called several times.
-                tfmot_private.update_masks(wrapper, 1 if options.m_by_n is not None else self.last_update)
+                private.update_masks(wrapper, 1 if options.m_by_n is not None else self.last_update)
         if self.keep is not None:
             self.keep(self.model)
         return done
@@ -233,7 +226,7 @@ class _Run:
     @property
     def last_update(self) -> int:
         """The step at which the masks reach the target."""
-        return self.steps.begin if self.options.schedule == "constant" else self.steps.end
+        return self.steps.begin if self.options.sparsity_schedule == "constant" else self.steps.end
 
     def _steps(self) -> Steps:
         options, training = self.options, self.options.training
@@ -242,7 +235,7 @@ class _Run:
         each = steps_of(self.context.train, training.batch_size, training.steps_per_epoch)
         if each is None:
             raise RecipeError("The training data do not tell how many steps they make; give training steps_per_epoch.")
-        end = options.end if options.schedule == "polynomial" else 1.0
+        end = options.end if options.sparsity_schedule == "polynomial" else 1.0
         return plan_steps(each * training.epochs, options.begin, end, options.frequency)
 
     def _wrapper(self, name: str, layer: Any) -> Any:
@@ -255,7 +248,7 @@ class _Run:
         wrapper = tfmot.sparsity.keras.prune_low_magnitude(
             make_prunable(layer),
             pruning_schedule=tfmot_schedule(
-                self.steps, options.schedule, min(options.initial_sparsity, target), target, options.power
+                self.steps, options.sparsity_schedule, min(options.initial_sparsity, target), target, options.power
             ),
             block_size=options.block_size,
             block_pooling_type=options.block_pooling.upper(),
@@ -265,7 +258,7 @@ class _Run:
         return wrapper
 
     def _falls_short(self, wrapper: Any, target: float) -> bool:
-        for weight in tfmot_private.pruned_weights(wrapper):
+        for weight in private.pruned_weights(wrapper):
             array = weight.numpy()
             zeros = int(np.count_nonzero(array == 0))
             # TFMOT keeps round(size * (1 - target)) weights, and at least one; blocks at the rim are cut.

@@ -4,10 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
 
 from ...training.report import TrainingReport
 from ..properties import WeightProperty
+
+_NOTE = (
+    "Zeros take their place in the file and their time in the kernels like any other value; only a zip, such as an "
+    "app's package or an update, gets smaller."
+)
+_M_BY_N_NOTE = (
+    "The TFLite runtimes measured here have no kernels for m:n patterns, so that 2:4 buys nothing over unstructured "
+    "zeros, at a higher price in accuracy."
+)
 
 
 @dataclass(frozen=True)
@@ -28,10 +36,6 @@ class LayerSparsity:
     after: float
     size: int
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return the figures as JSON values."""
-        return asdict(self)
-
 
 @dataclass(frozen=True)
 class PruneReport(TrainingReport):
@@ -49,13 +53,18 @@ class PruneReport(TrainingReport):
     layers: tuple[LayerSparsity, ...]
     sparsity: float
 
-    def to_dict(self) -> dict[str, Any]:
+    @property
+    def note(self) -> str:
+        """What zeros of this pattern buy."""
+        return _M_BY_N_NOTE if ":" in self.pattern else _NOTE
+
+    def to_dict(self) -> dict[str, object]:
         """Return the report as JSON values."""
         return {
             "criterion": self.criterion,
             "pattern": self.pattern,
             "sparsity": self.sparsity,
-            "layers": [layer.to_dict() for layer in self.layers],
+            "layers": [asdict(layer) for layer in self.layers],
             **super().to_dict(),
         }
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .qat import PRESERVE, Qat
-from .report import QatReport, QatResult, QuantizedLayerReport, Reason
+from .report import QatReport, QuantizedLayerReport, Reason
 from .scope import qat_scope
 
-__all__ = ["PRESERVE", "Qat", "QatReport", "QatResult", "QuantizedLayerReport", "Reason", "qat_scope"]
+__all__ = ["PRESERVE", "Qat", "QatReport", "QuantizedLayerReport", "Reason", "qat_scope"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ from ...flatbuffer import read_model
 from ...flatbuffer.specs import output_specs
 from ...training.context import PassContext
 from ...training.feed import open_feed
-from ...training.losses import loss_name, losses_by_output
+from ...training.losses import are_probabilities, compiled_loss, loss_name, losses_by_output
 
 Array = npt.NDArray[Any]
 SAMPLES = 256
@@ -40,9 +40,9 @@ class Agreement:
     mean_steps: float
     max_steps: float
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return the figures as JSON values."""
-        return asdict(self)
+    def __str__(self) -> str:
+        same = "" if self.same_class is None else f", the same class in {self.same_class:.1%}"
+        return f"{self.output}: {self.mean_steps:.2f} steps apart on average, {self.max_steps:.1f} at most{same}"
 
 
 def measure_agreement(qat_model: Any, data: bytes, context: PassContext, batch_size: int) -> tuple[Agreement, ...]:
@@ -71,10 +71,10 @@ def measure_agreement(qat_model: Any, data: bytes, context: PassContext, batch_s
     got = context.predict(data, {name: np.concatenate([part[name] for part in inputs]) for name in names})
     specs = output_specs(read_model(data))
     outputs = list(qat_model.output_names)
-    loss = context.loss if context.loss is not None else getattr(qat_model, "loss", None)
+    loss = compiled_loss(qat_model) if context.loss is None else context.loss
     return tuple(
-        compare(name, ours, file, spec.scale, classes=_of_classes(taught, ours))
-        for name, ours, file, spec, taught in zip(
+        compare(name, ours, file, spec.scale, classes=_of_classes(own, ours))
+        for name, ours, file, spec, own in zip(
             outputs, expected, got, specs, losses_by_output(loss, outputs), strict=True
         )
     )
@@ -100,9 +100,7 @@ def compare(output: str, expected: Array, got: Array, scale: float | None, *, cl
 
 def _of_classes(loss: Any, values: Array) -> bool:
     """Whether an output is of classes, of which one is right: by its loss, or as its rows sum to 1."""
-    if any(word in loss_name(loss) for word in _CLASSES):
-        return True
-    return bool(values.min() >= 0 and np.allclose(values.sum(-1), 1, atol=1e-2))
+    return any(word in loss_name(loss) for word in _CLASSES) or are_probabilities(values)
 
 
 def _arrays(outputs: Any) -> list[Array]:

@@ -5,20 +5,21 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
-from ...errors import RecipeError, UsageError, nearest
+from ...errors import UsageError, nearest
 from ...models.bridge import flatten, to_tf_keras
 from ...models.detect import Flavour
 from ...models.graph.rebuild import read_native
 from ...models.load import flavour_of
+from ...recipes.values import require_choice, require_whole
 from ...training.context import PassContext
 from ...training.feed import open_feed
 from ...training.loop import train
+from ...training.losses import compiled_loss
 from ...training.options import Training
-from ...training.report import account_of
-from ..base import check_needs, refuse_half_precision, skipped_names
+from ..base import Pass, PassResult, check_needs, refuse_half_precision, skipped_names
 from ..properties import WeightProperty, check_kept, measure_file, measure_model
 from .agreement import measure_agreement
-from .report import QatReport, QatResult
+from .report import QatReport
 from .strip import in_original_flavour, put_back
 
 if TYPE_CHECKING:
@@ -29,23 +30,25 @@ Properties = dict[str, WeightProperty]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Qat:
+class Qat(Pass):
     """Train with the rounding of 8-bit integers in the loop, so that the int8 file is as good as the float model.
 
     Attributes:
-        training: How long and how; ``epochs=0`` only measures the ranges of the activations.
-        preserve: What the passes before left and this one keeps: ``auto`` keeps what it finds in each kernel (a tenth
-            of zeros or more; few distinct values), ``sparsity`` and ``clusters`` one of the two, ``both``, ``none``.
-        skip: Layers that stay float.
-        per_tensor_dense: One scale for all weights of a Dense layer, for accelerators that know no other.
-        range_batches: Batches of training data from which the ranges start.
+        training: How long and how, one epoch by default; ``epochs=0`` only measures the ranges of the activations.
+        preserve: What the passes before left and this one keeps: ``auto``, the default, keeps what it finds in each
+            kernel (a tenth of zeros or more; few distinct values), ``sparsity`` and ``clusters`` one of the two,
+            ``both``, ``none``.
+        skip: Names of layers that stay float; none by default.
+        per_tensor_dense: One scale for all weights of a Dense layer, for accelerators that know no other; by default
+            there is one for each output channel.
+        range_batches: Batches of training data from which the ranges start, at least 1; 8 by default.
 
     Raises:
         RecipeError: An option is out of its range or unknown.
 
     Example:
         >>> result = Qat(training=Training(epochs=2)).apply(model, PassContext(train=(x, y), loss="mse"))
-        >>> edgeopt.convert(result.qat_model).save("model_int8.tflite")
+        >>> edgeopt.convert(result.exported).save("model_int8.tflite")
     """
 
     training: Training = field(default_factory=Training)
@@ -57,10 +60,8 @@ class Qat:
     name = "qat"
 
     def __post_init__(self) -> None:
-        if self.preserve not in PRESERVE:
-            raise RecipeError(f"Received preserve={self.preserve!r}{nearest(str(self.preserve), PRESERVE)}")
-        if isinstance(self.range_batches, bool) or not isinstance(self.range_batches, int) or self.range_batches < 1:
-            raise RecipeError(f"Received range_batches={self.range_batches!r}; expected a whole number of at least 1.")
+        require_choice("preserve", self.preserve, PRESERVE)
+        require_whole("range_batches", self.range_batches, 1)
         object.__setattr__(self, "skip", skipped_names(self.skip))
         refuse_half_precision(self.name, self.training.mixed_precision)
 
@@ -69,8 +70,11 @@ class Qat:
         """Fields of the context that these options need."""
         return ("train",)
 
-    def apply(self, model: Any, context: PassContext) -> QatResult:
-        """Return the trained float model, of the flavour of `model`, and the QAT model; `model` is not changed.
+    def apply(self, model: Any, context: PassContext) -> PassResult:
+        """Return the trained float model, of the flavour of `model`, a `QatReport`, and the QAT model as `exported`.
+
+        The QAT model is of tf_keras; `edgeopt.convert` makes the int8 file of it without calibration, and, saved as
+        ``.keras``, it loads inside `edgeopt.qat_scope()`. `model` is not changed.
 
         With `PassContext.convert`, the QAT model is converted, and what was preserved is measured in the file; with
         `PassContext.predict` also how far the file's outputs are from the model's.
@@ -90,15 +94,16 @@ class Qat:
         before = measure_model(bridged)
         lowered = self._lower(bridged, before)
         self._set_ranges(lowered.model, context)
-        loss = context.loss if context.loss is not None else getattr(model, "loss", None)
-        trained = train(lowered.model, replace(context, loss=loss), self.training, name=self.name)
+        context = replace(context, loss=compiled_loss(model) if context.loss is None else context.loss)
+        trained = train(lowered.model, context, self.training, name=self.name)
         put_back(bridged, lowered.sources)
         file = None if context.convert is None else context.convert(lowered.model)
         after = self._check(before, bridged, lowered, file)
         agreement = () if file is None else measure_agreement(lowered.model, file, context, self.training.batch_size)
-        account = account_of(self.training, trained, tuple(lowered.skipped))
-        report = QatReport(tuple(lowered.layers), before, after, file is not None, agreement, **account)
-        return QatResult(in_original_flavour(model, bridged), report, lowered.model)
+        own = {"before": before, "after": after, "measured_in_file": file is not None, "agreement": agreement}
+        layers, skipped = tuple(lowered.layers), tuple(lowered.skipped)
+        report = QatReport.of(self.training, trained, skipped, layers=layers, **own)
+        return PassResult(in_original_flavour(model, bridged), report, lowered.model)
 
     def _lower(self, bridged: Any, before: Properties) -> Lowered:
         from .choices import Choices

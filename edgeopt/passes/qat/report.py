@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from dataclasses import asdict, dataclass, field
+from typing import Literal
 
 from ...training.report import TrainingReport
-from ..base import PassResult
 from ..properties import WeightProperty
 from .agreement import Agreement
 
@@ -39,7 +38,7 @@ class QuantizedLayerReport:
     norm: str = ""
     preserved: tuple[str, ...] = ()
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Return the entry as JSON values."""
         return {**vars(self), "preserved": list(self.preserved)}
 
@@ -74,7 +73,16 @@ class QatReport(TrainingReport):
         """What of earlier passes was kept, in any layer."""
         return tuple(sorted({word for layer in self.layers for word in layer.preserved}))
 
-    def to_dict(self) -> dict[str, Any]:
+    @property
+    def note(self) -> str:
+        """What the training buys, and, where it was measured, how far the file is from the model that was trained."""
+        note = "The file has the size and the speed of any int8 file of this model; what it buys is accuracy."
+        if not self.agreement:
+            return note
+        found = "; ".join(map(str, self.agreement))
+        return f"{note} The file beside the QAT model, {self.agreement[0].samples} samples: {found}."
+
+    def to_dict(self) -> dict[str, object]:
         """Return the report as JSON values."""
         return {
             **super().to_dict(),
@@ -86,19 +94,5 @@ class QatReport(TrainingReport):
                 for name, item in self.before.items()
             },
             "measured_in_file": self.measured_in_file,
-            "agreement": [item.to_dict() for item in self.agreement],
+            "agreement": [asdict(item) for item in self.agreement],
         }
-
-
-@dataclass(frozen=True)
-class QatResult(PassResult):
-    """What quantisation-aware training gives back.
-
-    Attributes:
-        model: The trained float model, of the flavour that was given, without anything of the quantisation in it.
-        report: A `QatReport`.
-        qat_model: The tf_keras model that `edgeopt.convert` makes the int8 file of, without calibration; saved as
-            ``.keras``, it loads inside `edgeopt.qat_scope()`.
-    """
-
-    qat_model: Any = None

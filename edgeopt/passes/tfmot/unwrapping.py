@@ -8,9 +8,9 @@ from typing import Any
 from ...models.graph.read import Step
 from ...models.graph.rebuild import copy_layer, read_native, rebuild
 from ...models.graph.weights import copy_weights
-from . import private as tfmot_private
+from . import private
 
-_READERS = {"PruneLowMagnitude": tfmot_private.masked_arrays, "ClusterWeights": tfmot_private.clustered_arrays}
+_READERS = {"PruneLowMagnitude": private.masked_arrays, "ClusterWeights": private.clustered_arrays}
 
 
 def without_wrappers(model: Any) -> Any:

@@ -14,7 +14,7 @@ from typing import Any
 from ...errors import ConversionError, ModelError, UsageError, nearest
 from ...models.bridge import flatten, to_tf_keras
 from ...models.detect import Flavour
-from ...models.graph import compare as verify
+from ...models.graph.compare import verify
 from ...models.graph.read import Graph, Step
 from ...models.graph.rebuild import read_native, rebuild
 from ...models.graph.structure import Ref, refs_in

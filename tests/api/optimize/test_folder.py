@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 
 import pytest
 
 from edgeopt.api.optimize.folder import Folder, save_model
+from edgeopt.api.optimize.result import OptimizeResult, Stage
 from edgeopt.artifact.artifact import Artifact
 from edgeopt.errors import FileFormatError, OutputError, UsageError
+from edgeopt.recipes.optimize import OptimizeRecipe
 
 RUN = {"recipe": "seed = 0", "model": "aa", "train data": "bb"}
 
@@ -26,23 +29,36 @@ class Model:
             raise self.error
 
 
+def stage(**figures):
+    return Stage("01-prune", "prune", Model(), Artifact(b"abc", {"sha256": None}), figures, {}, ({"subject": "a"},))
+
+
+def finished(folder):
+    return folder.finished("01-prune", "prune", lambda path: path.read_bytes())
+
+
+RESULT = OptimizeResult((stage(),), OptimizeRecipe())
+
+
 def test_a_stage_is_there_only_once_its_record_is(tmp_path):
     folder = Folder(tmp_path / "out", RUN, resume=False, force=False)
     again = Folder(tmp_path / "out", RUN, resume=True, force=False)
-    assert again.finished("01-prune") is None
-    folder.write_stage("01-prune", {"figures": {"size_bytes": 3}}, Artifact(b"abc", {"sha256": None}), Model())
-    record, artifact, path = again.finished("01-prune")
-    assert (record["figures"], artifact.model, path.read_bytes()) == ({"size_bytes": 3}, b"abc", b"weights")
+    assert finished(again) is None
+    written = stage(size_bytes=3)
+    folder.write_stage(written)
+    found = finished(again)
+    assert (found.artifact.model, found.model) == (b"abc", b"weights")
+    assert replace(found, artifact=written.artifact, model=written.model) == written
 
 
 def test_without_resume_an_earlier_run_is_not_used(tmp_path):
     first = Folder(tmp_path / "out", RUN, resume=False, force=False)
-    first.write_stage("01-prune", {}, Artifact(b"abc"), Model())
+    first.write_stage(stage())
     with pytest.raises(OutputError, match="is not empty; pass --resume"):
         Folder(tmp_path / "out", RUN, resume=False, force=False)
-    first.write_result({}, "seed = 0", Model())
+    first.write_result(RESULT, "seed = 0")
     (tmp_path / "out" / "notes.txt").write_text("the user's own")
-    assert Folder(tmp_path / "out", RUN, resume=False, force=True).finished("01-prune") is None
+    assert finished(Folder(tmp_path / "out", RUN, resume=False, force=True)) is None
     # An old result beside a new run that fails would pass for its own.
     assert sorted(entry.name for entry in (tmp_path / "out").iterdir()) == ["notes.txt", "work"]
     assert [entry.name for entry in (tmp_path / "out" / "work").iterdir()] == ["run.json"]
@@ -51,8 +67,8 @@ def test_without_resume_an_earlier_run_is_not_used(tmp_path):
 @pytest.mark.parametrize("name", ["model.keras", "recipe.toml", "01-prune.tflite", "work/01-prune/model.keras"])
 def test_what_a_run_reads_is_not_deleted_to_begin_anew(tmp_path, monkeypatch, name):
     first = Folder(tmp_path / "out", RUN, resume=False, force=False)
-    first.write_stage("01-prune", {}, Artifact(b"abc"), Model())
-    first.write_result({}, "seed = 0", Model())
+    first.write_stage(stage())
+    first.write_result(RESULT, "seed = 0")
     before = sorted((tmp_path / "out").rglob("*"))
     monkeypatch.chdir(tmp_path)
     with pytest.raises(OutputError, match=f"{name} is of the run in .* Copy it elsewhere, or choose another"):
@@ -69,7 +85,7 @@ def test_another_run_is_not_resumed_and_the_difference_is_named(tmp_path, key):
 
 def test_a_folder_without_a_run_is_not_resumed_and_not_touched(tmp_path):
     first = Folder(tmp_path / "out", RUN, resume=False, force=False)
-    first.write_result({}, "seed = 0", Model())
+    first.write_result(RESULT, "seed = 0")
     shutil.rmtree(tmp_path / "out" / "work")  # it may be deleted when the run has ended
     before = sorted((tmp_path / "out").rglob("*"))
     with pytest.raises(OutputError, match="There is no run to resume in .* pass --force"):
@@ -87,7 +103,7 @@ def test_a_work_folder_of_someone_else_is_not_emptied(tmp_path):
 
 def test_a_run_that_was_killed_before_its_first_file_is_begun_anew(tmp_path):
     (tmp_path / "out" / "work").mkdir(parents=True)
-    assert Folder(tmp_path / "out", RUN, resume=False, force=False).finished("01-prune") is None
+    assert finished(Folder(tmp_path / "out", RUN, resume=False, force=False)) is None
 
 
 def test_resume_in_an_empty_folder_begins(tmp_path):
@@ -99,7 +115,7 @@ def test_a_damaged_record_is_an_error_that_names_it(tmp_path):
     folder = Folder(tmp_path / "out", RUN, resume=False, force=False)
     (folder.work("01-prune") / "stage.json").write_text('{"figures"')
     with pytest.raises(FileFormatError, match=r"stage.json is not readable"):
-        Folder(tmp_path / "out", RUN, resume=True, force=False).finished("01-prune")
+        finished(Folder(tmp_path / "out", RUN, resume=True, force=False))
 
 
 def test_a_model_that_cannot_be_saved_leaves_the_old_one(tmp_path):

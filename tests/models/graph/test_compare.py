@@ -7,7 +7,7 @@ import pytest
 
 from edgeopt.errors import ConversionError
 from edgeopt.models.bridge import RELATIVE_LIMIT, first_divergence, to_keras3, to_tf_keras
-from edgeopt.models.graph import compare as verify
+from edgeopt.models.graph.compare import verify
 from edgeopt.models.graph.read import read_graph
 from edgeopt.models.graph.samples import sample_inputs
 

@@ -157,10 +157,17 @@ def test_channels_first_is_refused(keras):
     assert reasons_of(ended(keras, inputs, x))["rows"] is Reason.CHANNELS_FIRST
 
 
-def test_every_reason_is_from_the_closed_list(keras, build):
-    for family in ("u_net", "two_inputs"):
-        for group in groups_of(build(family, keras)).values():
-            assert group.block is None or isinstance(group.block.reason, Reason)
+@pytest.mark.parametrize(
+    ("family", "free", "outputs"),
+    [
+        ("u_net", {"down_16", "down_24", "bottom", "up_24", "up_16"}, {"mask"}),
+        ("two_inputs", {"shared"}, {"kind", "score"}),
+        ("cnn_1d", {"first", "separable", "hidden"}, {"classes"}),
+    ],
+)
+def test_only_what_makes_the_outputs_stays_in_a_family_and_for_that_reason(keras, build, family, free, outputs):
+    expected = {**dict.fromkeys(free), **dict.fromkeys(outputs, Reason.MODEL_OUTPUT)}
+    assert reasons_of(build(family, keras)) == expected
 
 
 OPERATIONS = {

@@ -9,7 +9,6 @@ import pytest
 
 from edgeopt.errors import BudgetError, ModelError, RecipeError, UsageError
 from edgeopt.models.load import describe, load_model
-from edgeopt.passes.base import Pass, PassReport
 from edgeopt.passes.channels import ChannelPruning
 from edgeopt.training.context import PassContext
 
@@ -35,13 +34,6 @@ def plain_cnn(keras, width=64):
     model.add(layers.Flatten(name="flat"))
     model.add(layers.Dense(10, name="out"))
     return model
-
-
-def test_it_is_a_pass_with_a_report(keras, build):
-    pruning = ChannelPruning(fraction=0.3)
-    assert isinstance(pruning, Pass)
-    assert (pruning.name, pruning.needs) == ("channels", ())
-    assert isinstance(pruning.apply(build("auto_encoder", keras), CONTEXT).report, PassReport)
 
 
 @pytest.mark.parametrize("measure", ["macs", "params", "bytes"])

@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edgeopt.errors import DataError, ModelError, RecipeError, UsageError
-from edgeopt.passes.base import Pass
+from edgeopt.errors import ModelError, RecipeError, UsageError
 from edgeopt.passes.cluster.cluster import Cluster
 from edgeopt.passes.properties import check_kept, measure_model
 from edgeopt.passes.prune.prune import Prune
@@ -48,11 +47,6 @@ def context(samples, **extra):
 
 def one_shot(model, **options):
     return Cluster(training=ONE_SHOT, **options).apply(model, PassContext())
-
-
-def test_it_is_a_pass():
-    assert isinstance(Cluster(clusters=16), Pass)
-    assert Cluster(clusters=16).needs == ("train",) and Cluster(clusters=16, training=ONE_SHOT).needs == ()
 
 
 def test_each_weight_goes_to_its_nearest_centroid_and_the_model_given_stays(keras):
@@ -180,8 +174,3 @@ def test_layers_that_do_not_exist_or_cannot_be_clustered(keras):
         one_shot(net(keras), layers={"depthwise": 4})
     with pytest.raises(ModelError, match=r"has nothing to cluster: no layer of it has a kernel"):
         one_shot(keras.Sequential([keras.Input((4,)), keras.layers.ReLU()], name="bare"), clusters=4)
-
-
-def test_missing_data(keras):
-    with pytest.raises(DataError, match=r"Pass 'cluster' needs training data"):
-        Cluster(clusters=8).apply(net(keras), PassContext())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 import numpy as np
 import pytest
 
@@ -16,7 +18,7 @@ from edgeopt.training.options import Training
 def test_steps_are_those_of_the_files_output():
     expected = np.array([[0.0, 1.0], [2.0, 1.0]])
     found = compare("y", expected, np.array([[0.0, 1.0], [2.0, 1.5]]), scale=0.25, classes=True)
-    assert found.to_dict() == {"output": "y", "samples": 2, "same_class": 1.0, "mean_steps": 0.5, "max_steps": 2.0}
+    assert asdict(found) == {"output": "y", "samples": 2, "same_class": 1.0, "mean_steps": 0.5, "max_steps": 2.0}
 
 
 def test_another_class_is_counted():

@@ -66,7 +66,7 @@ def trained():
     model.compile(keras.optimizers.Adam(0.005), "sparse_categorical_crossentropy")
     model.fit(x, labels, epochs=12, batch_size=16, verbose=0)
     training = Training(epochs=1, batch_size=16, learning_rate=1e-4)
-    return Qat(training=training).apply(model, PassContext(train=(x, labels))).qat_model
+    return Qat(training=training).apply(model, PassContext(train=(x, labels))).exported
 
 
 @pytest.mark.heavy
@@ -164,11 +164,11 @@ def test_a_recurrent_layer_stays_float_as_the_report_says_and_the_file_agrees(an
     x, result = rememberer(any_keras, getattr(any_keras.layers, kind)(4, name="memory"))
     assert [(entry.subject, entry.reason) for entry in result.report.skipped] == [("memory", "recurrent")]
     assert not result.report.fully_int8
-    artifact = convert(result.qat_model, allow_float_ops=True, isolate=False)
+    artifact = convert(result.exported, allow_float_ops=True, isolate=False)
     assert not artifact.sidecar["fully_int8"]
     assert artifact.sidecar["ops"]["WHILE"] == 1
     # What is integer is the Dense layer and the softmax: a rounding each, of at most one step.
-    expected = result.qat_model.predict(x, verbose=0)
+    expected = result.exported.predict(x, verbose=0)
     assert np.abs(scores(running(artifact.model), x, "steps") - expected).max() <= 2.01 / 256
     assert np.abs(np.roll(expected, 1, axis=0) - expected).max() > 4 / 256  # other samples would be seen
 
@@ -180,10 +180,10 @@ def test_recurrent_layers_that_return_sequences_are_unrolled(running):
     layers = keras.layers
     both = layers.Bidirectional(layers.LSTM(3, return_sequences=True), name="both")
     x, result = rememberer(keras, both, layers.GRU(4, name="memory"))
-    artifact = convert(result.qat_model, allow_float_ops=True, isolate=False)
+    artifact = convert(result.exported, allow_float_ops=True, isolate=False)
     assert artifact.sidecar["ops"]["WHILE"] == 1  # the GRU's
     assert any(text.startswith("unrolled: ") for text in artifact.sidecar["warnings"])
-    expected = result.qat_model.predict(x, verbose=0)
+    expected = result.exported.predict(x, verbose=0)
     assert np.abs(scores(running(artifact.model), x, "steps") - expected).max() <= 3.01 / 256
 
 
@@ -193,7 +193,7 @@ def test_float_recurrent_layers_are_refused_unless_they_are_allowed():
 
     _, result = rememberer(tf_keras, tf_keras.layers.LSTM(4, name="memory"))
     with pytest.raises(NotFullyIntegerError, match="WHILE of layer 'memory_float'"):
-        convert(result.qat_model, isolate=False)
+        convert(result.exported, isolate=False)
 
 
 def test_models_that_carry_ranges_are_told_apart():

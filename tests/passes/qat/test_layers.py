@@ -139,10 +139,10 @@ def trained_and_converted(model, running, **options):
     x = {name: generator.normal(size=(8, *shape[1:])) for name, shape in inputs_of(model).items()}
     x = {name: array.astype("float32") for name, array in x.items()}
     result = Qat(training=Training(epochs=0), **options).apply(model, PassContext(train=(x, np.zeros((8, 1)))))
-    artifact = convert(result.qat_model, isolate=False)
+    artifact = convert(result.exported, isolate=False)
     file = running(artifact.model)
     (step,) = file.steps()
-    expected = result.qat_model.predict(x if len(x) > 1 else next(iter(x.values())), verbose=0)
+    expected = result.exported.predict(x if len(x) > 1 else next(iter(x.values())), verbose=0)
     rows = [file.real({name: array[i : i + 1] for name, array in x.items()})[0] for i in range(8)]
     return result.report, artifact.sidecar, float(np.abs(np.concatenate(rows) - expected).max() / step)
 
@@ -209,10 +209,10 @@ def test_a_file_that_is_not_what_was_trained_would_be_seen(running):
     model = keras.Sequential([keras.Input(ROW, name="given"), keras.layers.Dense(6, name="dense")])
     x = np.random.default_rng(0).normal(size=(8, *ROW)).astype("float32")
     result = Qat(training=Training(epochs=0)).apply(model, PassContext(train=(x, np.zeros((8, 1)))))
-    file = running(convert(result.qat_model, isolate=False).model)
-    kernel = result.qat_model.get_layer("dense").layer.kernel
+    file = running(convert(result.exported, isolate=False).model)
+    kernel = result.exported.get_layer("dense").layer.kernel
     kernel.assign(kernel * 1.1)
-    expected = result.qat_model.predict(x, verbose=0)
+    expected = result.exported.predict(x, verbose=0)
     got = np.concatenate([file.real({"given": x[i : i + 1]})[0] for i in range(8)])
     assert np.abs(got - expected).max() / file.steps()[0] > 5
 

@@ -131,7 +131,7 @@ def test_a_file_that_lost_it_is_an_error():
     import keras
 
     other = residual(keras)
-    lost = file_of(Qat(training=Training(epochs=0)).apply(other, context()).qat_model)
+    lost = file_of(Qat(training=Training(epochs=0)).apply(other, context()).exported)
     assert measure_file(lost, like=measure_model(other))["stem"].sparsity < 0.1
     with pytest.raises(PropertyLostError, match=r"The exported file has \d+ zeros of 432 in 'stem'"):
         Qat(training=Training(epochs=0)).apply(prepared(keras, sparse), context(convert=lambda _: lost))
@@ -153,7 +153,7 @@ def test_clusters_are_trained_and_weights_are_not():
     import keras
 
     model = prepared(keras, clustered)
-    qat_model = Qat(training=Training(epochs=0)).apply(model, context()).qat_model
+    qat_model = Qat(training=Training(epochs=0)).apply(model, context()).exported
     names = {weight.name.split("/")[-1] for weight in qat_model.get_layer("classes").trainable_weights}
     assert names == {"centroids:0", "bias:0"}
     kinds = {layer.name: layer.grid for layer in Qat(training=Training(epochs=0)).apply(model, context()).report.layers}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import json
 from itertools import pairwise
 
 import numpy as np
@@ -12,7 +11,6 @@ import pytest
 import edgeopt
 from edgeopt.errors import DataError, ModelError, RecipeError, UsageError
 from edgeopt.models.graph.rebuild import read_native
-from edgeopt.passes.base import Pass, PassReport
 from edgeopt.passes.qat import Qat
 from edgeopt.training.context import PassContext
 from edgeopt.training.options import Training
@@ -56,14 +54,6 @@ def trained(request):
     return keras, model, before, Qat(training=ONE_STEP).apply(model, context(model))
 
 
-def test_it_is_a_pass_with_a_report(trained):
-    _, _, _, result = trained
-    assert isinstance(Qat(), Pass)
-    assert (Qat().name, Qat().needs) == ("qat", ("train",))
-    assert isinstance(result.report, PassReport)
-    assert json.loads(json.dumps(result.report.to_dict()))["fully_int8"] is True
-
-
 def test_the_float_model_is_the_users_own_kind_with_the_same_layers_and_trained_weights(trained):
     keras, model, before, result = trained
     assert isinstance(result.model, keras.Sequential)
@@ -71,11 +61,6 @@ def test_the_float_model_is_the_users_own_kind_with_the_same_layers_and_trained_
     after = result.model.get_weights()
     assert [a.shape for a in after] == [b.shape for b in before]
     assert any(not np.array_equal(a, b) for a, b in zip(after, before, strict=True))
-
-
-def test_the_given_model_is_left_as_it_was(trained):
-    _, model, before, _ = trained
-    assert all(np.array_equal(a, b) for a, b in zip(model.get_weights(), before, strict=True))
 
 
 def test_the_float_model_saves_and_loads_without_custom_objects(trained, tmp_path):
@@ -89,9 +74,9 @@ def test_the_float_model_saves_and_loads_without_custom_objects(trained, tmp_pat
 def test_the_qat_model_has_the_names_of_the_given_model_and_rounds_its_outputs(trained):
     _, model, _, result = trained
     x, _ = data(model)
-    assert result.qat_model.input_names == ["image"]
-    assert result.qat_model.output_names == ["classes"]
-    outputs = np.asarray(result.qat_model(x)) * 256  # softmax: TFLite prescribes steps of 1/256
+    assert result.exported.input_names == ["image"]
+    assert result.exported.output_names == ["classes"]
+    outputs = np.asarray(result.exported(x)) * 256  # softmax: TFLite prescribes steps of 1/256
     np.testing.assert_allclose(outputs, np.round(outputs), atol=1e-4)
     # Rounding moves probabilities by a few steps, not by more: 16/256 is generous for three layers.
     assert np.abs(outputs / 256 - np.asarray(result.model(x))).max() < 16 / 256
@@ -102,10 +87,10 @@ def test_the_qat_model_loads_inside_qat_scope(trained, tmp_path):
 
     _, model, _, result = trained
     x, _ = data(model)
-    result.qat_model.save(tmp_path / "qat.keras")
+    result.exported.save(tmp_path / "qat.keras")
     with edgeopt.qat_scope():
         loaded = tf_keras.models.load_model(tmp_path / "qat.keras")
-    np.testing.assert_array_equal(np.asarray(loaded(x)), np.asarray(result.qat_model(x)))
+    np.testing.assert_array_equal(np.asarray(loaded(x)), np.asarray(result.exported(x)))
 
 
 def test_the_report_tells_what_was_quantised_and_folded(trained):
@@ -126,7 +111,7 @@ def test_ranges_are_those_of_the_data_when_nothing_is_trained():
     x, y = data(model)
     x *= 100.0
     result = Qat(training=NO_STEP).apply(model, PassContext(train=(x, y)))
-    low, high = result.qat_model.get_layer("image_quantized").get_weights()
+    low, high = result.exported.get_layer("image_quantized").get_weights()
     assert (low, high) == (x.min(), x.max())
     for ours, given in zip(result.model.get_weights(), model.get_weights(), strict=True):
         np.testing.assert_array_equal(ours, given)
@@ -168,7 +153,7 @@ def test_a_shared_layer_stays_one_layer():
     x = {name: generator.normal(size=(8, 6)).astype("float32") for name in ("left", "right")}
     result = Qat(training=ONE_STEP).apply(model, PassContext(train=(x, np.zeros((8, 2), "float32")), loss="mse"))
     assert len(result.model.get_weights()) == 4
-    assert len(result.qat_model.get_layer("shared").inbound_nodes) == 2
+    assert len(result.exported.get_layer("shared").inbound_nodes) == 2
 
 
 def test_layers_without_an_integer_operator_stay_float_and_are_named():
@@ -202,7 +187,7 @@ def test_a_skipped_layer_is_not_rounded():
     model = small_cnn(tf_keras)
     result = Qat(training=NO_STEP, skip=("spatial",)).apply(model, context(model))
     assert [(entry.subject, entry.reason) for entry in result.report.skipped] == [("spatial", "in-skip-list")]
-    layer = result.qat_model.get_layer("spatial_float")
+    layer = result.exported.get_layer("spatial_float")
     np.testing.assert_array_equal(layer.get_weights()[0], model.get_layer("spatial").get_weights()[0])
 
 
@@ -222,7 +207,7 @@ def test_augmentation_is_done_in_training_and_nothing_at_inference(any_keras):
     result = Qat(training=ONE_STEP).apply(model, PassContext(train=(x, np.zeros((8, 6, 6, 4))), loss="mse"))
     assert result.report.skipped == ()
     stages = ["image_quantized", "flip", "turn", "contrast", "noise", "same"]
-    trained = result.qat_model
+    trained = result.exported
     parts = tf_keras.Model(trained.inputs, [trained.get_layer(name).output for name in stages])
     for before, after in pairwise(parts(x, training=False)):
         np.testing.assert_array_equal(after, before)
@@ -302,8 +287,6 @@ def test_data_are_needed_and_must_fit():
     import tf_keras
 
     model = small_cnn(tf_keras)
-    with pytest.raises(DataError, match="needs training data"):
-        Qat().apply(model, PassContext())
     with pytest.raises(DataError, match=r"expected \(samples, 8, 8, 3\)"):
         Qat(training=ONE_STEP).apply(
             model, PassContext(train=(np.zeros((4, 9, 9, 3), "float32"), np.zeros(4, "int64")), loss="mse")

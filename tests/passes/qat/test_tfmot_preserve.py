@@ -80,7 +80,7 @@ def by_edgeopt(model):
     training = Training(epochs=EPOCHS, batch_size=BATCH, learning_rate=RATE)
     context = PassContext(train=data(), loss="mse")
     result = Qat(training=training).apply(model, context)
-    file = measure_file(convert(result.qat_model, isolate=False).model)
+    file = measure_file(convert(result.exported, isolate=False).model)
     kernels = {name: result.model.get_layer(name).get_weights()[0] for name in KERNELS}
     return kernels, {name: next(item for key, item in file.items() if name in key) for name in KERNELS}
 

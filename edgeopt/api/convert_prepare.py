@@ -1,0 +1,201 @@
+"""Before a conversion: the data are read and checked, the model is loaded, bound to them, and exported."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ..data.calibration import calibration_set, check_fit, range_warnings
+from ..data.dataset import Array, Dataset, sample_hashes
+from ..errors import DataError, RecipeError
+from ..models.detect import carries_ranges
+from ..models.expectations import input_expectations
+from ..models.export.export import LeanModel, export_lean
+from ..models.spec import InputSpec, LoadedModel, fix_shapes
+from ..process.isolation import OnEvent
+from ..process.request import Request
+from ..recipes.convert import ConvertRecipe
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """The samples that calibrate a model, and what is to be said of them."""
+
+    data: Dataset
+    warnings: Sequence[str]
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Which samples calibrated a file: how many, the seed that picked them, where from, and the hash of each."""
+
+    count: int
+    seed: int
+    source: str
+    hashes: Sequence[str]
+
+
+@dataclass(frozen=True)
+class ConvertReport(Request):
+    """What a conversion has to say of the model and the samples.
+
+    Attributes:
+        flavour: Who made the model, such as ``keras3``.
+        trained_ranges: Whether it carries its ranges itself, from a training for int8.
+        warnings: What was done another way, or looks odd.
+        seconds: Stage -> how long it took, in seconds.
+        calibration: The samples; None where none were needed.
+        preparation: How they were prepared, "" for not at all.
+        backend: Name of the converter; "" before it ran.
+        flags: The converter's settings, by the names that its users know.
+    """
+
+    flavour: str
+    trained_ranges: bool
+    warnings: Sequence[str]
+    seconds: Mapping[str, float]
+    calibration: Calibration | None
+    preparation: str
+    backend: str = ""
+    flags: Mapping[str, object] = field(default_factory=dict)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> ConvertReport:
+        """Return the report that `to_dict` gave."""
+        calibration = values["calibration"]
+        return cls(**{**values, "calibration": None if calibration is None else Calibration(**calibration)})
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """An exported model with its calibration samples, and what is to be reported of both."""
+
+    lean: LeanModel
+    samples: Mapping[str, Array] | None
+    report: ConvertReport
+
+
+def choose(recipe: ConvertRecipe, calibration: Any) -> Chosen | None:
+    """Read and check the calibration data; None where the recipe needs none.
+
+    Raises:
+        DataError: There are none although they are needed, or they cannot be used.
+    """
+    if not recipe.needs_calibration:
+        return None
+    if calibration is None:
+        raise DataError(
+            f"quantize={recipe.quantize!r} needs calibration data, which was not given; pass --calibration DATA "
+            "(a few hundred real samples), or --quantize dynamic, which needs none."
+        )
+    data, warnings = calibration_set(
+        calibration,
+        recipe.calibration_samples,
+        recipe.seed,
+        image_size=recipe.image_size,
+        image_scaling=recipe.image_scaling,
+    )
+    return Chosen(data, warnings)
+
+
+def prepare(
+    load: Callable[[], LoadedModel],
+    recipe: ConvertRecipe,
+    choose_data: Callable[[], Chosen | None],
+    folder: Path,
+    emit: OnEvent,
+) -> Prepared:
+    """Check the data, load the model, bind one to the other, and export the model to `folder`.
+
+    Args:
+        load: Gives the model; called after the data have been found good, because it may take long.
+        recipe: What is asked for.
+        choose_data: Gives the calibration samples.
+        folder: For the lean SavedModel.
+        emit: Told which stage begins, and the model's layers.
+
+    Raises:
+        EdgeoptError: The data, the model, or the two together do not do.
+    """
+    seconds: dict[str, float] = {}
+    with _stage("data", seconds, emit):
+        chosen = choose_data()
+    with _stage("load", seconds, emit):
+        model = load()
+    emit({"layers": model.layers})
+    inputs = fix_shapes(model.spec, recipe.input_shapes, None if recipe.dynamic_batch else recipe.batch_size)
+    warnings = [*model.warnings, *_batch_warnings(inputs, recipe)]
+    samples = None
+    if chosen is not None:
+        samples = chosen.data.bind([item.name for item in inputs], [item.shape for item in inputs])
+        check_fit(samples, {item.name: item.dtype for item in inputs}, chosen.data.source)
+        warnings += [*chosen.warnings, *range_warnings(samples, input_expectations(model))]
+    with _stage("export", seconds, emit):
+        lean = export_lean(model, inputs, folder, activations=recipe.activations)
+    emit({"loops": lean.loops})
+    report = ConvertReport(
+        flavour=model.flavour.value,
+        trained_ranges=carries_ranges(model.layers),
+        warnings=[*warnings, *lean.warnings],
+        seconds=seconds,
+        calibration=None if chosen is None or samples is None else _calibration_report(recipe, chosen, samples),
+        preparation="" if chosen is None else chosen.data.note,
+    )
+    return Prepared(lean, samples, report)
+
+
+def check_trained(recipe: ConvertRecipe) -> None:
+    """Raise unless a model that was trained for int8 is to become int8.
+
+    Raises:
+        RecipeError: Another quantisation is asked for.
+    """
+    if recipe.quantize != "int8":
+        raise RecipeError(
+            f"Received quantize={recipe.quantize!r} for a model that was trained for int8; use quantize='int8', or "
+            "convert the float model that the training returned beside it."
+        )
+
+
+def quantized_layers(maker: str) -> Any:
+    """Return a context in which Keras knows the layers of a QAT model.
+
+    Args:
+        maker: ``edgeopt``, ``tfmot``, or "" for a model without such layers.
+    """
+    if maker == "edgeopt":
+        from ..passes.qat import qat_scope
+
+        return qat_scope()
+    if maker == "tfmot":
+        import tensorflow_model_optimization as tfmot
+
+        return tfmot.quantization.keras.quantize_scope()
+    return nullcontext()
+
+
+def _batch_warnings(inputs: Sequence[InputSpec], recipe: ConvertRecipe) -> list[str]:
+    """Say where the file's batch dimension is not the one asked for."""
+    asked = None if recipe.dynamic_batch else recipe.batch_size
+    return [
+        f"batch: input {item.name!r} has the batch dimension {item.shape[0]}, as the model or --input-shape states"
+        for item in inputs
+        if item.shape and item.shape[0] != asked
+    ]
+
+
+def _calibration_report(recipe: ConvertRecipe, chosen: Chosen, samples: Mapping[str, Array]) -> Calibration:
+    return Calibration(chosen.data.count, recipe.seed, chosen.data.source, sample_hashes(list(samples.values())))
+
+
+@contextmanager
+def _stage(name: str, seconds: dict[str, float], emit: OnEvent) -> Iterator[None]:
+    """Tell that a stage begins, and keep how long it took."""
+    emit({"stage": name})
+    started = time.monotonic()
+    yield
+    seconds[name] = time.monotonic() - started

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from .agent.arith import dequantize, percentile, real_range
 from .agent.batching import REASONS
 from .agent.stats import latency_figures, median_interval, process_interval
+from .validity import unmeasured_reasons
 
 # Inputs that reach beyond what the file can store by more than this share of its range are most likely not scaled as
 # in training; so are inputs that use less than that share.
@@ -129,6 +130,11 @@ class Latency:
         """Whether an emulator ran it: then these times say nothing of a board."""
         return bool(self.conditions["board"].get("emulated"))
 
+    @property
+    def unmeasured(self) -> tuple[dict[str, str], ...]:
+        """Why these times neither keep nor miss a limit: "reason" and "detail" of each; empty if they count."""
+        return tuple(unmeasured_reasons(self.conditions, self.observed))
+
 
 @dataclass(frozen=True, eq=False)
 class Output:
@@ -226,6 +232,9 @@ class Measurement:
             )
         if self.latency is not None and self.latency.emulated:
             found.append("The board is emulated: its latencies are not a measurement.")
+        if self.latency is not None:
+            flaws = [item for item in self.latency.unmeasured if item["reason"] != "emulated"]
+            found += [f"The timing does not count: {item['reason']}: {item['detail']}." for item in flaws]
         found += [f"{item['runtime']} was left out: {item['reason']}." for item in self.runtimes_skipped]
         return tuple(found)
 
@@ -240,6 +249,7 @@ class Measurement:
             fields["samples_ms"] = self.latency.samples_ms.tolist()
             fields["conditions"] = self.latency.conditions
             fields["emulated"] = self.latency.emulated
+            fields["unmeasured"] = list(self.latency.unmeasured)
             if self.latency.emulated:
                 fields["latency_note"] = NOT_A_MEASUREMENT
         if self.evaluation is not None:

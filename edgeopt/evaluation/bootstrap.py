@@ -34,8 +34,8 @@ def mean_interval(values: Array, scale: float, seed: int = 0, *, count: int | No
     The ends are the outermost of
 
     - the studentised bootstrap (Efron and Tibshirani 1993, 12.5), which follows skewed values, widened as Student's
-      quantile is over the normal one's, and by half of |skewness| / sqrt(n): of the longest tails, 50 samples have not
-      seen enough (0.915 without, for the product of a lognormal and an exponential error);
+      quantile is over the normal one's, and by |skewness| / sqrt(n): of the longest tails, 50 samples have not seen
+      enough (0.92 without, for the product of a lognormal and an exponential error);
     - Student's interval, for values of heavy tails on both sides, where the bootstrap is too narrow;
     - where all values but a few (`FEW`) are equal, Tango's interval of how many may differ, times how far: the
       largest difference seen, and more the fewer were seen, up to `scale`.
@@ -138,6 +138,6 @@ def _studentised(values: Array, seed: int) -> Interval:
         spread = errors > 0
         found.append((drawn.mean(axis=1)[spread] - mean) / errors[spread])
     skewness = abs(float(((values - mean) ** 3).mean())) / float(values.std()) ** 3
-    widening = student_quantile(count - 1) / Z95 * (1 + 0.5 * skewness / math.sqrt(count))
+    widening = student_quantile(count - 1) / Z95 * (1 + skewness / math.sqrt(count))
     ratios = np.concatenate(found) * widening
     return mean - percentile(ratios, 97.5) * error, mean - percentile(ratios, 2.5) * error

@@ -134,6 +134,8 @@ def test_an_emulated_board_is_said_to_be_no_measurement():
     assert fields["emulated"] is True
     assert fields["latency_note"].startswith("not a measurement")
     assert fields["runs"][0]["latency_note"].startswith("not a measurement")
+    with pytest.raises(InvalidRunError, match="does not count: emulated"), faked(emulate) as device:
+        device.bench(b_model(), options=QUICK).raise_for_invalid()
 
 
 def test_a_board_that_slows_down_shows_it_over_time():

@@ -18,13 +18,13 @@ import numpy as np
 import edgeopt
 from edgeopt.data.calibration import choose_samples
 from edgeopt.data.dataset import load_dataset
-from edgeopt.devices.agent.stats import wilson_interval
+from edgeopt.evaluation.tango import share_interval
 
 DEFAULT = Path(os.environ.get("EDGEOPT_TEST_DATA", Path(__file__).parent.parent.parent / "shared" / "data")) / "kws"
 
 
 def row(name: str, accuracy: float, count: int, size: int, latency: str) -> str:
-    low, high = wilson_interval(round(accuracy * count), count)
+    low, high = share_interval(round(accuracy * count), count)
     return f"| {name} | {accuracy:.4f} ({low:.4f}-{high:.4f}) | {size:,} | {latency} |"
 
 

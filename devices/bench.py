@@ -140,12 +140,12 @@ class BenchReport:
         return any(run.latency.emulated for run in self.runs)
 
     def raise_for_invalid(self) -> None:
-        """Raise when a run does not count.
+        """Raise when a run does not count: the board throttled, was busy, or is emulated.
 
         Raises:
             InvalidRunError: The reasons.
         """
-        reasons = {f"{item['reason']} ({item['detail']})" for run in self.runs for item in run.invalid}
+        reasons = {f"{item['reason']} ({item['detail']})" for run in self.runs for item in run.latency.unmeasured}
         if reasons:
             text = "; ".join(sorted(reasons))
             raise InvalidRunError(f"The run on {self.device} does not count: {text}; let the board cool and idle.")

@@ -149,7 +149,7 @@ class Device(AbstractContextManager["Device"]):
             with self._job("measure", fields, folder, on_progress) as job:
                 result = job.result()
                 evaluation = self._fetch(result["evaluation"], folder) if fields["evaluate"] else None
-        latency = Latency.from_reply(result["latency"], seed) if chosen.bench is not None else None
+        latency = Latency.from_reply(result["latency"]) if chosen.bench is not None else None
         profile = KernelProfile(**result["kernel_profile"])
         skipped, machine = tuple(result["runtimes_skipped"]), result.get("machine", "")
         tpu, operators = result.get("edge_tpu"), result.get("op_profile")

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from .agent.arith import dequantize, percentile, real_range
 from .agent.batching import REASONS
 from .agent.stats import latency_figures, median_interval, process_interval
+from .validity import unmeasured_reasons
 
 # Inputs that reach beyond what the file can store by more than this share of its range are most likely not scaled as
 # in training; so are inputs that use less than that share.
@@ -55,9 +56,10 @@ class Comparison:
     Attributes:
         ratio: Median over the pairs of blocks of time A / time B: below 1, the first is faster.
         ratio_ci95: From the smallest to the largest of the processes' own ratios (see `agent.stats.process_interval`);
-            of a single process, by the moving-block bootstrap over the pairs.
-        first_ms: Median time of A's blocks, in milliseconds.
-        second_ms: Median time of B's blocks, in milliseconds.
+            of a single process, `agent.stats.median_interval` over the pairs, which knows of this process alone.
+        processes: Number of processes that the blocks were spread over.
+        first_ms: Median time, in milliseconds, of A's blocks.
+        second_ms: Median time, in milliseconds, of B's blocks.
         pairs: Number of pairs of blocks.
     """
 
@@ -66,18 +68,20 @@ class Comparison:
     first_ms: float
     second_ms: float
     pairs: int
+    processes: int = 1
 
     @classmethod
-    def from_reply(cls, raw: Mapping[str, Any], seed: int) -> Comparison:
+    def from_reply(cls, raw: Mapping[str, Any]) -> Comparison:
         """Return what the ``comparison`` of an agent's reply says."""
         first, second = (np.array(raw[name], np.float64) for name in ("first_ns", "second_ns"))
         ratios, each = first / second, raw.get("process_ratios", ())
         return cls(
             ratio=percentile(ratios, 50),
-            ratio_ci95=process_interval(each) if len(each) > 1 else median_interval(ratios, seed),
+            ratio_ci95=process_interval(each) if len(each) > 1 else median_interval(ratios),
             first_ms=percentile(first, 50) / 1e6,
             second_ms=percentile(second, 50) / 1e6,
             pairs=len(ratios),
+            processes=max(1, len(each)),
         )
 
     @property
@@ -97,8 +101,8 @@ class Latency:
 
     Attributes:
         samples_ms: Every timed run in order, float64 ``(runs,)``: the invocation alone, without copying data.
-        figures: "p50", "p90", "p95", "p99", "mean", "min", "max", "mad", "p50_ci95", and the cold start: "load",
-            "first" and their sum "cold"; all in milliseconds.
+        figures: "p50", "p90", "p95", "p99", "mean", "min", "max", "mad", "p50_ci95", "p95_worst", and the
+            cold start: "load", "first" and their sum "cold"; all in milliseconds.
         runs: "runs", "warmup_runs", "seconds", "stable", "stopped_by", "process_p50_ms".
         conditions: "board", and its state "before" and "after"; "peak_rss_bytes".
         observed: The state in the middle of it, every ``observe_seconds``.
@@ -113,11 +117,11 @@ class Latency:
     comparison: Comparison | None = None
 
     @classmethod
-    def from_reply(cls, raw: Mapping[str, Any], seed: int) -> Latency:
+    def from_reply(cls, raw: Mapping[str, Any]) -> Latency:
         """Return what the ``latency`` of an agent's reply says."""
-        found = latency_figures(dict(raw), seed)
+        found = latency_figures(dict(raw))
         samples_ms = np.array(raw["samples_ns"], np.float64) / 1e6
-        compared = Comparison.from_reply(raw["comparison"], seed) if "comparison" in raw else None
+        compared = Comparison.from_reply(raw["comparison"]) if "comparison" in raw else None
         figures, runs, conditions = found["latency_ms"], found["latency_runs"], dict(raw["conditions"])
         return cls(samples_ms, figures, runs, conditions, tuple(raw.get("observed", ())), compared)
 
@@ -125,6 +129,11 @@ class Latency:
     def emulated(self) -> bool:
         """Whether an emulator ran it: then these times say nothing of a board."""
         return bool(self.conditions["board"].get("emulated"))
+
+    @property
+    def unmeasured(self) -> tuple[dict[str, str], ...]:
+        """Why these times neither keep nor miss a limit: "reason" and "detail" of each; empty if they count."""
+        return tuple(unmeasured_reasons(self.conditions, self.observed))
 
 
 @dataclass(frozen=True, eq=False)
@@ -251,6 +260,9 @@ class Measurement:
             )
         if self.latency is not None and self.latency.emulated:
             found.append("The board is emulated: its latencies are not a measurement.")
+        if self.latency is not None:
+            flaws = [item for item in self.latency.unmeasured if item["reason"] != "emulated"]
+            found += [f"The timing does not count: {item['reason']}: {item['detail']}." for item in flaws]
         found += [f"{item['runtime']} was left out: {item['reason']}." for item in self.runtimes_skipped]
         return tuple(found)
 
@@ -265,6 +277,7 @@ class Measurement:
             fields["samples_ms"] = self.latency.samples_ms.tolist()
             fields["conditions"] = self.latency.conditions
             fields["emulated"] = self.latency.emulated
+            fields["unmeasured"] = list(self.latency.unmeasured)
             if self.latency.emulated:
                 fields["latency_note"] = NOT_A_MEASUREMENT
         if self.evaluation is not None:

@@ -1,4 +1,4 @@
-"""When a latency cannot be trusted: the board throttled, or was busy with something else."""
+"""When a latency does not count: the board throttled, was busy with something else, or is emulated. For every verb."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ REASONS = {
     "throttled": "the firmware held the clock down for heat or power",
     "clock_fell": "the clock fell during the run",
     "busy": "other programs used the processor",
+    "emulated": "the board is emulated: its latencies are not a measurement",
 }
 
 
@@ -38,6 +39,16 @@ def invalid_reasons(conditions: Mapping[str, Any], observed: Sequence[Mapping[st
         if busy:
             names = ", ".join(f"{item['name']} ({item['cores']:g} cores)" for item in busy[:3])
             found.append({"reason": "busy", "detail": f"{when} the run: {names}"})
+    return found
+
+
+def unmeasured_reasons(
+    conditions: Mapping[str, Any], observed: Sequence[Mapping[str, Any]] = ()
+) -> list[dict[str, str]]:
+    """Return why a timing says nothing of the board: what `invalid_reasons` finds, and an emulated board."""
+    found = invalid_reasons(conditions, observed)
+    if conditions["board"].get("emulated"):
+        found.append({"reason": "emulated", "detail": "not a measurement"})
     return found
 
 

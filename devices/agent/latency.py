@@ -38,8 +38,8 @@ def measure(
         observe: Called every ``observe_seconds``, between two runs, with the seconds and runs so far.
 
     Returns:
-        ``samples_ns`` in order (of long timings every ``kept_every``-th only) and their median ``p50_ns``, ``runs``,
-        ``warmup_runs``, ``seconds``, ``stable``, and ``stopped_by``: "stable", "max_runs" or "max_seconds".
+        ``samples_ns`` in order (of long timings every ``kept_every``-th only), their ``p50_ns`` and ``p95_ns``,
+        ``runs``, ``warmup_runs``, ``seconds``, ``stable``, and ``stopped_by``: "stable", "max_runs" or "max_seconds".
     """
     warmup = _warm_up(run, plan)
     collecting = gc.isenabled()
@@ -140,7 +140,8 @@ def _sample(
             observe(seconds, runs)
             next_look = seconds + plan.observe_seconds
     found = np.array(samples)
-    result = {"samples_ns": found.tolist(), "p50_ns": percentile(found, 50), "runs": runs, "kept_every": stride}
+    result = {"samples_ns": found.tolist(), "runs": runs, "kept_every": stride}
+    result.update(p50_ns=percentile(found, 50), p95_ns=percentile(found, 95))
     return dict(result, seconds=seconds, stable=is_stable(found), stopped_by=reason)
 
 

@@ -54,9 +54,9 @@ def merged(parts: List[Any]) -> Any:
     """Return the ``latency`` of one process, or that of several in their order as if it were of one.
 
     Returns:
-        What `benchmark.bench` returns, with all samples, and ``processes``: ``p50_ns``, ``runs``, ``seconds``,
-        ``stable``, ``load_ns`` and ``first_ns`` of each. Load and first inference are the first process's, which are
-        the cold ones; the conditions are those before the first and after the last.
+        What `benchmark.bench` returns, with all samples, and ``processes``: ``p50_ns``, ``p95_ns``, ``runs``,
+        ``seconds``, ``stable``, ``load_ns`` and ``first_ns`` of each. Load and first inference are the first process's,
+        which are the cold ones; the conditions are those before the first and after the last.
     """
     result = dict(parts[0])
     stride = max(part["kept_every"] for part in parts)
@@ -69,7 +69,7 @@ def merged(parts: List[Any]) -> Any:
     result["stopped_by"] = next(name for name in ("max_seconds", "max_runs", "stable") if name in reasons)
     result["observed"] = _observed(parts)
     result["conditions"] = _conditions([part["conditions"] for part in parts])
-    kept = ("p50_ns", "runs", "seconds", "stable", "load_ns", "first_ns")
+    kept = ("p50_ns", "p95_ns", "runs", "seconds", "stable", "load_ns", "first_ns")
     result["processes"] = [{name: part[name] for name in kept} for part in parts]
     if "comparison" in result:
         result["comparison"] = _compared([part["comparison"] for part in parts])

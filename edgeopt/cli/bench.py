@@ -8,7 +8,7 @@ import click
 
 from ..errors import UsageError
 from .devices import devices_option, runtime_option
-from .output import console, json_option, readable_bytes
+from .output import console, interval_words, json_option, readable_bytes
 from .progress import progress_bars
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ SLOWEST = 5  # operators that are printed; the JSON has all
 @click.option("--seed", default=0, show_default=True, metavar="N", help="Of the bootstrap intervals.")
 @click.option("--op-profile/--no-op-profile", default=True, show_default=True, help="The time of each operator, too.")
 @click.option("--keep", is_flag=True, help="Leave the run's folder on the device until its next run.")
-@click.option("--strict", is_flag=True, help="Exit 5 when the board throttled or was busy.")
+@click.option("--strict", is_flag=True, help="Exit 5 when the board throttled, was busy, or is emulated.")
 @json_option
 def command(
     file: str, device: str, threads: str, json_path: str | None, strict: bool, inventory: str | None, **options: Any
@@ -104,18 +104,20 @@ def _table(reports: list[BenchReport]) -> Table:
 
 
 def _cells(report: BenchReport, run: BenchRun) -> tuple[str, ...]:
+    from ..evaluation.figures import figure, interval_ends
+
     figures, profile = run.latency.figures, run.measurement.kernel_profile
+    several = len(run.latency.runs["process_p50_ms"]) > 1
     kernels = "" if profile.kernels == "default" else f", {profile.kernels}"
-    low, high = figures["p50_ci95"]
     peak = run.latency.conditions["peak_rss_bytes"]
     return (
         report.device + (" (emulated: not a measurement)" if run.latency.emulated else ""),
         f"{profile.runtime} {profile.version}, {profile.delegate}{kernels}",
         str(profile.threads),
-        f"{figures['p50']:.3f}",
-        f"{low:.3f} to {high:.3f}",
-        f"{figures['p95']:.3f}",
-        f"{figures['cold']:.1f}",
+        figure(figures["p50"], figures["p50_ci95"]),
+        " to ".join(interval_ends(figures["p50_ci95"])) + ("" if several else " (of this one process)"),
+        figure(figures["p95"]),
+        figure(figures["cold"]),
         str(run.latency.runs["runs"]),
         "unknown" if peak is None else readable_bytes(peak),
     )
@@ -126,8 +128,11 @@ def _remarks(run: BenchRun) -> list[tuple[str, str]]:
     note = " (emulated: not a measurement)" if run.latency.emulated else ""
     compared = run.latency.comparison
     if compared is not None:
-        low, high = compared.ratio_ci95
-        interval = f"{compared.ratio:.3f} of the other's time (95 % interval {low:.3f} to {high:.3f})"
+        from ..evaluation.figures import figure, interval_ends
+
+        ends = " to ".join(interval_ends(compared.ratio_ci95))
+        words = interval_words(compared.processes)
+        interval = f"{figure(compared.ratio, compared.ratio_ci95)} of the other's time ({words} {ends})"
         found.append((f"against: {interval}, {compared.pairs} pairs in turns: {compared.verdict}{note}", "bold"))
     fields = run.to_dict()
     if "slowdown" in fields:

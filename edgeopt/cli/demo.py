@@ -49,22 +49,24 @@ def command(dataset: str, output: str, seed: int, force: bool, json_path: str | 
 def _print(result: DemoResult) -> None:
     from rich.table import Table
 
+    from ..evaluation.figures import figure, interval_ends
+
     profile = result.rows[-1].kernel_profile
     table = Table(title=f"{result.dataset}: {result.facts.test} test samples, {result.facts.parameters:,} parameters")
     headings = ("file", "size", "gzip", "zeros", "epochs", "accuracy (95 % interval)", "p50 ms", "p95 ms", "fully int8")
     for heading in headings:
         table.add_column(heading, justify="left" if heading == "file" else "right", no_wrap=True)
     for row in result.rows:
-        low, high = row.accuracy_ci95
+        low, high = interval_ends(row.accuracy_ci95)
         table.add_row(
             row.variant,
             readable_bytes(row.size_bytes),
             readable_bytes(row.gzip_bytes),
             f"{row.sparsity:.1%}",
             str(row.epochs),
-            f"{row.accuracy:.4f} ({low:.4f}-{high:.4f})",
-            f"{row.latency_ms['p50']:.4f}",
-            f"{row.latency_ms['p95']:.4f}",
+            f"{figure(row.accuracy, row.accuracy_ci95)} ({low}-{high})",
+            figure(row.latency_ms["p50"]),
+            figure(row.latency_ms["p95"]),
             "yes" if row.fully_int8 else "no",
         )
     out = console()

@@ -9,7 +9,7 @@ import click
 from ..artifact.atomic import refuse_to_overwrite
 from ..errors import UsageError
 from .devices import devices_option, runtime_option
-from .output import console, json_option, readable_bytes
+from .output import STYLES, console, json_option, readable_bytes
 from .progress import progress_bars
 
 if TYPE_CHECKING:
@@ -40,6 +40,7 @@ def _print_recipe(context: click.Context, _parameter: click.Parameter, name: str
 @click.option("--device", default="local", show_default=True, metavar="NAME", help="What measures.")
 @devices_option
 @runtime_option
+@click.option("--proven", is_flag=True, help="Exit 4 also when the interval leaves open whether the budget is kept.")
 @click.option(
     "--seconds", type=float, default=10.0, show_default=True, metavar="S", help="Time a file at most so long."
 )
@@ -49,7 +50,7 @@ def _print_recipe(context: click.Context, _parameter: click.Parameter, name: str
 @click.option("--print-recipe", metavar="NAME", is_eager=True, expose_value=False, callback=_print_recipe,
               help="Print a built-in recipe (small, fast, edgetpu, tiny) and end.")  # fmt: skip
 @json_option
-def command(json_path: str | None, seconds: float, **options: Any) -> None:
+def command(json_path: str | None, seconds: float, proven: bool, **options: Any) -> None:
     """Run a recipe on MODEL (.keras or .h5): apply its passes in order; after each, export and measure the file.
 
     OUTDIR gets result.json, a .tflite file a stage, the final Keras model, and the recipe as it was run. Exit 4 when
@@ -67,7 +68,7 @@ def command(json_path: str | None, seconds: float, **options: Any) -> None:
         write_json(result.to_dict(), json_path)
     if json_path != "-":
         _print(result)
-    result.raise_for_budget()
+    result.raise_for_budget(proven=proven)
 
 
 def _optimize(model: str, recipe: str, seconds: float, **options: Any) -> OptimizeResult:
@@ -91,6 +92,7 @@ def _print(result: OptimizeResult) -> None:
     from rich import box
     from rich.table import Table
 
+    from ..evaluation.budget import unproven_warnings
     from .output import add_row
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
@@ -102,29 +104,32 @@ def _print(result: OptimizeResult) -> None:
     out = console()
     out.print(table)
     for entry in result.compression:
-        out.print(f"{entry.stage} {entry.summary}. {entry.note}", markup=False)
+        out.print(f"{entry.stage} {entry.summary}. {entry.note}".rstrip(), markup=False)
+    if result.overall is not None:
+        out.print(f"In all, {result.overall.stage} {result.overall.summary}.", style="bold", markup=False)
     for item in result.skipped:
         out.print(f"left as it was in {item['stage']}: {item['subject']} ({item['reason']}) {item['detail']}",
                   markup=False)  # fmt: skip
     for line in result.budget:
-        out.print(f"budget: {line}", style="green" if line.met else "red", markup=False)
-    for warning in result.warnings:
+        out.print(f"budget: {line}", style=STYLES[line.verdict], markup=False)
+    for warning in (*result.warnings, *unproven_warnings(result.budget)):
         out.print(f"warning: {warning}", style="yellow", markup=False)
     if result.folder is not None:
         out.print(f"The files and result.json are in {result.folder}/.", markup=False)
 
 
 def _cells(stage: Stage) -> list[str]:
-    figures = stage.figures
-    low, high = figures["metric"]["ci95"]
-    latency = figures["latency_ms"]
+    from ..evaluation.figures import figure, interval_ends
+
+    figures, latency = stage.figures, stage.figures["latency_ms"]
+    value, interval = figures["metric"]["value"], figures["metric"]["ci95"]
     return [
         stage.name,
-        f"{figures['metric']['value']:.4f}",
-        f"{low:.4f} to {high:.4f}",
+        figure(value, interval),
+        " to ".join(interval_ends(interval)),
         readable_bytes(figures["size_bytes"]),
         readable_bytes(figures["gzip_bytes"]),
         f"{figures['macs'] / 1e6:.3f}",
         f"{figures['sparsity']:.1%}",
-        "not timed" if latency is None else f"{latency['p50']:.4f}",
+        "not timed" if latency is None else figure(latency["p50"], latency["p50_ci95"]),
     ]

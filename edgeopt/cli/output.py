@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 # Tables that go to a file or a pipe are not folded to a terminal's width, which COLUMNS may tell.
 _PIPE_WIDTH = 160
 
+# How a line of a budget is shown, by its verdict.
+STYLES = {"met": "green", "not proven": "yellow", "not measured": "yellow", "missed": "red"}
+
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
@@ -58,3 +61,8 @@ def readable_bytes(count: int) -> str:
     if count < 1024**2:
         return f"{count / 1024:.1f} KiB"
     return f"{count / 1024**2:.2f} MiB"
+
+
+def interval_words(processes: int) -> str:
+    """Return what the interval of a timing is called: what one process gives says nothing of the next one."""
+    return "95 % interval" if processes > 1 else "95 % interval of this one process"

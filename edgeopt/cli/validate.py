@@ -8,7 +8,7 @@ import click
 
 from ..artifact.atomic import refuse_to_overwrite
 from .devices import devices_option, runtime_option
-from .output import console, json_option, readable_bytes
+from .output import STYLES, console, interval_words, json_option, readable_bytes
 from .progress import progress_bars
 from .words import image_options, parse_size
 
@@ -47,6 +47,8 @@ if TYPE_CHECKING:
 @click.option("--min-metric", type=float, metavar="X", help="Budget: the least value of the metric.")
 @click.option("--max-p95-ms", type=float, metavar="X", help="Budget: 95th percentile of the latency, in milliseconds.")
 @click.option("--max-size-bytes", type=int, metavar="N", help="Budget: size of the file.")
+@click.option("--proven", is_flag=True, help="Exit 4 also when the interval leaves open whether the budget is kept.")
+@click.option("--strict", is_flag=True, help="Exit 5 when the timing does not count: board throttled, busy, emulated.")
 @click.option("--seconds", type=float, default=10.0, show_default=True, metavar="S", help="Time at most this long.")
 @click.option("--processes", default=9, show_default=True, metavar="N", help="Fresh processes to time in; see bench.")
 @click.option("--keep", is_flag=True, help="Leave the outputs on the device until its next run.")
@@ -60,7 +62,7 @@ if TYPE_CHECKING:
 )
 @click.option("--unsafe-load", is_flag=True, help="Allow Python code stored in the baseline to run.")
 @json_option
-def command(file: str, json_path: str | None, **options: Any) -> None:
+def command(file: str, json_path: str | None, proven: bool, strict: bool, **options: Any) -> None:
     """Measure accuracy and latency of FILE.tflite on a device, and judge a budget (exit 4 when a line is missed).
 
     The file's own scale and zero point quantise the data; accuracy and latency come from one interpreter set-up.
@@ -79,15 +81,18 @@ def command(file: str, json_path: str | None, **options: Any) -> None:
         for report in reports:
             _print(report)
     for report in reports:
-        report.raise_for_budget()
+        if strict:
+            report.raise_for_invalid()
+        report.raise_for_budget(proven=proven)
 
 
 def _write(reports: list[ValidationReport], json_path: str) -> None:
     """Write one device's report as it is, and those of several under "devices"."""
     from ..artifact.envelope import envelope, write_json
+    from ..evaluation.budget import overall_verdict
 
     found = [report.to_dict() for report in reports]
-    verdict = "missed" if any(item["verdict"] == "missed" for item in found) else "ok"
+    verdict = overall_verdict(line for report in reports for line in report.budget)
     write_json(found[0] if len(found) == 1 else envelope(verdict, {"devices": found}), json_path)
 
 
@@ -97,19 +102,20 @@ def _print_side_by_side(reports: list[ValidationReport]) -> None:
     from rich.table import Table
 
     from ..devices import KernelProfile
+    from ..evaluation.figures import figure, interval_ends
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for name in ("device", reports[0].scores.metric.name, "95 % interval", "p50 ms", "p95 ms", "runtime", "verdict"):
         table.add_column(name, overflow="fold")
     for report in reports:
         fields = report.to_dict()
-        low, high = report.scores.candidate.ci95
+        score, timed = report.scores.candidate, fields["latency_ms"]
         table.add_row(
             fields["device"] + (" (emulated: not a measurement)" if fields["emulated"] else ""),
-            f"{report.scores.candidate.value:.4f}",
-            f"{low:.4f} to {high:.4f}",
-            f"{fields['latency_ms']['p50']:.3f}",
-            f"{fields['latency_ms']['p95']:.3f}",
+            figure(score.value, score.ci95),
+            " to ".join(interval_ends(score.ci95)),
+            figure(timed["p50"], timed["p50_ci95"]),
+            figure(timed["p95"]),
             str(KernelProfile(**fields["kernel_profile"])),
             report.verdict,
         )
@@ -143,6 +149,7 @@ def _print(report: ValidationReport) -> None:
     from rich.table import Table
 
     from ..devices import KernelProfile
+    from ..evaluation.budget import unproven_warnings
 
     fields = report.to_dict()
     table = Table(show_header=False, box=None, pad_edge=False)
@@ -156,43 +163,44 @@ def _print(report: ValidationReport) -> None:
     for name, text in _latency_rows(fields):
         table.add_row(name, text)
     for line in report.budget:
-        table.add_row("budget", str(line), style="green" if line.met else "red")
+        table.add_row("budget", str(line), style=STYLES[line.verdict])
     out = console()
     out.print(table, markup=False)
-    for warning in report.warnings:
+    for warning in (*report.warnings, *unproven_warnings(report.budget)):
         out.print(f"warning: {warning}", style="yellow", markup=False)
 
 
 def _score_rows(scores: Scores, suffix: str) -> list[tuple[str, str]]:
-    low, high = scores.candidate.ci95
-    rows = [
-        (
-            f"{scores.metric.name}{suffix}",
-            f"{scores.candidate.value:.4f} (95 % interval {low:.4f} to {high:.4f}) on {scores.samples} samples",
-        )
-    ]
-    if scores.baseline is not None and scores.drop_ci95 is not None:
-        low, high = scores.drop_ci95
-        rows.append((f"baseline{suffix}", f"{scores.baseline.value:.4f}"))
-        rows.append((f"drop{suffix}", f"{scores.drop:+.4f} (95 % interval {low:+.4f} to {high:+.4f}, paired)"))
+    from ..evaluation.figures import figure, with_interval
+
+    ours = scores.candidate
+    rows = [(f"{scores.metric.name}{suffix}", f"{with_interval(ours.value, ours.ci95)} on {scores.samples} samples")]
+    if scores.baseline is not None and scores.drop is not None and scores.drop_ci95 is not None:
+        rows.append((f"baseline{suffix}", figure(scores.baseline.value, scores.baseline.ci95)))
+        rows.append((f"drop{suffix}", f"{with_interval(scores.drop, scores.drop_ci95, signed=True)}, paired"))
     if scores.agreement is not None:
         rows.append((f"agreement{suffix}", f"{scores.agreement:.4f} of the samples get the same class"))
     return rows
 
 
 def _latency_rows(fields: dict[str, Any]) -> list[tuple[str, str]]:
+    from ..evaluation.figures import figure, with_interval
+
     figures, runs, after = fields["latency_ms"], fields["latency_runs"], fields["conditions"]["after"]
-    low, high = figures["p50_ci95"]
+    ends = interval_words(len(runs["process_p50_ms"]))
+    median = with_interval(figures["p50"], figures["p50_ci95"], ends=ends)
     load = "unknown" if after["load_average"] is None else f"{after['load_average'][0]:.2f}"
     governor = "unknown" if after["governors"] is None else " ".join(after["governors"])
     heat = "unknown" if after["temperature_c"] is None else f"{after['temperature_c']:.1f} °C"
-    tail = ", ".join(f"{name} {figures[name]:.3f}" for name in ("p90", "p95", "p99", "mean"))
+    tail = ", ".join(f"{name} {figure(figures[name])}" for name in ("p90", "p95", "p99", "mean"))
     steady = "stable" if runs["stable"] else "not stable"
     return [
-        ("latency", f"p50 {figures['p50']:.3f} ms (95 % interval {low:.3f} to {high:.3f}), {tail}"),
+        ("latency", f"p50 {median} ms, {tail}"),
         (
             "cold start",
-            f"{figures['cold']:.3f} ms (load {figures['load']:.3f}, first inference {figures['first']:.3f})",
+            "{cold} ms (load {load}, first inference {first})".format(
+                **{name: figure(figures[name]) for name in ("cold", "load", "first")}
+            ),
         ),
         ("runs", f"{runs['runs']} in {runs['seconds']:.1f} s, median {steady}"),
         ("conditions", f"load {load}, governor {governor}, temperature {heat}"),

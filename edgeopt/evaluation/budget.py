@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 
 from ..errors import BudgetError, UsageError
 from ..recipes.values import is_number
+from .figures import beside, figure
+
+LIMITS = ("max_drop", "min_metric", "max_p95_ms", "max_size_bytes")
+MET, NOT_PROVEN, NOT_MEASURED, MISSED = "met", "not proven", "not measured", "missed"
 
 
 @dataclass(frozen=True)
@@ -18,6 +22,7 @@ class Budget:
         min_metric: The least value of the metric, for metrics of which more is better.
         max_p95_ms: 95th percentile of the latency of one inference, in milliseconds.
         max_size_bytes: Size of the file.
+        proven: Whether a limit counts as kept only when it is proven: when the bad end of the interval keeps it, too.
 
     Example:
         >>> Budget(max_drop=0.01, max_p95_ms=20)
@@ -27,12 +32,15 @@ class Budget:
     min_metric: float | None = None
     max_p95_ms: float | None = None
     max_size_bytes: int | None = None
+    proven: bool = False
 
     def __post_init__(self) -> None:
-        for field in fields(self):
-            value = getattr(self, field.name)
+        for name in LIMITS:
+            value = getattr(self, name)
             if value is not None and not is_number(value):
-                raise UsageError(f"The budget's {field.name} is {value}; expected a finite number.")
+                raise UsageError(f"The budget's {name} is {value}; expected a finite number.")
+        if not isinstance(self.proven, bool):
+            raise UsageError(f"The budget's proven is {self.proven!r}; expected true or false.")
         for name in ("max_p95_ms", "max_size_bytes"):
             value = getattr(self, name)
             if value is not None and value <= 0:
@@ -51,34 +59,74 @@ class Budget:
         if self.min_metric is not None and not higher_is_better:
             raise UsageError(f"The budget has min_metric, but of {metric} less is better; use max_drop and a baseline.")
 
-    def judge(self, values: Mapping[str, float | None]) -> tuple[BudgetLine, ...]:
+    def judge(self, found: Mapping[str, float | Evidence | None]) -> tuple[BudgetLine, ...]:
         """Return one line a limit, in the order of the fields.
 
         Args:
-            values: "drop", "metric", "p95_ms" and "size_bytes", as far as they were measured.
+            found: "drop", "metric", "p95_ms" and "size_bytes", as far as they were measured; a plain number is exact.
         """
         lines = []
-        for field in fields(self):
-            limit = getattr(self, field.name)
+        for name in LIMITS:
+            limit = getattr(self, name)
             if limit is None:
                 continue
-            bound, _, quantity = field.name.partition("_")
-            value = values.get(quantity)
+            quantity = name.partition("_")[2]
+            value = found.get(quantity)
             if value is None:
-                raise UsageError(f"The budget has {field.name}, but {quantity} was not measured.")
-            met = value <= limit if bound == "max" else value >= limit
-            lines.append(BudgetLine(field.name, limit, value, met))
+                raise UsageError(f"The budget has {name}, but {quantity} was not measured.")
+            evidence = value if isinstance(value, Evidence) else Evidence(value)
+            lines.append(_judged(name, limit, evidence, self.proven))
         return tuple(lines)
 
 
 @dataclass(frozen=True)
+class Evidence:
+    """What was measured of a quantity, and what that proves.
+
+    Attributes:
+        value: The estimate.
+        bad_end: The worst that the measurement still allows: the bad end of its 95 % interval; None for an exact value.
+        samples: How many samples gave it; None where that is not the question.
+        needed: Limit -> how many samples would prove that it is kept, the rest being as it was; None for no number.
+        flaw: Why it is no measurement at all, such as an emulated board; "" if it is one.
+    """
+
+    value: float
+    bad_end: float | None = None
+    samples: int | None = None
+    needed: Callable[[float], int | None] | None = None
+    flaw: str = ""
+
+
+@dataclass(frozen=True)
 class BudgetLine:
-    """One limit and what was measured; `met` compares the two as they are, without their uncertainty."""
+    """One limit, what was measured, and the verdict.
+
+    Attributes:
+        met: Whether the estimate keeps the limit; None when it was not measured.
+        verdict: "met"; "not proven" (the estimate keeps the limit, the bad end of its interval does not); "not
+            measured" (the timing does not count); "missed".
+        bad_end: The worst that the measurement still allows; None for an exact value.
+        samples: How many gave the estimate.
+        samples_needed: How many would prove that the limit is kept, if all else stays; None for no number.
+        reason: Why it was not measured.
+        proven: Whether the budget asks for proof.
+    """
 
     name: str
     limit: float
     value: float
-    met: bool
+    met: bool | None
+    verdict: str = ""
+    bad_end: float | None = None
+    samples: int | None = None
+    samples_needed: int | None = None
+    reason: str = ""
+    proven: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.verdict:  # a report of before
+            object.__setattr__(self, "verdict", MET if self.met else MISSED)
 
     def to_dict(self) -> dict[str, object]:
         """Return the fields."""
@@ -87,19 +135,72 @@ class BudgetLine:
     def __str__(self) -> str:
         bound, _, quantity = self.name.partition("_")
         sign = "<=" if bound == "max" else ">="
-        return f"{quantity} {self.value:.6g} {sign} {self.limit:.6g}: {'met' if self.met else 'MISSED'}"
+        limit = f"{self.limit:.15g}"
+        compared = f"{quantity} {beside(self.value, self.limit)} {sign} {limit}"
+        if self.verdict == NOT_MEASURED:
+            return f"{compared}: not measured: {self.reason}"
+        if self.verdict == NOT_PROVEN and self.bad_end is not None:
+            return f"{compared}: not proven: {self._doubt(self.bad_end)}"
+        return f"{compared}: {'met' if self.verdict == MET else 'MISSED'}"
+
+    def _doubt(self, bad_end: float) -> str:
+        """Return what the measurement still allows, and what would settle it."""
+        if self.samples is None:
+            return f"it reached {beside(bad_end, self.limit)} in a part of the runs"
+        worst = figure(bad_end, (self.value, 2 * bad_end - self.value))
+        if worst == f"{self.limit:g}":
+            worst = beside(bad_end, self.limit)
+        still = f"{self.samples:,} samples still allow {worst}"
+        if self.samples_needed is None:
+            return f"{still}; no number of samples would settle it"
+        return f"{still}; about {self.samples_needed:,} would settle it"
 
 
-def raise_for_budget(lines: Iterable[BudgetLine], remedy: str) -> None:
-    """Do nothing when every line was met.
+def _judged(name: str, limit: float, found: Evidence, proven: bool) -> BudgetLine:
+    def kept(value: float) -> bool:
+        return value <= limit if name.startswith("max") else value >= limit
+
+    if found.flaw:
+        return BudgetLine(name, limit, found.value, None, NOT_MEASURED, reason=found.flaw, proven=proven)
+    met, needed = kept(found.value), None
+    verdict = MISSED if not met else MET if found.bad_end is None or kept(found.bad_end) else NOT_PROVEN
+    if verdict == NOT_PROVEN and found.needed is not None:
+        needed = found.needed(limit)
+    return BudgetLine(name, limit, found.value, met, verdict, found.bad_end, found.samples, needed, proven=proven)
+
+
+def overall_verdict(lines: Iterable[BudgetLine]) -> str:
+    """Return "missed" when a line was, else "not proven" when one was not proven or not measured, else "ok"."""
+    found = {line.verdict for line in lines}
+    return MISSED if MISSED in found else NOT_PROVEN if found - {MET} else "ok"
+
+
+def unproven_warnings(lines: Iterable[BudgetLine]) -> list[str]:
+    """Return a sentence for each line that is neither met nor missed."""
+    return [
+        f"The budget's {line.name} is {line.verdict}: {line}." for line in lines if line.verdict not in (MET, MISSED)
+    ]
+
+
+def raise_for_budget(lines: Iterable[BudgetLine], remedy: str, *, proven: bool = False) -> None:
+    """Do nothing when every line was met, or at least not missed.
 
     Args:
         lines: What `Budget.judge` found.
         remedy: What to do otherwise, as the end of the message.
+        proven: Also raise for lines that are not proven or not measured, as for those of a budget that asks for it.
 
     Raises:
-        BudgetError: A line was missed; the message names each.
+        BudgetError: A line was missed, or not proven; the message names each.
     """
-    missed = [f"{line.name} is {line.limit:.6g}, measured {line.value:.6g}" for line in lines if not line.met]
+    found = list(lines)
+    missed = [
+        f"{line.name} is {line.limit:.15g}, measured {beside(line.value, line.limit)}"
+        for line in found
+        if line.verdict == MISSED
+    ]
     if missed:
         raise BudgetError(f"The budget was missed: {'; '.join(missed)}; {remedy}.")
+    doubtful = [f"{line.name}: {line}" for line in found if line.verdict != MET and (proven or line.proven)]
+    if doubtful:
+        raise BudgetError(f"The budget is not proven to be kept: {'; '.join(doubtful)}.")

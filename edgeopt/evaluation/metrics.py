@@ -188,6 +188,15 @@ def _squared_error(labels: Array, output: Array) -> Array:
 
 def _auc(labels: Array, outputs: Outputs) -> float:
     """Return the area under the ROC curve; of several classes the mean of each against the rest."""
+    return float(np.mean([_binary_auc(positive, scores) for positive, scores in auc_problems(labels, outputs)]))
+
+
+def auc_problems(labels: Array, outputs: Outputs) -> list[tuple[Array, Array]]:
+    """Return, for each class that is there and not alone, which samples are of it, and their scores for it.
+
+    Raises:
+        DataError: Labels that do not fit, or of one class only.
+    """
     scores = class_scores(single_output(outputs))
     classes = _class_labels(labels, scores)
     if scores.ndim > 2:
@@ -195,11 +204,13 @@ def _auc(labels: Array, outputs: Outputs) -> float:
             f"The output has the shape {scores.shape}; the metric auc expects one score, or one a class, a sample."
         )
     if scores.ndim == 1 or scores.shape[1] <= 2:
-        return _binary_auc(classes == 1, scores if scores.ndim == 1 else scores[:, -1])
-    present = [number for number in range(scores.shape[1]) if 0 < (classes == number).sum() < len(classes)]
-    if not present:
+        found = [(classes.reshape(-1) == 1, scores if scores.ndim == 1 else scores[:, -1])]
+    else:
+        found = [(classes == number, scores[:, number]) for number in range(scores.shape[1])]
+    kept = [(positive, each) for positive, each in found if 0 < positive.sum() < len(positive)]
+    if not kept:
         raise DataError(_ONE_CLASS)
-    return float(np.mean([_binary_auc(classes == number, scores[:, number]) for number in present]))
+    return kept
 
 
 def _binary_auc(positive: Array, scores: Array) -> float:

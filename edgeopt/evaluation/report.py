@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 
 from ..artifact.envelope import SCHEMA_VERSION, envelope
-from ..errors import DataError
-from .budget import Budget, BudgetLine, raise_for_budget
+from ..errors import DataError, InvalidRunError
+from .budget import Budget, BudgetLine, Evidence, overall_verdict, raise_for_budget
 from .metrics import BUILT_IN, Array, Metric, Outputs
+from .proof import evidence_of_drop, evidence_of_metric
 from .scoring import Score, agreement, drop, evaluate
 
 # What the device records about a run; everything else in a report is about the file and the question.
-_MEASURED = ("latency_ms", "kernel_profile", "conditions", "device")
+_MEASURED = ("latency_ms", "kernel_profile", "conditions", "device", "unmeasured")
 
 
 @dataclass(frozen=True)
@@ -119,8 +120,8 @@ class ValidationReport:
 
     @property
     def verdict(self) -> str:
-        """ "ok", or "missed" when a line of the budget was."""
-        return "ok" if all(line.met for line in self.budget) else "missed"
+        """ "missed" when a line of the budget was, "not proven" when one is not proven or not measured, else "ok"."""
+        return overall_verdict(self.budget)
 
     @property
     def latency_ms(self) -> Mapping[str, Any] | None:
@@ -128,13 +129,25 @@ class ValidationReport:
         found: Mapping[str, Any] | None = self.measurement.get("latency_ms")
         return found
 
-    def raise_for_budget(self) -> None:
+    def raise_for_budget(self, *, proven: bool = False) -> None:
         """Do nothing when the budget was kept.
 
+        Args:
+            proven: Also raise when it is not proven to be kept; so it is for a budget with ``proven=True``.
+
         Raises:
-            BudgetError: A line was missed; the message names each.
+            BudgetError: A line was missed, or not proven; the message names each.
         """
-        raise_for_budget(self.budget, "relax the limit or improve the model")
+        raise_for_budget(self.budget, "relax the limit or improve the model", proven=proven)
+
+    def raise_for_invalid(self) -> None:
+        """Raise when the timing does not count: the board throttled, was busy, or is emulated.
+
+        Raises:
+            InvalidRunError: The reasons.
+        """
+        if flaw := _flaw(self.measurement):
+            raise InvalidRunError(f"The timing on {self.measurement.get('device')} does not count: {flaw}.")
 
     def to_dict(self) -> dict[str, Any]:
         """Return the report as JSON holds it, in the envelope that all verbs share; without raw latency samples."""
@@ -263,11 +276,29 @@ def build_report(
     scores = compare(metric, answers, seed)
     overlap = None if seen is None else overlap_with_calibration(metric, answers, seen, seed)
     judged = overlap.clean if overlap is not None and overlap.clean is not None else scores
-    latency = measurement.get("latency_ms") or {}
-    values = {"drop": judged.drop, "metric": judged.candidate.value, "p95_ms": latency.get("p95")}
-    lines = budget.judge({**values, "size_bytes": facts["size_bytes"]})
+    found = {"metric": evidence_of_metric(judged.candidate, judged.samples), "drop": _drop_evidence(judged)}
+    lines = budget.judge({**found, "p95_ms": _latency_evidence(measurement), "size_bytes": facts["size_bytes"]})
     notes = (*warnings, *_overlap_warnings(overlap, scores.samples))
     return ValidationReport(scores, overlap, measurement, lines, facts, notes)
+
+
+def _drop_evidence(scores: Scores) -> Evidence | None:
+    if scores.baseline is None or scores.drop is None or scores.drop_ci95 is None:
+        return None
+    both, better = (scores.candidate, scores.baseline), scores.metric.higher_is_better
+    return evidence_of_drop(both, scores.drop, scores.drop_ci95, scores.samples, better=better)
+
+
+def _latency_evidence(measurement: Mapping[str, Any]) -> Evidence | None:
+    latency = measurement.get("latency_ms") or {}
+    if "p95" not in latency:
+        return None
+    return Evidence(latency["p95"], latency.get("p95_worst"), flaw=_flaw(measurement))
+
+
+def _flaw(measurement: Mapping[str, Any]) -> str:
+    """Return why the device's timing does not count, in words; "" if it does."""
+    return "; ".join(f"{item['reason']} ({item['detail']})" for item in measurement.get("unmeasured") or ())
 
 
 def _overlap_warnings(overlap: Overlap | None, samples: int) -> tuple[str, ...]:

@@ -1,28 +1,28 @@
 """Scores with intervals: a metric on some samples, and the drop from a baseline to a candidate.
 
-Intervals are 95 %: Wilson's for a share of right answers, a seeded bootstrap over the samples otherwise. A drop is
-always paired, sample by sample.
+Intervals are 95 %: of shares of right answers Agresti and Coull's, and Tango's of their difference; of the area under
+the ROC curve DeLong's and Newcombe's; of other metrics a studentised bootstrap. A drop is always paired, sample by
+sample. None is ever of no width; ``benchmarks/intervals.py`` simulates how often each covers.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from ..devices.agent.arith import percentile
-from ..devices.agent.stats import wilson_interval
+from ..devices.agent.stats import student_quantile
 from ..errors import DataError, UsageError
+from .auc import area_interval, area_parts
+from .bootstrap import mean_interval, whole_interval
 from .metrics import Array, Metric, Outputs, predicted_classes, single_output
+from .tango import share_interval, tango_interval
 
-RESAMPLES = 2000
-# A metric that is not a mean over samples is computed anew for every resample.
-RESAMPLES_OF_WHOLE = 200
-_FEW_VALUES = 64
+Interval = tuple[float, float]
+AUC, STUDENTISED = "auc", "studentised"
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,14 +31,16 @@ class Score:
 
     Attributes:
         ci95: 95 % interval.
-        ci_method: "wilson" or "bootstrap".
+        ci_method: "agresti-coull" for shares, "delong-newcombe" for the area under the ROC curve, else "studentised".
         values: One value a sample where the metric is their mean, else None.
+        scale: How far one sample's value may lie from another's.
     """
 
     value: float
     ci95: tuple[float, float]
     ci_method: str
     values: Array | None = field(default=None, repr=False)
+    scale: float = 1.0
 
 
 def evaluate(metric: Metric, labels: Outputs | None, outputs: Outputs, seed: int = 0) -> Score:
@@ -57,16 +59,22 @@ def evaluate(metric: Metric, labels: Outputs | None, outputs: Outputs, seed: int
     checked = require_labels(metric, labels)
     if metric.per_sample is None:
         value = _whole(metric, checked, outputs)
+        if metric.name == AUC:
+            parts = area_parts(_given(checked), outputs)
+            return Score(value, area_interval(parts), "delong-newcombe", scale=parts.count / parts.rarest)
+        scale = abs(value) or 1.0
 
         def on(rows: Array) -> float:
             return _whole(metric, _rows(checked, rows), _rows(outputs, rows))
 
-        return Score(value, _over_resamples(_count(outputs), seed, on, value), "bootstrap")
+        return Score(value, whole_interval(on, _count(outputs), value, scale, seed), STUDENTISED, scale=scale)
     values = metric.per_sample(_given(checked), single_output(outputs)).astype(np.float64)
     value = float(values.mean())
-    if np.isin(values, (0.0, 1.0)).all():
-        return Score(value, wilson_interval(int(values.sum()), len(values)), "wilson", values)
-    return Score(value, _percentiles(bootstrap_means(values, seed)), "bootstrap", values)
+    if metric.of_classes and _are_answers(values):
+        return Score(value, share_interval(int(values.sum()), len(values)), "agresti-coull", values)
+    scale = 1.0 if metric.of_classes else _reach(values, _given(checked))
+    low, high = mean_interval(values, scale, seed)
+    return Score(value, (max(0.0, low), min(1.0, high) if metric.of_classes else high), STUDENTISED, values, scale)
 
 
 def drop(
@@ -92,15 +100,21 @@ def drop(
     """
     sign = 1.0 if metric.higher_is_better else -1.0
     ours, theirs = scores
-    difference = sign * (theirs.value - ours.value)
+    difference = sign * (theirs.value - ours.value) + 0.0  # no "-0"
+    scale = max(ours.scale, theirs.scale)
     if ours.values is not None and theirs.values is not None:
-        return difference, _percentiles(bootstrap_means(sign * (theirs.values - ours.values), seed))
+        worse = sign * (theirs.values - ours.values)
+        if metric.of_classes and _are_answers(ours.values) and _are_answers(theirs.values):
+            return difference, tango_interval(int((worse > 0).sum()), int((worse < 0).sum()), len(worse))
+        return difference, mean_interval(worse, scale, seed)
+    if metric.name == AUC:
+        return difference, _area_drop(labels, candidate, baseline, seed)
 
     def on(rows: Array) -> float:
         values = [_whole(metric, _rows(labels, rows), _rows(outputs, rows)) for outputs in (baseline, candidate)]
         return sign * (values[0] - values[1])
 
-    return difference, _over_resamples(_count(candidate), seed, on, difference)
+    return difference, whole_interval(on, _count(candidate), difference, scale, seed)
 
 
 def agreement(metric: Metric, candidate: Outputs, baseline: Outputs) -> float | None:
@@ -135,31 +149,23 @@ def require_labels(metric: Metric, labels: Outputs | None, what: str = "data") -
     return labels
 
 
-def bootstrap_means(values: Array, seed: int) -> Array:
-    """Return `RESAMPLES` means of samples drawn with replacement from `values`, float64 ``(n,)``."""
-    rng = np.random.default_rng(seed)
-    distinct, counts = np.unique(values, return_counts=True)
-    if len(distinct) <= _FEW_VALUES:  # right or wrong: drawing how often each value comes is the same, and quick
-        drawn = rng.multinomial(len(values), counts / len(values), size=RESAMPLES)
-        return np.asarray(drawn @ distinct / len(values))
-    return np.array([values[rng.integers(0, len(values), len(values))].mean() for _ in range(RESAMPLES)])
+def _area_drop(labels: Outputs | None, candidate: Outputs, baseline: Outputs, seed: int) -> Interval:
+    """Return the interval of a drop of the area: as of any mean, and at least what the rarest class alone allows."""
+    ours, theirs = (area_parts(_given(labels), outputs) for outputs in (candidate, baseline))
+    worse = theirs.values - ours.values
+    low, high = mean_interval(worse, ours.count / ours.rarest, seed)
+    centre = float(worse.mean())
+    widening = student_quantile(max(1, ours.rarest - 1)) / student_quantile(ours.count - 1)
+    return centre - widening * (centre - low), centre + widening * (high - centre)
 
 
-def _percentiles(found: Array) -> tuple[float, float]:
-    return percentile(found, 2.5), percentile(found, 97.5)
+def _are_answers(values: Array) -> bool:
+    return bool(np.isin(values, (0.0, 1.0)).all())
 
 
-def _over_resamples(count: int, seed: int, compute: Callable[[Array], float], value: float) -> tuple[float, float]:
-    """Return the interval of `compute(rows)` over resampled rows; one that the metric refuses is left out.
-
-    A resample may, for one, hold a single class. When all are refused, the interval is the `value` itself.
-    """
-    rng = np.random.default_rng(seed)
-    found = []
-    for _ in range(RESAMPLES_OF_WHOLE):
-        with suppress(DataError, UsageError):
-            found.append(compute(rng.integers(0, count, count)))
-    return _percentiles(np.array(found)) if found else (value, value)
+def _reach(errors: Array, labels: Array) -> float:
+    """Return how far an unseen error may lie off: as errors are on average; without any, the labels' extent."""
+    return float(errors.mean()) or float(np.ptp(labels)) or float(np.abs(labels).max()) or 1.0
 
 
 def _whole(metric: Metric, labels: Outputs | None, outputs: Outputs) -> float:

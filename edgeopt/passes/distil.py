@@ -37,7 +37,7 @@ class DistilReport(FineTuneReport):
     distillation: Mapping[str, object] = field(default_factory=dict)
     student: str | None = None
 
-    note = "Distillation changes the accuracy of a model, not its cost; a student costs what its shape costs."
+    note = "Distillation buys accuracy; a student costs what its shape costs."
 
     def to_dict(self) -> dict[str, object]:
         """Return the report as JSON values."""

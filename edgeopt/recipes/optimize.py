@@ -180,7 +180,7 @@ class OptimizeRecipe:
             "distillation": None if self.distillation is None else dict(self.distillation),
             "pass": [dict(table) for table in self.passes],
             "convert": self.convert.to_dict(),
-            "budget": vars(self.budget),
+            "budget": {name: value for name, value in vars(self.budget).items() if value is not False},
         }
         filled: dict[str, object] = _without_none(tables)
         return filled
@@ -213,6 +213,10 @@ def _budget(values: Mapping[str, Any]) -> Budget:
     for key, value in values.items():
         if key not in valid:
             raise RecipeError(f"Unknown limit {key!r} in [budget]{nearest(key, valid)}")
+        if key == "proven":
+            if not isinstance(value, bool):
+                raise RecipeError(f"Received proven={value!r} in [budget]; expected true or false.")
+            continue
         require_number(f"{key} in [budget]", value, "a number", lambda _value: True)
     return Budget(**values)
 

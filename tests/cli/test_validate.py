@@ -8,13 +8,16 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from edgeopt.cli.main import main
+from edgeopt.devices import Device, FakeTransport, load_profile
 
 from ..devices.conftest import RUNTIMES, classifier_model, custom_operator_model, lookup_model
 
@@ -36,10 +39,74 @@ def run(*words: str) -> int:
 
 
 def test_the_result_is_a_table(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run("m.tflite", "--data", "test.npz", "--baseline", "m.tflite", "--max-accuracy-drop", "0") == 0
+    assert run("m.tflite", "--data", "test.npz", "--baseline", "m.tflite", "--max-accuracy-drop", "0.5") == 0
     out = capsys.readouterr().out
-    assert "1.0000 (95 % interval" in out and "drop 0 <= 0: met" in out
-    assert "this machine: ai_edge_litert" in out and "p95" in out
+    assert "1.00 (95 % interval 0.72 to 1.00) on 12 samples" in out and "drop 0 <= 0.5: met" in out
+    assert "+0.00 (95 % interval -0.24 to +0.24), paired" in out
+    assert "this machine: ai_edge_litert" in out and "p95" in out and "95 % interval of this one process" in out
+
+
+def test_what_is_not_proven_is_a_warning_and_with_proven_exit_4(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ("m.tflite", "--data", "test.npz", "--baseline", "m.tflite", "--max-drop", "0.1")
+    assert run(*words, "--json", "r.json") == 0
+    out = capsys.readouterr().out
+    assert "drop 0 <= 0.1: not proven: 12 samples still allow 0.24; about 35 would settle it" in out
+    assert "warning: The budget's max_drop is not proven" in out
+    found = json.loads(Path("r.json").read_text())
+    assert (found["verdict"], found["budget"][0]["verdict"], found["budget"][0]["samples_needed"]) == (
+        "not proven", "not proven", 35,
+    )  # fmt: skip
+    assert run(*words, "--proven") == 4
+    assert "The budget is not proven to be kept: max_drop" in capsys.readouterr().err
+
+
+def busy(state: dict[str, Any]) -> None:
+    state["after"] = {**state["after"], "busy": [{"name": "updatedb", "pid": 7, "cores": 0.9}]}
+
+
+def throttled(state: dict[str, Any]) -> None:
+    state["after"] = {**state["after"], "throttling": {"flags": ["throttled now"]}}
+
+
+def emulated(state: dict[str, Any]) -> None:
+    state["board"] = {"model": "x", "emulated": True}
+
+
+@pytest.mark.parametrize("change", [busy, throttled, emulated])
+@pytest.mark.parametrize("limit", ["0.5", "500"])
+def test_a_timing_that_does_not_count_neither_meets_nor_misses_and_is_exit_5_under_strict(
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    change: Callable[[dict[str, Any]], None],
+    limit: str,
+) -> None:
+    """Before: 500 ms were "met" on a busy board, and 0.5 ms exit 4 on an emulated one."""
+
+    @contextmanager
+    def fake(*_: object) -> Iterator[Device]:
+        transport = FakeTransport.measuring(outputs={"y": X}, samples_ms=[30.0, 31.0, 32.0])
+        answer = transport._answer
+
+        def changed(request: dict[str, Any]) -> dict[str, Any]:
+            result = answer(request)
+            change(result["latency"]["conditions"])
+            return result
+
+        transport._answer = changed
+        yield Device(transport, load_profile("local"))
+
+    monkeypatch.setattr("edgeopt.api.validate.open_device", fake)
+    words = ("m.tflite", "--data", "test.npz", "--max-p95-ms", limit)
+    assert run(*words, "--json", "r.json") == 0
+    (line,) = json.loads(Path("r.json").read_text())["budget"]
+    assert (line["verdict"], line["met"]) == ("not measured", None) and change.__name__ in line["reason"]
+    assert f"not measured: {change.__name__}" in capsys.readouterr().out
+    assert run(*words, "--strict") == 5
+    assert f"does not count: {change.__name__}" in capsys.readouterr().err
+    assert run(*words, "--proven") == 4
 
 
 def test_json_goes_to_stdout_alone(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -51,12 +118,12 @@ def test_json_goes_to_stdout_alone(folder: Path, capsys: pytest.CaptureFixture[s
 def test_a_missed_budget_is_exit_4_and_the_report_is_written_all_the_same(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    words = ["--max-p95-ms", "0.0000001", "--max-size-bytes", "1000000", "--json", "report.json"]
+    words = ["--max-size-bytes", "100", "--min-metric", "0.5", "--json", "report.json"]
     assert run("m.tflite", "--data", "test.npz", *words) == 4
     printed = capsys.readouterr()
-    assert "MISSED" in printed.out and "The budget was missed: max_p95_ms" in printed.err
+    assert "MISSED" in printed.out and "The budget was missed: max_size_bytes" in printed.err
     found = json.loads(Path("report.json").read_text())
-    assert found["verdict"] == "missed" and [line["met"] for line in found["budget"]] == [False, True]
+    assert found["verdict"] == "missed" and [line["met"] for line in found["budget"]] == [True, False]
 
 
 @pytest.mark.parametrize(

@@ -48,7 +48,8 @@ def test_outputs_give_stored_and_real_values() -> None:
 
 def latency(stable: bool) -> Latency:
     raw = {"samples_ns": [10**6], "load_ns": 1, "first_ns": 1, "warmup_runs": 1, "seconds": 1.0, "stopped_by": "stable"}
-    return Latency.from_reply({**raw, "stable": stable, "conditions": {"board": {"emulated": False}}}, seed=0)
+    conditions = {"board": {"emulated": False}, "before": {}, "after": {}}
+    return Latency.from_reply({**raw, "stable": stable, "conditions": conditions})
 
 
 def test_warnings_collect_what_makes_the_numbers_less_than_they_seem() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from edgeopt.devices.validity import REASONS, invalid_reasons
+from edgeopt.devices.validity import REASONS, invalid_reasons, unmeasured_reasons
 
 
 def state(flags=None, busy=(), clock=None):
@@ -52,4 +52,11 @@ def test_another_busy_program_is_named():
 def test_every_reason_is_in_the_closed_list():
     busy = [{"name": "x", "pid": 1, "cores": 1.0}]
     found = reasons(state(["throttled now"], busy), state(), [state(clock=2.0), state(clock=1.0)])
-    assert set(found) == set(REASONS)
+    assert {*found, "emulated"} == set(REASONS)
+
+
+@pytest.mark.parametrize("emulated", [False, True])
+def test_an_emulated_board_measures_nothing_though_it_is_quiet(emulated):
+    conditions = {"board": {"emulated": emulated}, "before": state(), "after": state()}
+    assert invalid_reasons(conditions) == []
+    assert [item["reason"] for item in unmeasured_reasons(conditions)] == ["emulated"] * emulated

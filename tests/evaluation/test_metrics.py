@@ -200,4 +200,5 @@ def test_a_function_that_fails_on_some_resamples_alone_is_not_an_error() -> None
         return 2.0
 
     score = evaluate(load_metric(picky), np.arange(4), np.zeros(4))
-    assert (score.value, score.ci95) == (2.0, (2.0, 2.0))
+    assert score.value == 2.0
+    assert score.ci95[0] < 2 < score.ci95[1], "four samples say little"

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgeopt.errors import BudgetError, DataError
+from edgeopt.errors import BudgetError, DataError, InvalidRunError
 from edgeopt.evaluation.budget import Budget
 from edgeopt.evaluation.metrics import load_metric
 from edgeopt.evaluation.report import Answers, ValidationReport, build_report
@@ -85,9 +85,38 @@ def test_nothing_but_calibration_samples_is_warned_of() -> None:
 
 
 def test_a_budget_that_is_kept_raises_nothing() -> None:
-    kept = report(budget=Budget(min_metric=0.5, max_p95_ms=2, max_size_bytes=1000))
+    kept = report(budget=Budget(min_metric=0.1, max_p95_ms=2, max_size_bytes=1000))
     kept.raise_for_budget()
     assert kept.verdict == "ok" and len(kept.to_dict()["budget"]) == 3
+
+
+def test_what_ten_samples_cannot_prove_is_not_proven() -> None:
+    found = report(baseline=HALF, budget=Budget(max_drop=0.1))
+    (line,) = found.to_dict()["budget"]
+    assert (found.verdict, line["verdict"], line["met"]) == ("not proven", "not proven", True)
+    assert line["bad_end"] == pytest.approx(0.2775, abs=1e-4) and line["samples_needed"] == 35  # 0.9 z^2 / 0.1 = 34.6
+    found.raise_for_budget()
+    with pytest.raises(BudgetError, match="not proven to be kept: max_drop: drop 0 <= 0.1: not proven: 10 samples"):
+        found.raise_for_budget(proven=True)
+    back = ValidationReport.from_dict(json.loads(json.dumps(found.to_dict())))
+    assert back.verdict == "not proven" and back.to_dict() == found.to_dict()
+
+
+def test_a_latency_is_met_when_its_worst_part_is_and_not_measured_when_the_board_was_busy() -> None:
+    def judged(**changes: Any) -> ValidationReport:
+        measured = {**MEASURED, "latency_ms": {"p50": 1.0, "p95": 2.0, "p95_worst": 2.5}, **changes}
+        return build_report(
+            ACC, Answers(LABELS, HALF), measured, {"size_bytes": 1}, budget=Budget(max_p95_ms=changes.pop("limit", 2.2))
+        )
+
+    assert judged().verdict == "not proven"
+    assert str(judged().budget[0]) == "p95_ms 2 <= 2.2: not proven: it reached 2.5 in a part of the runs"
+    busy = judged(unmeasured=[{"reason": "busy", "detail": "before the run: x"}])
+    assert busy.budget[0].verdict == "not measured" and busy.verdict == "not proven"
+    with pytest.raises(InvalidRunError, match=r"does not count: busy \(before the run: x\)") as caught:
+        busy.raise_for_invalid()
+    assert caught.value.exit_code == 5
+    judged().raise_for_invalid()
 
 
 def test_every_missed_line_is_named() -> None:

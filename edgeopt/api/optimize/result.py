@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 
 from ...artifact.artifact import Artifact
 from ...artifact.envelope import envelope
-from ...evaluation.budget import BudgetLine, raise_for_budget
+from ...evaluation.budget import BudgetLine, overall_verdict, raise_for_budget
 from ...recipes.optimize import OptimizeRecipe
 
 if TYPE_CHECKING:
@@ -31,6 +31,19 @@ class MetricValue(TypedDict):
     ci95: Sequence[float]
 
 
+class Turns(TypedDict):
+    """How a file's latency compares with another's, the two timed in turns: `edgeopt.devices.Comparison` as JSON."""
+
+    ratio: float
+    ratio_ci95: Sequence[float]
+    first_ms: float
+    second_ms: float
+    pairs: int
+    processes: int
+    verdict: str
+    unmeasured: Sequence[Mapping[str, str]]
+
+
 class Figures(TypedDict, total=False):
     """What was measured of a stage's file; further fields are those of `edgeopt.validate` and of the sidecar."""
 
@@ -41,6 +54,8 @@ class Figures(TypedDict, total=False):
     macs: int
     sparsity: float
     latency_ms: Latency | None
+    against_previous: Turns | None
+    against_original: Turns | None
     densify_ops: int
     expanded_weight_bytes: int
 
@@ -90,6 +105,7 @@ class OptimizeResult:
         stages: The original, and one stage a pass, in order.
         recipe: The recipe as it was run.
         compression: What each technique bought; see `edgeopt.api.optimize.compression.compression_report`.
+        overall: What all of them together changed, from the original's file to the last one; None without a pass.
         budget: One line a limit, judged on the last stage's file.
         folder: The folder that it was written to, or None.
         warnings: What the reader should know of the last stage's measurement.
@@ -102,6 +118,7 @@ class OptimizeResult:
     stages: tuple[Stage, ...]
     recipe: OptimizeRecipe
     compression: tuple[Compression, ...] = ()
+    overall: Compression | None = None
     budget: tuple[BudgetLine, ...] = ()
     folder: Path | None = None
     warnings: tuple[str, ...] = ()
@@ -123,16 +140,19 @@ class OptimizeResult:
 
     @property
     def verdict(self) -> str:
-        """ "ok", or "missed" when a line of the budget was."""
-        return "ok" if all(line.met for line in self.budget) else "missed"
+        """ "missed" when a line of the budget was, "not proven" when one is not proven or not measured, else "ok"."""
+        return overall_verdict(self.budget)
 
-    def raise_for_budget(self) -> None:
+    def raise_for_budget(self, *, proven: bool = False) -> None:
         """Do nothing when the budget was kept.
 
+        Args:
+            proven: Also raise when it is not proven to be kept; so it is for a budget with ``proven=True``.
+
         Raises:
-            BudgetError: A line was missed; the message names each.
+            BudgetError: A line was missed, or not proven; the message names each.
         """
-        raise_for_budget(self.budget, "relax the limit or change the recipe")
+        raise_for_budget(self.budget, "relax the limit or change the recipe", proven=proven)
 
     def to_dict(self) -> dict[str, object]:
         """Return what ``result.json`` holds, in the envelope that all verbs share."""
@@ -142,6 +162,7 @@ class OptimizeResult:
                 "stages": [stage.to_dict() for stage in self.stages],
                 "skipped": [dict(entry) for entry in self.skipped],
                 "compression": [entry.to_dict() for entry in self.compression],
+                "overall": None if self.overall is None else self.overall.to_dict(),
                 "budget": [line.to_dict() for line in self.budget],
                 "recipe": self.recipe.to_tables(),
                 "warnings": list(self.warnings),

@@ -16,7 +16,7 @@ from ...evaluation.budget import Budget
 from ...passes.registry import Planned, plan, resolved
 from ...recipes.optimize import OptimizeRecipe
 from ...training.losses import loss_text
-from .compression import compression_report
+from .compression import compression_report, overall_change
 from .data import check_outputs, check_recipe_data
 from .folder import Folder
 from .lock import locked
@@ -148,9 +148,10 @@ def optimize(
             tuple(stages),
             written,
             compression_report(stages),
+            overall_change(stages),
             last.budget,
             None if folder is None else folder.path,
-            last.warnings,
+            (*last.warnings, *shared.chosen_on_validation([entry.training for entry in planned])),
         )
         if folder is not None:
             as_run = replace(
@@ -175,7 +176,7 @@ class _Run:
         for number, planned in enumerate(self._planned, 1):
             name = f"{number:02d}-{planned.step.name}"
             finished = self._finished(name, planned.step.name, self._load)
-            found.append(finished or self._made(name, planned, found[-1].model))
+            found.append(finished or self._made(name, planned, found))
         if self._last is None:
             # Everything was read: the budget is judged on the last file, measured again.
             self._last = self._bench.validated(found[-1].artifact, self._bench.recipe.budget)
@@ -191,14 +192,20 @@ class _Run:
         measured = self._measure(artifact, last=not self._planned)
         return self._written(Stage(name, ORIGINAL, bench.original, artifact, measured, skipped=skipped))
 
-    def _made(self, name: str, planned: Planned, model: Any) -> Stage:
-        bench = self._bench
+    def _made(self, name: str, planned: Planned, before: Sequence[Stage]) -> Stage:
+        bench, model, last = self._bench, before[-1].model, planned is self._planned[-1]
         bench.say(f"{name}: applying")
         work = None if self._folder is None else self._folder.work(name)
         done = apply(planned, model, bench, work, self._trusted)
         bench.say(f"{name}: converting and measuring")
         artifact, dense = bench.smallest(done.exported, name)
-        measured = self._measure(artifact, last=planned is self._planned[-1])
+        measured = self._measure(artifact, last=last)
+        measured["against_previous"] = bench.in_turns(artifact, before[-1].artifact)
+        if last:
+            only = len(before) == 1
+            measured["against_original"] = (
+                measured["against_previous"] if only else bench.in_turns(artifact, before[0].artifact)
+            )
         left = [{"stage": name, **entry} for entry in done.account.skipped]
         return self._written(
             Stage(

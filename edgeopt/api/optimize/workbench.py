@@ -22,7 +22,7 @@ from ...training.zero_keeper import zero_keeper
 from ..convert import convert
 from ..validate import validate
 from .data import RunData
-from .result import Figures
+from .result import Figures, Turns
 
 if TYPE_CHECKING:
     from ...devices import BenchPlan, Device, Measurement, Progress
@@ -34,6 +34,9 @@ _MEASURED = (
     "samples", "latency_ms", "kernel_profile", "device", "emulated",
 )  # fmt: skip
 
+
+# Two files are timed in turns for at most so long.
+_TURNS_S = 5.0
 
 # With fewer zeros, the sparse format's indices alone take more than it saves.
 _WORTH_TRYING = 0.3
@@ -140,6 +143,37 @@ class Workbench:
         figures = self._measured(data, None, self.measuring.plan or BenchPlan()).to_dict()["latency_ms"]
         return float(figures["p50"])
 
+    def in_turns(self, file: Artifact, other: Artifact) -> Turns | None:
+        """Time a file and another in turns, so that what slows the device slows both; None for the same file.
+
+        Two timings one after the other differ by what else the device did meanwhile, and not only by the files.
+        """
+        from ...devices import BenchPlan, RunOptions
+        from ..devices import open_device
+
+        if file.model == other.model:
+            return None
+        plan = self.measuring.plan or BenchPlan()
+        # The turns are what counts here; each file's own timing is made elsewhere.
+        plan = replace(
+            plan, min_runs=1, min_seconds=min(plan.min_seconds, _TURNS_S), max_seconds=min(plan.max_seconds, _TURNS_S)
+        )
+        options = RunOptions(runtime=self.measuring.runtime, bench=plan)
+        with open_device(self.measuring.device, self.measuring.inventory) as target:
+            latency = target.measure(file.model, None, options, against=other.model, evaluate=False).latency
+        if latency is None or latency.comparison is None:
+            return None
+        return cast(Turns, {**latency.comparison.to_dict(), "unmeasured": list(latency.unmeasured)})
+
+    def chosen_on_validation(self, trainings: Sequence[Training]) -> tuple[str, ...]:
+        """Return what the reader must know where the samples that score the files have chosen something of them."""
+        if not any(_watches(training) for training in trainings):
+            return ()
+        return (
+            "The validation samples chose at which epoch a training ended (early_stop), and score the files: their "
+            "score is too good by an unknown amount; score the last file on samples that chose nothing.",
+        )
+
     def predict(self, data: bytes, inputs: Mapping[str, Array]) -> list[Array]:
         """Run samples through a file on the device; return the real values of each output."""
         found = self._measured(data, inputs, None).evaluation
@@ -154,11 +188,9 @@ class Workbench:
 
     def context(self, checkpoints: Path | None, training: Training) -> PassContext:
         """Return what a pass gets; only an early stop on validation data makes every epoch look at them."""
-        stop = training.early_stop
-        watches = stop is not None and stop.metric.startswith("val_")
         base = PassContext(
             train=self.data.train,
-            validation=self.data.validation if watches else None,
+            validation=self.data.validation if _watches(training) else None,
             loss=self.loss,
             seed=self.recipe.seed,
             convert=lambda model: self.export(model).model,
@@ -175,6 +207,11 @@ class Workbench:
         if self.recipe.distillation is None:
             return None
         return Distillation(teacher=self.original, **self.recipe.distillation)
+
+
+def _watches(training: Training) -> bool:
+    stop = training.early_stop
+    return stop is not None and stop.metric.startswith("val_")
 
 
 def _finetuner(context: PassContext, training: Training) -> Callable[[Any], Any]:

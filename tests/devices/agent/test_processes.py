@@ -12,7 +12,8 @@ BOARD = {"model": "x", "emulated": False}
 
 def timing(samples: list[int], **changes: Any) -> Message:
     conditions = {"board": BOARD, "before": samples[0], "after": samples[-1], "peak_rss_bytes": 10 * len(samples)}
-    found = {"samples_ns": samples, "p50_ns": samples[0], "runs": len(samples), "kept_every": 1, "seconds": 2.0}
+    found = {"samples_ns": samples, "p50_ns": samples[0], "p95_ns": samples[-1], "kept_every": 1}
+    found.update(runs=len(samples), seconds=2.0)
     found.update(stable=True, stopped_by="stable", warmup_runs=3, load_ns=7, first_ns=8, observed=[])
     return {**found, "conditions": conditions, **changes}
 

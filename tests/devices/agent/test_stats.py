@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edgeopt.devices.agent.stats import latency_figures, median_interval, process_interval, summarize, wilson_interval
+from edgeopt.devices.agent.stats import latency_figures, median_interval, process_interval, student_quantile, summarize
 
 
 def test_the_figures_of_a_known_series() -> None:
@@ -14,14 +14,25 @@ def test_the_figures_of_a_known_series() -> None:
     assert (found["mean"], found["min"], found["max"], found["mad"]) == (51, 1, 101, 25)
 
 
-def test_a_constant_series_has_an_interval_of_no_width() -> None:
+def test_a_series_without_spread_has_an_interval_without() -> None:
     assert median_interval(np.full(50, 2.0)) == (2.0, 2.0)
 
 
-def test_the_interval_depends_on_the_seed_alone() -> None:
-    samples = np.random.default_rng(1).gamma(3, 1, 300)
-    assert median_interval(samples, 5) == median_interval(samples, 5)
-    assert median_interval(samples, 5) != median_interval(samples, 6)
+@pytest.mark.parametrize("count", [1, 2])
+def test_one_or_two_runs_say_nothing(count: int) -> None:
+    low, high = median_interval(np.full(count, 2.0))
+    assert low == 0.0 and high >= 4.0
+
+
+def test_the_worst_p95_is_that_of_the_slowest_part() -> None:
+    samples = np.concatenate([np.full(100, 1.0), np.full(100, 3.0), np.full(300, 1.0)])
+    assert summarize(samples)["p95_worst"] == 3.0 >= summarize(samples)["p95"]
+
+
+def test_student_s_quantiles_against_the_tables() -> None:
+    tables = {1: 12.706, 4: 2.776, 5: 2.571, 9: 2.262, 30: 2.042, 1000: 1.962}
+    for freedom, value in tables.items():
+        assert student_quantile(freedom) == pytest.approx(value, abs=4e-3)
 
 
 def drifting(rng: np.random.Generator, count: int) -> np.ndarray:
@@ -40,17 +51,18 @@ def independent_interval(samples: np.ndarray) -> tuple[float, float]:
     return float(np.percentile(medians, 2.5)), float(np.percentile(medians, 97.5))
 
 
-def test_the_interval_covers_the_median_of_a_drifting_series_where_the_plain_bootstrap_does_not() -> None:
-    rng = np.random.default_rng(0)
-    series = [drifting(rng, 900) for _ in range(60)]
-
-    def coverage(interval: object) -> float:
-        bounds = [interval(samples) for samples in series]  # type: ignore[operator]
-        return float(np.mean([low <= 10 <= high for low, high in bounds]))
-
-    # 60 series: 3 standard errors of a coverage of 0.95 are 0.084.
-    assert coverage(median_interval) >= 0.95 - 0.15, "blocks of sqrt(n) keep most of the correlation, not all"
-    assert coverage(independent_interval) < 0.6
+@pytest.mark.parametrize(("likeness", "count", "least"), [(0.0, 125, 0.95), (0.9, 125, 0.93), (0.9, 900, 0.95)])
+def test_the_interval_of_one_process_covers_its_median(likeness: float, count: int, least: float) -> None:
+    """The moving-block bootstrap of before covers 0.86, 0.69 and 0.90 here, the plain one 0.2 of a drifting series."""
+    rng, held, plain = np.random.default_rng(0), [], []
+    for _ in range(400):
+        samples = drifting(rng, count) if likeness else 10 + rng.normal(size=count)
+        low, high = median_interval(samples)
+        held.append(low <= 10 <= high)
+        low, high = independent_interval(samples)
+        plain.append(low <= 10 <= high)
+    assert np.mean(held) >= least - 0.035  # three standard errors of 400 series
+    assert not likeness or np.mean(plain) < 0.6
 
 
 def runs_of_processes(rng: np.random.Generator, runs: int) -> np.ndarray:
@@ -78,12 +90,6 @@ def test_the_median_of_all_runs_lies_in_the_interval_of_the_processes() -> None:
         assert low <= np.median(np.concatenate(parts)) <= high
 
 
-def test_wilson_s_interval_against_its_published_form() -> None:
-    assert wilson_interval(9, 10) == pytest.approx((0.5958, 0.9821), abs=5e-5)  # Wilson 1927, as tabulated by R's binom
-    assert wilson_interval(0, 20)[0] == 0.0 and wilson_interval(20, 20)[1] == 1.0
-    assert wilson_interval(0, 20)[1] > 0.1, "no success in 20 does not prove a share of 0"
-
-
 def test_cold_start_is_told_apart() -> None:
     raw = {"samples_ns": [1_000_000, 3_000_000], "load_ns": 5_000_000, "first_ns": 2_000_000}
     raw.update(warmup_runs=1, seconds=0.004, stable=False, stopped_by="max_runs")
@@ -95,20 +101,22 @@ def test_cold_start_is_told_apart() -> None:
 
 def raw_of(medians: list[int]) -> dict[str, object]:
     raw = {"samples_ns": medians, "load_ns": 0, "first_ns": 0, "warmup_runs": 1, "seconds": 0.01, "stable": True}
-    return {**raw, "stopped_by": "stable", "processes": [{"p50_ns": value} for value in medians]}
+    return {**raw, "stopped_by": "stable", "processes": [{"p50_ns": value, "p95_ns": 2 * value} for value in medians]}
 
 
 def test_several_processes_give_the_interval_and_are_told() -> None:
-    found = latency_figures(raw_of([1_000_000 * value for value in (3, 1, 2, 5, 6, 4)]))
-    assert found["latency_ms"]["p50_ci95"] == [1.0, 6.0]
-    assert found["latency_runs"]["process_p50_ms"] == [3.0, 1.0, 2.0, 5.0, 6.0, 4.0]
+    found = latency_figures(raw_of([1_000_000 * value for value in (3, 1, 2, 5, 6, 4, 7, 8)]))
+    assert found["latency_ms"]["p50_ci95"] == [1.0, 8.0]
+    assert found["latency_runs"]["process_p50_ms"] == [3.0, 1.0, 2.0, 5.0, 6.0, 4.0, 7.0, 8.0]
+    assert found["latency_ms"]["p95_worst"] == 16.0
     assert latency_figures({**raw_of([2_000_000]), "processes": []})["latency_runs"]["process_p50_ms"] == [2.0]
 
 
 def test_few_processes_give_a_wider_interval_than_they_span() -> None:
     rng = np.random.default_rng(0)
-    runs = rng.normal(10, 1, (2000, 3))
-    held = np.mean([low <= other <= high for (low, high), other in
-                    zip(map(process_interval, runs), np.roll(runs.mean(axis=1), 1), strict=True)])  # fmt: skip
-    assert 0.93 <= held <= 0.97, "95 %; 3 standard errors of 2000 runs are 1.5 %"
+    for count in (2, 3, 6):
+        runs = 10 + rng.lognormal(0, 1, (2000, count))
+        held = np.mean([low <= other <= high for (low, high), other in
+                        zip(map(process_interval, runs), np.roll(np.median(runs, axis=1), 1), strict=True)])  # fmt: skip
+        assert held >= 0.93, "three standard errors of 2000 runs are 1.5 %; Student's own interval holds 0.91 of a tail"
     assert process_interval([1.0, 9.0])[0] == 0.0, "no time is negative"

@@ -72,8 +72,9 @@ def read_header(path: str) -> Header:
     if header.mode[:1] in ("I", "F") and not header.deep:
         what = _DEEP.get(header.mode, "16-bit")
         raise DataError(
-            f"{path} holds {what} values ({header.kind}, mode {header.mode}), which Keras' image_dataset_from_directory "
-            "does not read; save it with 8 bits a channel or as a 16-bit PNG, or give the values as .npz."
+            f"{path} holds {what} values ({header.kind}, mode {header.mode}), which Keras' "
+            "image_dataset_from_directory does not read; save it with 8 bits a channel or as a 16-bit PNG, or give the "
+            "values as .npz."
         )
     return header
 

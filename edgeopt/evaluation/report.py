@@ -11,6 +11,7 @@ import numpy as np
 from ..artifact.envelope import SCHEMA_VERSION, envelope
 from ..errors import DataError
 from .budget import Budget, BudgetLine, raise_for_budget
+from .classes import chance_warnings
 from .metrics import BUILT_IN, Array, Metric, Outputs
 from .scoring import Score, agreement, drop, evaluate
 
@@ -266,7 +267,7 @@ def build_report(
     latency = measurement.get("latency_ms") or {}
     values = {"drop": judged.drop, "metric": judged.candidate.value, "p95_ms": latency.get("p95")}
     lines = budget.judge({**values, "size_bytes": facts["size_bytes"]})
-    notes = (*warnings, *_overlap_warnings(overlap, scores.samples))
+    notes = (*warnings, *_overlap_warnings(overlap, scores.samples), *chance_warnings(scores, answers))
     return ValidationReport(scores, overlap, measurement, lines, facts, notes)
 
 

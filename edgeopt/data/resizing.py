@@ -1,8 +1,9 @@
 """Resizing a picture as TensorFlow does, in NumPy: the same values whether or not TensorFlow is loaded.
 
-Each method is what ``tf.image.resize`` does with half-pixel centres, and `IMAGE_RESIZES` says which. TensorFlow's kernels
-(``resize_bilinear_op``, ``resize_bicubic_op``, ``resize_area_op``, ``scale_and_translate_op``) are the source of the
-formulas. The results agree with them within a few roundings of float32, which the tests state.
+Each method is what ``tf.image.resize`` does with half-pixel centres, and `edgeopt.recipes.convert.IMAGE_RESIZES` says
+which. TensorFlow's kernels (``resize_bilinear_op``, ``resize_bicubic_op``, ``resize_area_op``,
+``scale_and_translate_op``) are the source of the formulas. The results agree with them within a few roundings of
+float32, which the tests state.
 """
 
 from __future__ import annotations

@@ -75,8 +75,8 @@ def command(json_path: str | None, seconds: float, **options: Any) -> None:
 
 def _optimize(model: str, recipe: str, seconds: float, **options: Any) -> OptimizeResult:
     from ..api.optimize.run import optimize, read_recipe
-    from ..api.quiet import load_tensorflow_quietly
     from ..devices import BenchPlan
+    from ..process.quiet import load_tensorflow_quietly
 
     read = read_recipe(recipe)  # what is wrong with it is said before TensorFlow is loaded
     if (resize := options.pop("image_resize")) is not None:

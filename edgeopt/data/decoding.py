@@ -7,6 +7,8 @@ PNG that becomes grey, and BMP with a palette (which TensorFlow does not look up
 
 from __future__ import annotations
 
+import sys
+import threading
 from importlib import import_module, metadata
 from typing import Any, NamedTuple
 
@@ -14,10 +16,12 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import DataError
+from ..process.quiet import load_tensorflow_quietly
 
 Pixels = npt.NDArray[np.uint8]
 
 _JPEG = ("JPEG", "MPO")  # MPO: what some cameras write, a JPEG with more behind it
+_LOADING = threading.Lock()  # several pictures are decoded at a time
 _GREY = ("1", "L")
 _DEEP = {"I": "32-bit integer", "F": "float"}
 
@@ -122,8 +126,7 @@ def _version(package: str) -> str:
 
 
 def _by_tensorflow(path: str, channels: int) -> Pixels:
-    import tensorflow as tf
-
+    tf = _tensorflow()
     try:
         with open(path, "rb") as stream:
             content = stream.read()
@@ -132,6 +135,14 @@ def _by_tensorflow(path: str, channels: int) -> Pixels:
     except (OSError, tf.errors.InvalidArgumentError) as error:
         raise _unreadable(path, error) from error
     return np.asarray(pixels, np.uint8)
+
+
+def _tensorflow() -> Any:
+    """Return TensorFlow; load it without its log, where nobody has loaded it before."""
+    with _LOADING:
+        if "tensorflow" not in sys.modules:
+            load_tensorflow_quietly(["tensorflow"])
+        return import_module("tensorflow")
 
 
 def _unreadable(path: str, error: Exception) -> DataError:

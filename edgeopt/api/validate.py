@@ -16,6 +16,7 @@ from ..flatbuffer import Model
 from ..flatbuffer.specs import input_specs, output_specs
 from .baseline import Baseline, BaselineOutputs, check_baseline, run_baseline
 from .devices import open_device
+from .pictures import image_options, sidecar_table
 from .reading import read_tflite
 
 if TYPE_CHECKING:
@@ -92,7 +93,7 @@ def validate(
     other = None if given is None else check_baseline(given)
     file = read_tflite(artifact)
     found = file.artifact
-    dataset = load_dataset(data, **_image_options(found, image_size, image_scaling, image_resize))
+    dataset = load_dataset(data, **image_options(found, image_size, image_scaling, image_resize))
     inputs, labels = _bound(file.model, dataset, scoring, output_name)
     images = dataset.image_record(input_specs(file.model)[0].shape)
     with open_device(device, inventory) as target:
@@ -109,7 +110,10 @@ def validate(
         {**_facts(found, file.path, reference, seed), "images": images},
         budget=limits,
         seen=_seen(found, inputs),
-        warnings=[*measured.warnings, *other_classes(dataset.class_names, _known(found, "images").get("classes", ()))],
+        warnings=[
+            *measured.warnings,
+            *other_classes(dataset.class_names, sidecar_table(found, "images").get("classes", ())),
+        ],
         seed=seed,
     )
 
@@ -127,25 +131,6 @@ def _bound(
     specs = input_specs(model)
     inputs = dataset.bind([spec.name for spec in specs], [spec.shape for spec in specs])
     return inputs, require_labels(metric, dataset.labels_of(output_name, names))
-
-
-def _known(found: Artifact, name: str) -> Mapping[str, Any]:
-    """Return a table of the sidecar, empty where there is none."""
-    table = found.sidecar.get(name)
-    return table if isinstance(table, Mapping) else {}
-
-
-def _image_options(
-    found: Artifact, size: tuple[int, int] | None, scaling: str | None, resize: str | None
-) -> dict[str, Any]:
-    """Return how a folder of images is read: as asked, or else as the calibration of the file was."""
-    images, recipe = _known(found, "images"), _known(found, "recipe")
-    known = images.get("size") or recipe.get("image_size")
-    return {
-        "image_size": size if size is not None or known is None else tuple(known),
-        "image_scaling": scaling or recipe.get("image_scaling", "0..255"),
-        "image_resize": resize or recipe.get("image_resize", "bilinear"),
-    }
 
 
 def _outputs(measured: Measurement) -> dict[str, Array]:

@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 import edgeopt
+from edgeopt.api.bench import bound_inputs
 from edgeopt.data.dataset import load_dataset
 from edgeopt.devices import BenchPlan
 from edgeopt.errors import DataError
@@ -175,3 +176,61 @@ def test_a_folder_whose_classes_do_not_fit_the_outputs_is_refused(tmp_path):
     artifact = edgeopt.convert(model, calibration=tmp_path)
     with pytest.raises(DataError, match=r"has 2 classes \(a, b\), and the output .* 10; give the folder"):
         edgeopt.validate(artifact, data=tmp_path, bench=SHORT)
+
+
+def test_validate_reads_pictures_as_the_calibration_did_unless_told_otherwise(tmp_path):
+    import keras
+
+    for index in range(12):
+        save(tmp_path / "set" / "ab"[index % 2] / f"{index}.png", photo(index, 30, 20))
+    image = keras.Input((8, 8, 3), name="image")
+    model = keras.Model(image, keras.layers.Dense(2, name="kind")(keras.layers.Flatten()(image)))
+    prepared = {"image_size": (8, 8), "image_scaling": "-1..1", "image_resize": "crop"}
+    edgeopt.convert(model, calibration=tmp_path / "set", **prepared).save(tmp_path / "m.tflite")
+    report = edgeopt.validate(tmp_path / "m.tflite", data=tmp_path / "set", bench=SHORT).to_dict()
+    images = report["images"]
+    assert (images["size"], images["resize"], images["scaling"]) == ([8, 8], "crop", "-1..1")
+    assert (images["classes"], images["adapted"]) == (["a", "b"], {"resized": 12})
+    assert images["decoder"].startswith("pillow ")
+    assert report["calibration_overlap"]["count"] == 12
+    other = edgeopt.validate(
+        tmp_path / "m.tflite", data=tmp_path / "set", bench=SHORT, image_resize="area", image_scaling="0..1"
+    ).to_dict()
+    assert (other["images"]["resize"], other["images"]["scaling"]) == ("area", "0..1")
+    assert other["calibration_overlap"]["count"] == 0
+    few = bound_inputs(tmp_path / "m.tflite", tmp_path / "set", 2)["image"]  # what bench and parity run
+    np.testing.assert_array_equal(few, load_dataset(tmp_path / "set", **prepared).arrays[0][:2])
+    arrays = np.zeros((4, 8, 8, 3), np.float32)
+    assert edgeopt.validate(tmp_path / "m.tflite", data=(arrays, [0, 1, 0, 1]), bench=SHORT).to_dict()["images"] is None
+
+
+def test_classes_that_are_not_the_outputs_are_not_kept_by_a_conversion(tmp_path):
+    import keras
+
+    for index in range(4):
+        save(tmp_path / "ab"[index % 2] / f"{index}.png", photo(index, 8, 8))
+    image = keras.Input((8, 8, 3), name="image")
+    model = keras.Model(image, keras.layers.Dense(10)(keras.layers.Flatten()(image)))
+    artifact = edgeopt.convert(model, calibration=tmp_path)
+    assert artifact.sidecar["images"]["classes"] == []
+    assert any(warning.startswith("classes: the calibration folder has 2 classes") for warning in artifact.warnings)
+
+
+def test_a_folder_too_large_for_memory_gives_the_scores_of_one_that_is_not(photos, monkeypatch, tmp_path):
+    import keras
+
+    image = keras.Input((16, 16, 3), name="image")
+    model = keras.Model(image, keras.layers.Dense(2, name="kind")(keras.layers.Flatten()(image / 255)))
+    model.save(tmp_path / "m.keras")
+    artifact = edgeopt.convert(model, calibration=photos, image_size=(16, 16))
+
+    def scores():
+        found = edgeopt.validate(artifact, data=photos, baseline=str(tmp_path / "m.keras"), bench=SHORT).to_dict()
+        return [
+            found[name] for name in ("samples", "accuracy", "baseline_accuracy", "agreement", "calibration_overlap")
+        ]
+
+    small = scores()
+    monkeypatch.setattr("edgeopt.data.folder.KEPT_BYTES", 0)
+    monkeypatch.setattr("edgeopt.devices.pieces.PIECE_BYTES", 3 * 16 * 16 * 3 * 4)
+    assert scores() == small

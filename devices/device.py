@@ -8,7 +8,7 @@ import shlex
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +26,7 @@ from .boards.inventory import LOCAL, Inventory
 from .boards.profile import Profile, load_profile
 from .measurement import Evaluation, KernelProfile, Latency, Measurement
 from .pack import pack_agent
+from .pieces import as_rows, in_pieces, joined, pieces, write
 from .plans import RunOptions
 from .runner import Job, Progress, Timeouts
 from .transport.base import LocalTransport, Transport
@@ -140,7 +141,8 @@ class Device(AbstractContextManager["Device"]):
         specs = input_specs(read_model(model))
         bound = None if inputs is None else _bind(specs, inputs)
         with scratch_folder("device") as folder:
-            fields = self._fields(model, bound, chosen, folder)
+            parts = pieces(bound)
+            fields = self._fields(model, next(parts), chosen, folder)
             fields["evaluate"] = bound is not None and evaluate
             if against is not None:
                 read_model(against)
@@ -148,7 +150,12 @@ class Device(AbstractContextManager["Device"]):
                 fields["against_sha256"] = hashlib.sha256(against).hexdigest()
             with self._job("measure", fields, folder, on_progress) as job:
                 result = job.result()
-                evaluation = self._fetch(result["evaluation"], folder) if fields["evaluate"] else None
+                found = [self._fetch(result["evaluation"], folder)] if fields["evaluate"] else []
+            if found and bound is not None and in_pieces(bound):
+                self._forget(fields)
+                again = replace(chosen, runtime=result["kernel_profile"]["runtime"], bench=None, op_profile=False)
+                found += [self._evaluated(model, part, again, folder, on_progress) for part in parts]
+            evaluation = Evaluation.from_reply(*joined(*zip(*found, strict=True))) if found else None
         latency = Latency.from_reply(result["latency"]) if chosen.bench is not None else None
         profile = KernelProfile(**result["kernel_profile"])
         skipped, machine = tuple(result["runtimes_skipped"]), result.get("machine", "")
@@ -280,9 +287,30 @@ class Device(AbstractContextManager["Device"]):
             fields["inputs"] = {}
             for index, samples in bound.items():
                 path = folder / f"input-{index}.npy"
-                np.save(path, samples, allow_pickle=False)
+                write(path, samples)
                 fields["inputs"][f"#{index}"] = self._put(path)
         return fields
+
+    def _evaluated(
+        self,
+        model: bytes,
+        part: Mapping[int, npt.NDArray[Any]] | None,
+        options: RunOptions,
+        folder: Path,
+        on_progress: Callable[[Progress], None] | None,
+    ) -> tuple[Mapping[str, Any], list[npt.NDArray[Any]]]:
+        """Run one more piece of the samples, and forget the one before."""
+        fields = {**self._fields(model, part, options, folder), "evaluate": True}
+        with self._job("measure", fields, folder, on_progress) as job:
+            found = self._fetch(job.result()["evaluation"], folder)
+        self._forget(fields)
+        return found
+
+    def _forget(self, fields: Mapping[str, Any]) -> None:
+        """Remove the samples of a piece from the device; where it is this machine, the next piece takes their place."""
+        for path in fields["inputs"].values():
+            if PurePosixPath(self.transport.workdir) in PurePosixPath(path).parents:
+                self.transport.remove(path, timeout_s=self.timeouts.transfer_s)
 
     def _put(self, source: Path) -> str:
         return self.transport.put(source, timeout_s=self.timeouts.transfer_s)
@@ -300,13 +328,13 @@ class Device(AbstractContextManager["Device"]):
             runtime_remedy=self.profile.install_runtime,
         )
 
-    def _fetch(self, raw: Mapping[str, Any], folder: Path) -> Evaluation:
+    def _fetch(self, raw: Mapping[str, Any], folder: Path) -> tuple[Mapping[str, Any], list[npt.NDArray[Any]]]:
         stored = []
         for position, item in enumerate(raw["outputs"]):
             target = folder / f"fetched-{position}.npy"
             self.transport.get(item["path"], target, timeout_s=self.timeouts.transfer_s)
             stored.append(np.load(target, allow_pickle=False))
-        return Evaluation.from_reply(raw, stored)
+        return raw, stored
 
 
 def _written(path: Path, data: bytes) -> Path:
@@ -329,7 +357,7 @@ def _bind(specs: tuple[TensorSpec, ...], inputs: Mapping[str, npt.NDArray[Any]])
         found = inputs.get(spec.name, inputs.get(spec.tensor_name))
         if found is None:
             raise DataError(f"No data for input {spec.name!r}; pass one array for each of {', '.join(names)}.")
-        bound[spec.index] = np.asarray(found)
+        bound[spec.index] = as_rows(found)
     counts = {len(array) if array.ndim else 0 for array in bound.values()}
     if len(counts) != 1 or counts == {0}:
         raise DataError(f"The inputs hold {sorted(counts)} samples; expected the same number, at least 1, for each.")

@@ -172,7 +172,12 @@ class TFLiteEvaluation(_AnyFlavour):
         from .data.dataset import load_dataset
 
         recipe = self._recipe
-        self._data = load_dataset(self._data, image_size=recipe.image_size, image_scaling=recipe.image_scaling)
+        self._data = load_dataset(
+            self._data,
+            image_size=recipe.image_size,
+            image_scaling=recipe.image_scaling,
+            image_resize=recipe.image_resize,
+        )
         if self._calibration is not None and not isinstance(self._calibration, (str, os.PathLike)):
             self._calibration = load_dataset(self._calibration, limit=self._recipe.calibration_samples)
         found: Dataset = self._data

@@ -6,6 +6,8 @@ import os
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from .devices import open_device
 
 if TYPE_CHECKING:
@@ -70,7 +72,7 @@ def bench(
         op_profile=op_profile,
         bench=plan or BenchPlan(),
     )
-    inputs = None if data is None else bound_inputs(model, data)
+    inputs = None if data is None else bound_inputs(artifact, data, 1)
     with open_device(device, inventory) as target:
         return target.bench(
             model, inputs, threads=threads, options=options, against=other, seed=seed, on_progress=on_progress
@@ -104,16 +106,23 @@ def minimum_runtime(model: bytes) -> int | None:
     return max((package.minimum_runtime for package in packages(read_model(model))), default=0) or None
 
 
-def bound_inputs(model: bytes, data: Any, samples: int | None = None) -> dict[str, Any]:
+def bound_inputs(artifact: PathLike | bytes | Artifact, data: Any, samples: int | None = None) -> dict[str, Any]:
     """Return samples (the first `samples` of them) by input name, in the file's order.
+
+    A folder of images is read as the file's calibration was, which its sidecar tells.
 
     Raises:
         DataError: They do not fit the file's inputs.
     """
     from ..data.dataset import load_dataset
-    from ..flatbuffer import read_model
     from ..flatbuffer.specs import input_specs
+    from .pictures import image_options
+    from .reading import read_tflite
 
-    specs = input_specs(read_model(model))
-    found = load_dataset(data).bind([spec.name for spec in specs], [spec.shape for spec in specs])
-    return {name: array[:samples] for name, array in found.items()}
+    file = read_tflite(artifact)
+    specs = input_specs(file.model)
+    folder = isinstance(data, (str, os.PathLike)) and os.path.isdir(data)
+    dataset = load_dataset(data, **(image_options(file.artifact) if folder else {}))
+    if samples is not None:
+        dataset = dataset.take(np.arange(min(samples, dataset.count)))
+    return dict(dataset.bind([spec.name for spec in specs], [spec.shape for spec in specs]))

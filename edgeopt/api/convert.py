@@ -13,6 +13,7 @@ from ..artifact.artifact import Artifact
 from ..artifact.provenance import model_fingerprint, tool_versions
 from ..artifact.scratch import scratch_folder
 from ..errors import ConversionError, RecipeError
+from ..evaluation.classes import fits_output
 from ..process.isolation import TENSORFLOW, ChildCrash, Event, OnEvent, run_isolated
 from ..recipes.convert import ConvertRecipe
 from .convert_verify import describe_file, verify
@@ -84,9 +85,12 @@ def convert(
     if calibration is not None and (report.trained_ranges or not settings.needs_calibration):
         why = "a model that was trained quantised" if report.trained_ranges else f"quantize={settings.quantize!r}"
         warnings.append(f"unused: the calibration data were not needed for {why}")
+    description = describe_file(data, settings)
+    images = _image_record(report.images, description["outputs"], warnings)
     sidecar = {
-        **describe_file(data, settings),
+        **description,
         "calibration": None if report.calibration is None else asdict(report.calibration),
+        "images": images,
         "preprocess": "; ".join(note for note in (report.preparation, settings.preprocess) if note),
         "warnings": warnings,
         "seconds": {**report.seconds, "total": time.monotonic() - started},
@@ -96,6 +100,22 @@ def convert(
         "tools": tool_versions(),
     }
     return Artifact(data, sidecar)
+
+
+def _image_record(
+    images: Mapping[str, Any] | None, outputs: Sequence[Mapping[str, Any]], warnings: list[str]
+) -> dict[str, Any] | None:
+    """Return how calibration images were prepared; without the classes where they are not those of the output."""
+    if images is None:
+        return None
+    classes = images["classes"]
+    if classes and (len(outputs) != 1 or not fits_output(classes, outputs[0]["shape"])):
+        warnings.append(
+            f"classes: the calibration folder has {len(classes)} classes, which are not those of the file's outputs; "
+            "their names are not kept"
+        )
+        classes = []
+    return {**images, "classes": classes}
 
 
 class _Progress:

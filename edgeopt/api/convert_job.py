@@ -9,7 +9,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ..data.dataset import Array, Dataset
+from ..data.dataset import Array, Dataset, of_pictures
+from ..data.folder import Pictures
 from ..models.export.export import LeanModel
 from ..models.spec import InputSpec, LoadedModel
 from ..process.isolation import OnEvent
@@ -23,32 +24,42 @@ SAMPLES_FILE = "samples.npz"
 
 @dataclass(frozen=True)
 class WrittenSamples:
-    """Samples that lay in memory, in a file for another process.
+    """Samples that lay in memory, in a file for another process; of a folder of images, what it is read by.
 
     Attributes:
-        arrays: The .npz file.
+        arrays: The .npz file; None for images.
         names: Names of the arrays; empty where they have none.
         source: Where they came from.
         note: How they were prepared.
         warnings: What is to be said of them.
+        pictures: The images, as `Pictures.to_dict` gives them; None for arrays.
+        class_names: Of the images' folder.
     """
 
-    arrays: str
+    arrays: str | None
     names: Sequence[str]
     source: str
     note: str
     warnings: Sequence[str]
+    pictures: Mapping[str, Any] | None = None
+    class_names: Sequence[str] = ()
 
     @classmethod
     def write(cls, chosen: Chosen, folder: Path) -> WrittenSamples:
         """Write samples to `folder`."""
         data = chosen.data
+        if data.pictures is not None:
+            pictures = data.pictures.to_dict()
+            return cls(None, (), data.source, data.note, chosen.warnings, pictures, data.class_names)
         return cls(_write_arrays(folder, data.arrays), data.names, data.source, data.note, chosen.warnings)
 
     def read(self) -> Chosen:
         """Read them back."""
-        data = Dataset(tuple(_read_arrays(self.arrays)), tuple(self.names), None, self.source, self.note)
-        return Chosen(data, self.warnings)
+        if self.pictures is not None:
+            images = Pictures.from_dict(self.pictures)
+            return Chosen(of_pictures(images, None, self.class_names, self.source), self.warnings)
+        arrays = () if self.arrays is None else tuple(_read_arrays(self.arrays))
+        return Chosen(Dataset(arrays, tuple(self.names), None, self.source, self.note), self.warnings)
 
 
 @dataclass(frozen=True)

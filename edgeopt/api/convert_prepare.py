@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ..data.calibration import calibration_set, check_fit, range_warnings
 from ..data.dataset import Array, Dataset, sample_hashes
 from ..errors import DataError, RecipeError
@@ -50,6 +52,7 @@ class ConvertReport(Request):
         seconds: Stage -> how long it took, in seconds.
         calibration: The samples; None where none were needed.
         preparation: How they were prepared, "" for not at all.
+        images: The same of a folder of images, field by field, with its classes; None for other samples.
         backend: Name of the converter; "" before it ran.
         flags: The converter's settings, by the names that its users know.
     """
@@ -60,6 +63,7 @@ class ConvertReport(Request):
     seconds: Mapping[str, float]
     calibration: Calibration | None
     preparation: str
+    images: Mapping[str, Any] | None = None
     backend: str = ""
     flags: Mapping[str, object] = field(default_factory=dict)
 
@@ -98,6 +102,7 @@ def choose(recipe: ConvertRecipe, calibration: Any) -> Chosen | None:
         recipe.seed,
         image_size=recipe.image_size,
         image_scaling=recipe.image_scaling,
+        image_resize=recipe.image_resize,
     )
     return Chosen(data, warnings)
 
@@ -131,7 +136,8 @@ def prepare(
     warnings = [*model.warnings, *_batch_warnings(inputs, recipe)]
     samples = None
     if chosen is not None:
-        samples = chosen.data.bind([item.name for item in inputs], [item.shape for item in inputs])
+        bound = chosen.data.bind([item.name for item in inputs], [item.shape for item in inputs])
+        samples = {name: np.asarray(array) for name, array in bound.items()}
         check_fit(samples, {item.name: item.dtype for item in inputs}, chosen.data.source)
         warnings += [*chosen.warnings, *range_warnings(samples, input_expectations(model))]
     with _stage("export", seconds, emit):
@@ -144,6 +150,7 @@ def prepare(
         seconds=seconds,
         calibration=None if chosen is None or samples is None else _calibration_report(recipe, chosen, samples),
         preparation="" if chosen is None else chosen.data.note,
+        images=None if chosen is None else chosen.data.image_record(inputs[0].shape),
     )
     return Prepared(lean, samples, report)
 

@@ -74,7 +74,7 @@ def parity(
     chosen = limits or Asserted()
     options = RunOptions(runtime=runtime, threads=threads, kernels=kernels, bench=None)
     model = model_bytes(artifact)
-    inputs = bound_inputs(model, data, samples)
+    inputs = bound_inputs(artifact, data, samples)
     with ExitStack() as stack:
         ours = stack.enter_context(open_device(other, inventory))
         theirs = stack.enter_context(open_device(device, inventory))
@@ -115,7 +115,7 @@ def record_golden(
     refuse_to_overwrite(path, force)
     options = (limits or Asserted()).options(RunOptions(runtime=runtime, threads=threads, kernels=kernels))
     model = model_bytes(artifact)
-    inputs = bound_inputs(model, data, samples)
+    inputs = bound_inputs(artifact, data, samples)
     with open_device(device, inventory) as target:
         golden = record(target, model, inputs, options)
     golden.save(path)

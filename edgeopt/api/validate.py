@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..data.dataset import Dataset, load_dataset, sample_hashes
 from ..evaluation.budget import Budget
+from ..evaluation.classes import check_classes, other_classes
 from ..evaluation.metrics import Array, Metric, Outputs, check_output, load_metric
 from ..evaluation.report import Answers, ValidationReport, build_report
 from ..evaluation.scoring import require_labels
@@ -15,6 +16,7 @@ from ..flatbuffer import Model
 from ..flatbuffer.specs import input_specs, output_specs
 from .baseline import Baseline, BaselineOutputs, check_baseline, run_baseline
 from .devices import open_device
+from .pictures import image_options, sidecar_table
 from .reading import read_tflite
 
 if TYPE_CHECKING:
@@ -40,7 +42,8 @@ def validate(
     seed: int = 0,
     bench: BenchPlan | None = None,
     image_size: tuple[int, int] | None = None,
-    image_scaling: str = "0..255",
+    image_scaling: str | None = None,
+    image_resize: str | None = None,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> ValidationReport:
     """Measure accuracy and latency of a .tflite file on a device, in one interpreter set-up, and judge a budget.
@@ -62,8 +65,12 @@ def validate(
         keep: Leave the run's folder, with the outputs, on the device until its next run.
         seed: Of the bootstrap intervals.
         bench: When the timing ends.
-        image_size: (height, width), when the data are a folder of images.
-        image_scaling: What the pixels of a folder of images become.
+        image_size: (height, width), when the data are a folder of images; None takes that of the calibration images,
+            which the sidecar knows, or else the first image's.
+        image_scaling: What the pixels of a folder of images become; None takes what the sidecar says the file was
+            converted with, or else ``0..255``.
+        image_resize: How its images are resized: one of `edgeopt.recipes.convert.IMAGE_RESIZES`; None as above, or
+            else ``bilinear``.
         on_progress: Called with every sign of life of the device.
 
     Raises:
@@ -86,8 +93,9 @@ def validate(
     other = None if given is None else check_baseline(given)
     file = read_tflite(artifact)
     found = file.artifact
-    dataset = load_dataset(data, image_size=image_size, image_scaling=image_scaling)
+    dataset = load_dataset(data, **image_options(found, image_size, image_scaling, image_resize))
     inputs, labels = _bound(file.model, dataset, scoring, output_name)
+    images = dataset.image_record(input_specs(file.model)[0].shape)
     with open_device(device, inventory) as target:
         measured = target.measure(found.model, inputs, options, seed=seed, on_progress=on_progress)
         outputs = _outputs(measured)
@@ -99,10 +107,13 @@ def validate(
         scoring,
         answers,
         measured.to_dict(),
-        _facts(found, file.path, reference, seed),
+        {**_facts(found, file.path, reference, seed), "images": images},
         budget=limits,
         seen=_seen(found, inputs),
-        warnings=measured.warnings,
+        warnings=[
+            *measured.warnings,
+            *other_classes(dataset.class_names, sidecar_table(found, "images").get("classes", ())),
+        ],
         seed=seed,
     )
 
@@ -111,8 +122,12 @@ def _bound(
     model: Model, dataset: Dataset, metric: Metric, output_name: str | None
 ) -> tuple[dict[str, Array], Outputs | None]:
     """Return the samples by input name, in the file's order, and the labels, both checked before anything slow runs."""
-    names = [spec.name for spec in output_specs(model)]
+    outputs = output_specs(model)
+    names = [spec.name for spec in outputs]
     check_output(metric, output_name, names, "file")
+    if metric.of_classes:
+        scored = next(spec for spec in outputs if output_name in (None, spec.name))
+        check_classes(dataset.class_names, scored.shape, scored.name, dataset.source)
     specs = input_specs(model)
     inputs = dataset.bind([spec.name for spec in specs], [spec.shape for spec in specs])
     return inputs, require_labels(metric, dataset.labels_of(output_name, names))

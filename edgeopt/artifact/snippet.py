@@ -6,8 +6,10 @@ import keyword
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ..recipes.convert import IMAGE_SCALINGS
+
 _QUANTIZED = ("int8", "uint8", "int16")
-_TAKEN = ("np", "inputs", "outputs", "interpreter", "Interpreter", "quantize")
+_TAKEN = ("np", "inputs", "outputs", "interpreter", "Interpreter", "quantize", "resize", "Image")
 _HEAD = """\
 import numpy as np
 
@@ -27,6 +29,25 @@ def quantize(real, scale, zero_point, dtype):
     return np.clip(steps + zero_point, np.iinfo(dtype).min, np.iinfo(dtype).max).astype(dtype)
 
 """
+# The arithmetic of `edgeopt.data.resizing`, which is that of TensorFlow's kernel.
+_RESIZE = """
+
+def resize(pixels, height, width):
+    \"\"\"Bilinear without antialiasing, as the file was calibrated; Pillow's own resize antialiases.\"\"\"
+
+    def between(own, asked):
+        place = (np.arange(asked, dtype=np.float32) + np.float32(0.5)) * (np.float32(own) / np.float32(asked))
+        low = np.floor(place - np.float32(0.5))
+        first, second = np.maximum(low, 0), np.minimum(np.ceil(place - np.float32(0.5)), own - 1)
+        return first.astype(int), second.astype(int), place - np.float32(0.5) - low
+
+    pixels = np.asarray(pixels, np.float32)
+    above, below, down = between(pixels.shape[0], height)
+    left, right, across = between(pixels.shape[1], width)
+    rows = pixels[:, left] + (pixels[:, right] - pixels[:, left]) * across[:, np.newaxis]
+    return rows[above] + (rows[below] - rows[above]) * down[:, np.newaxis, np.newaxis]
+
+"""
 
 
 def inference_snippet(file_name: str, sidecar: Mapping[str, Any]) -> str:
@@ -34,7 +55,7 @@ def inference_snippet(file_name: str, sidecar: Mapping[str, Any]) -> str:
 
     Args:
         file_name: What the file is called on the board.
-        sidecar: An artifact's sidecar (``inputs``, ``outputs``, ``preprocess``, ``stateful``).
+        sidecar: An artifact's sidecar (``inputs``, ``outputs``, ``preprocess``, ``images``, ``stateful``).
     """
     inputs, outputs = list(sidecar["inputs"]), list(sidecar["outputs"])
     names = _identifiers([str(item["name"]) for item in (*inputs, *outputs)])
@@ -47,6 +68,8 @@ def inference_snippet(file_name: str, sidecar: Mapping[str, Any]) -> str:
     ]
     if sidecar.get("preprocess"):
         lines.append(f"# prepared so: {' '.join(str(sidecar['preprocess']).split())}")
+    resized = _from_picture(sidecar.get("images"), inputs, feeds)
+    lines += resized
     lines += [_placeholder(item, variable) for item, variable in zip(inputs, feeds, strict=True)]
     if sidecar.get("stateful"):
         lines.append("interpreter.reset_all_variables()  # before each new sequence")
@@ -60,8 +83,23 @@ def inference_snippet(file_name: str, sidecar: Mapping[str, Any]) -> str:
         for index, (item, variable) in enumerate(zip(outputs, results, strict=True))
     ]
     lines.append(f"print({', '.join(results)})")
-    helper = _QUANTIZE if any(_is_quantized(item) for item in inputs) else "\n"
-    return _HEAD + helper + "\n" + "\n".join(lines) + "\n"
+    helpers = (_RESIZE if resized else "") + (_QUANTIZE if any(_is_quantized(item) for item in inputs) else "\n")
+    return _HEAD + helpers + "\n" + "\n".join(lines) + "\n"
+
+
+def _from_picture(
+    images: Mapping[str, Any] | None, inputs: Sequence[Mapping[str, Any]], feeds: Sequence[str]
+) -> list[str]:
+    """Return, as a comment, how a picture becomes the input, where the snippet has the resizing."""
+    if images is None or images["resize"] != "bilinear" or len(inputs) != 1:
+        return []
+    (height, width), (scale, offset) = images["size"], IMAGE_SCALINGS[images["scaling"]]
+    grey = inputs[0]["shape"][-1] == 1
+    pixels = f"np.asarray(Image.open(FILE).convert({('L' if grey else 'RGB')!r}))" + (
+        "[..., np.newaxis]" if grey else ""
+    )
+    scaled = "" if (scale, offset) == (1.0, 0.0) else f" * {scale!r} + {offset!r}"
+    return [f"# {feeds[0]} = resize({pixels}, {height}, {width})[np.newaxis]{scaled}  # Image is that of PIL"]
 
 
 def _placeholder(item: Mapping[str, Any], variable: str) -> str:

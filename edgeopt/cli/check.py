@@ -116,7 +116,7 @@ def _quiet(target: str | None, fix: bool) -> None:
     from ..check.registry import STAGES
 
     if fix or target in (None, *STAGES):
-        from ..api.quiet import load_tensorflow_quietly
+        from ..process.quiet import load_tensorflow_quietly
 
         load_tensorflow_quietly()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -11,6 +12,7 @@ from ..errors import UsageError
 from .devices import devices_option, runtime_option
 from .output import STYLES, console, json_option, readable_bytes
 from .progress import progress_bars
+from .words import resize_option
 
 if TYPE_CHECKING:
     from ..api.optimize.result import OptimizeResult, Stage
@@ -37,6 +39,7 @@ def _print_recipe(context: click.Context, _parameter: click.Parameter, name: str
 @click.option("-o", "--output", metavar="OUTDIR", help="Folder for result.json, a file a stage, and model.keras.")
 @click.option("--resume", is_flag=True, help="Go on with the run in OUTDIR that was interrupted.")
 @click.option("--force", is_flag=True, help="Write into OUTDIR although it is not empty.")
+@resize_option
 @click.option("--device", default="local", show_default=True, metavar="NAME", help="What measures.")
 @devices_option
 @runtime_option
@@ -73,10 +76,13 @@ def command(json_path: str | None, seconds: float, proven: bool, **options: Any)
 
 def _optimize(model: str, recipe: str, seconds: float, **options: Any) -> OptimizeResult:
     from ..api.optimize.run import optimize, read_recipe
-    from ..api.quiet import load_tensorflow_quietly
     from ..devices import BenchPlan
+    from ..process.quiet import load_tensorflow_quietly
 
     read = read_recipe(recipe)  # what is wrong with it is said before TensorFlow is loaded
+    if (resize := options.pop("image_resize")) is not None:
+        convert = replace(read.settings.convert, image_resize=resize)
+        read = replace(read, settings=replace(read.settings, convert=convert))
     load_tensorflow_quietly()
     bench = BenchPlan(min_seconds=min(1.0, seconds), max_seconds=seconds)
     err = console(stderr=True)

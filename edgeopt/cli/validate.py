@@ -155,6 +155,8 @@ def _print(report: ValidationReport) -> None:
     table = Table(show_header=False, box=None, pad_edge=False)
     table.add_row("file", f"{fields['artifact']}, {readable_bytes(fields['size_bytes'])}")
     table.add_row("device", f"{fields['device']}: {KernelProfile(**fields['kernel_profile'])}")
+    if fields["images"] is not None:
+        table.add_row("images", _images_line(fields["images"]))
     for name, text in _score_rows(report.scores, ""):
         table.add_row(name, text)
     if report.overlap is not None and report.overlap.clean is not None:
@@ -168,6 +170,13 @@ def _print(report: ValidationReport) -> None:
     out.print(table, markup=False)
     for warning in (*report.warnings, *unproven_warnings(report.budget)):
         out.print(f"warning: {warning}", style="yellow", markup=False)
+
+
+def _images_line(images: dict[str, Any]) -> str:
+    """Say how the images of a folder were read, and how many were not as the input is."""
+    height, width = images["size"]
+    adapted = "".join(f", {count} {what}" for what, count in images["adapted"].items())
+    return f"{height}x{width} ({images['resize']}), {images['scaling']}, decoded by {images['decoder']}{adapted}"
 
 
 def _score_rows(scores: Scores, suffix: str) -> list[tuple[str, str]]:

@@ -5,21 +5,36 @@ from __future__ import annotations
 import click
 
 from ..errors import UsageError
-from ..recipes.convert import IMAGE_SCALINGS
+from ..recipes.convert import IMAGE_RESIZES, IMAGE_SCALINGS
 from .output import Function
 
 
 def image_options(function: Function) -> Function:
-    """Add ``--image-size`` and ``--image-scaling`` to a command, which say how a folder of images is read."""
-    size = click.option("--image-size", metavar="HxW", help="Size for a folder of images, such as 96x96.")
+    """Add ``--image-size``, ``--image-scaling`` and ``--resize`` to a command: how a folder of images is read.
+
+    Without them each is None: convert then takes its own defaults, and validate what the file was calibrated with.
+    """
+    size = click.option(
+        "--image-size",
+        metavar="HxW",
+        help="Size for a folder of images, such as 96x96; by default the first image's.",
+    )
     scaling = click.option(
         "--image-scaling",
-        default=next(iter(IMAGE_SCALINGS)),
-        show_default=True,
         metavar="|".join(IMAGE_SCALINGS),
-        help="Pixel values of a folder of images.",
+        help=f"Pixel values of a folder of images; by default {next(iter(IMAGE_SCALINGS))}.",
     )
-    return size(scaling(function))
+    return size(scaling(resize_option(function)))
+
+
+def resize_option(function: Function) -> Function:
+    """Add ``--resize`` to a command, as the argument `image_resize`."""
+    return click.option(
+        "--resize",
+        "image_resize",
+        metavar="|".join(IMAGE_RESIZES),
+        help=f"How a folder's images are resized; by default {next(iter(IMAGE_RESIZES))}, as Keras does.",
+    )(function)
 
 
 def parse_size(text: str | None) -> tuple[int, int] | None:

@@ -16,7 +16,13 @@ _CHUNK = 1 << 24  # elements looked at together
 
 
 def calibration_set(
-    source: Any, count: int, seed: int, *, image_size: tuple[int, int] | None = None, image_scaling: str = "0..255"
+    source: Any,
+    count: int,
+    seed: int,
+    *,
+    image_size: tuple[int, int] | None = None,
+    image_scaling: str = "0..255",
+    image_resize: str = "bilinear",
 ) -> tuple[Dataset, list[str]]:
     """Return the samples that calibrate a model, with warnings about what is odd but usable.
 
@@ -26,6 +32,7 @@ def calibration_set(
         seed: Picks them.
         image_size: For a folder of images, as in `load_dataset`.
         image_scaling: As above.
+        image_resize: As above.
 
     Raises:
         DataError: Data that cannot be read, or that `check_values` or `check_variety` refuses.
@@ -34,7 +41,14 @@ def calibration_set(
     def choose(total: int, labels: Labels | None) -> npt.NDArray[np.int64]:
         return choose_samples(total, labels, count, seed)
 
-    dataset = load_dataset(source, image_size=image_size, image_scaling=image_scaling, limit=count, choose=choose)
+    dataset = load_dataset(
+        source,
+        image_size=image_size,
+        image_scaling=image_scaling,
+        image_resize=image_resize,
+        limit=count,
+        choose=choose,
+    )
     check_values(dataset)
     chosen = dataset.take(choose(dataset.count, dataset.labels))
     warnings = check_variety(chosen)
@@ -69,6 +83,8 @@ def check_values(dataset: Dataset) -> None:
     Raises:
         DataError: NaN or infinite values; the first sample's index is named.
     """
+    if dataset.pictures is not None:
+        return  # pixels are finite
     for position, array in enumerate(dataset.arrays):
         if not np.issubdtype(array.dtype, np.inexact):
             continue
@@ -87,9 +103,8 @@ def check_variety(dataset: Dataset) -> list[str]:
     Raises:
         DataError: All inputs are constant.
     """
-    constant = [
-        (position, array.flat[0]) for position, array in enumerate(dataset.arrays) if np.all(array == array.flat[:1])
-    ]
+    arrays = [np.asarray(array) for array in dataset.arrays]
+    constant = [(position, array.flat[0]) for position, array in enumerate(arrays) if np.all(array == array.flat[:1])]
     if len(constant) == len(dataset.arrays) and any(array.size > 1 for array in dataset.arrays):
         raise DataError(
             f"{dataset.source} is constant ({constant[0][1]}) over all calibration samples; "

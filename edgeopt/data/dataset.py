@@ -15,14 +15,15 @@ import zipfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
 
 from ..errors import DataError, nearest
 from ..process.user_code import import_user_object
-from .images import Choose, fit_channels, load_image_folder
+from .folder import Pictures, Preparation
+from .images import Choose, load_image_folder
 from .labels import Labels, leaves, map_labels, read_labels
 from .streams import is_endless, read_stream
 
@@ -37,13 +38,15 @@ class Dataset:
     """Samples by input name, or by position when the source has no names, and their labels if there are any.
 
     Attributes:
-        arrays: Each of shape (samples, ...), all of one length.
+        arrays: Each of shape (samples, ...), all of one length. A folder of images is a `Pictures`, which is decoded
+            where it is looked at.
         names: The input name of each array; empty when the source gives none.
         labels: Shape (samples, ...); for several outputs a dict by output name, or a tuple in the model's order;
             or None.
         weights: What each sample counts in training, of shape (samples,), or in the structure of `labels`; or None.
         source: Where it came from, for messages.
         note: How inputs were prepared (image size and scaling), if edgeopt did it.
+        class_names: Of a folder of images, by class number.
         label_name: What the source calls the labels; a model may have an input of that name.
     """
 
@@ -54,6 +57,7 @@ class Dataset:
     note: str = ""
     label_name: str = ""
     weights: Labels | None = None
+    class_names: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.arrays:
@@ -78,6 +82,19 @@ class Dataset:
         """Number of samples."""
         return len(self.arrays[0])
 
+    @property
+    def pictures(self) -> Pictures | None:
+        """The images, where it is a folder of them."""
+        first: Any = self.arrays[0]
+        return first if isinstance(first, Pictures) else None
+
+    def image_record(self, shape: Sequence[int | None]) -> dict[str, Any] | None:
+        """Say how the images of a folder become an input of this full shape; None for data of another kind."""
+        if (pictures := self.pictures) is None:
+            return None
+        found = pictures.with_channels(shape[-1] if shape else None)
+        return {**found.record(), "classes": list(self.class_names)}
+
     def bind(self, names: Sequence[str], shapes: Sequence[Sequence[int | None]]) -> dict[str, Array]:
         """Return the arrays by input name, in the order of `names`, checked against the inputs' shapes.
 
@@ -99,7 +116,8 @@ class Dataset:
             None if given is None else map_labels(lambda array: array[indices], given)
             for given in (self.labels, self.weights)
         )
-        return replace(self, arrays=tuple(array[indices] for array in self.arrays), labels=labels, weights=weights)
+        arrays = tuple(_rows(array, indices) for array in self.arrays)
+        return replace(self, arrays=arrays, labels=labels, weights=weights)
 
     def labels_of(self, output: str | None, names: Sequence[str]) -> Array | Mapping[str, Array] | None:
         """Return the labels of one output; of all by name where several are scored together.
@@ -158,12 +176,13 @@ class Dataset:
         expected = tuple(None if size in (None, -1) else size for size in shape[1:])
         if array.shape[1:] != expected and expected and expected[-1] == 1 and array.ndim == len(shape) - 1:
             array = array[..., np.newaxis]
-        if self.note and expected and array.ndim == len(shape):
-            array = fit_channels(array, expected[-1])
+        pictures: Any = array
+        if isinstance(pictures, Pictures) and len(shape) == pictures.ndim:
+            array = cast(Array, pictures.with_channels(expected[-1]))
         if array.ndim == len(shape) and all(
             size in (None, own) for size, own in zip(expected, array.shape[1:], strict=True)
         ):
-            return array
+            return _small_in_memory(array)
         wanted = "".join(f", {'?' if size is None else size}" for size in expected)
         remedy = (
             "state the size with --image-size (in a recipe: image_size under [convert])"
@@ -181,6 +200,7 @@ def load_dataset(
     *,
     image_size: tuple[int, int] | None = None,
     image_scaling: str = "0..255",
+    image_resize: str = "bilinear",
     limit: int | None = None,
     choose: Choose | None = None,
 ) -> Dataset:
@@ -190,6 +210,7 @@ def load_dataset(
         source: See the module's docstring.
         image_size: (height, width) for a folder of images; None takes the size of the first image.
         image_scaling: What pixel values become: ``0..255``, ``0..1`` or ``-1..1``.
+        image_resize: How images are resized: a key of `edgeopt.recipes.convert.IMAGE_RESIZES`.
         limit: Read at most so many samples from a stream (generator, ``tf.data``, callable).
         choose: Which images of a folder to read, from their number and labels; None reads all.
 
@@ -201,8 +222,8 @@ def load_dataset(
     if isinstance(source, (str, os.PathLike)):
         name = os.fspath(source)
         if os.path.isdir(name):
-            images, labels, note = load_image_folder(Path(name), image_size, image_scaling, choose)
-            return Dataset((images,), labels=labels, source=name, note=note)
+            found = load_image_folder(Path(name), Preparation(image_size, image_scaling, image_resize), choose)
+            return of_pictures(found.pictures, found.labels, found.classes, name)
         return _load_named(name, limit)
     if isinstance(source, np.ndarray):
         return Dataset((source,), source="the array")
@@ -222,6 +243,13 @@ def load_dataset(
     )
 
 
+def of_pictures(pictures: Pictures, labels: Labels | None, class_names: Sequence[str], source: str) -> Dataset:
+    """Return pictures, with their labels and what these mean, as a `Dataset`."""
+    # `Pictures` do what the users of `arrays` ask of one: shape, dtype, len, rows.
+    arrays = (cast(Array, pictures),)
+    return Dataset(arrays, labels=labels, source=source, note=pictures.note(), class_names=tuple(class_names))
+
+
 def sample_hashes(arrays: Sequence[Array]) -> list[str]:
     """Return one SHA-256 per sample over all its inputs as float32, so that any dtype of the same values agrees.
 
@@ -235,6 +263,14 @@ def sample_hashes(arrays: Sequence[Array]) -> list[str]:
             digest.update(np.ascontiguousarray(array[index], dtype="<f4").tobytes())
         digests.append(digest.hexdigest())
     return digests
+
+
+def _rows(array: Any, indices: npt.NDArray[np.int64]) -> Array:
+    return cast(Array, array.take(indices)) if isinstance(array, Pictures) else array[indices]
+
+
+def _small_in_memory(array: Any) -> Array:
+    return cast(Array, array.loaded() if isinstance(array, Pictures) else array)
 
 
 def _is_labelled(source: Any) -> bool:

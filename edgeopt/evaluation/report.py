@@ -11,6 +11,7 @@ import numpy as np
 from ..artifact.envelope import SCHEMA_VERSION, envelope
 from ..errors import DataError, InvalidRunError
 from .budget import Budget, BudgetLine, Evidence, overall_verdict, raise_for_budget
+from .classes import chance_warnings
 from .metrics import BUILT_IN, Array, Metric, Outputs
 from .proof import evidence_of_drop, evidence_of_metric
 from .scoring import Score, agreement, drop, evaluate
@@ -278,7 +279,7 @@ def build_report(
     judged = overlap.clean if overlap is not None and overlap.clean is not None else scores
     found = {"metric": evidence_of_metric(judged.candidate, judged.samples), "drop": _drop_evidence(judged)}
     lines = budget.judge({**found, "p95_ms": _latency_evidence(measurement), "size_bytes": facts["size_bytes"]})
-    notes = (*warnings, *_overlap_warnings(overlap, scores.samples))
+    notes = (*warnings, *_overlap_warnings(overlap, scores.samples), *chance_warnings(scores, answers))
     return ValidationReport(scores, overlap, measurement, lines, facts, notes)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..artifact.scratch import scratch_folder
+from ..data.folder import Pictures
 from ..errors import DataError, EdgeoptError, InvokeError
 from ..process.isolation import TENSORFLOW, ChildCrash, OnEvent, run_isolated
 from ..process.request import Request
@@ -45,10 +47,7 @@ def predict_isolated(
         loaded = describe(model, input_names=list(inputs))
         return _predict(loaded, inputs)
     with scratch_folder("predict") as folder:
-        files = {}
-        for position, (key, array) in enumerate(inputs.items()):
-            files[key] = str(folder / f"in{position:03d}.npy")
-            np.save(files[key], array)
+        files = {key: _written(array, folder / f"in{place:03d}") for place, (key, array) in enumerate(inputs.items())}
         request = PredictRequest(os.fspath(model), files, tuple(custom_objects), unsafe_load, str(folder))
         try:
             count = run_isolated("edgeopt.models.predict:serve", request.to_dict(), modules=TENSORFLOW)
@@ -66,7 +65,7 @@ class PredictRequest(Request):
 
     Attributes:
         model: Path of the model.
-        inputs: Input name -> .npy file.
+        inputs: Input name -> .npy file, or the .json of images that the child decodes (`Pictures.to_dict`).
         custom_objects: ``module:NAME`` for what the model needs.
         unsafe_load: Whether Python code stored in it may run.
         folder: Where the outputs go, one .npy file each.
@@ -84,7 +83,7 @@ def serve(fields: Mapping[str, Any], _emit: OnEvent) -> int:
     from .load import load_model
 
     request = PredictRequest.from_dict(fields)
-    inputs = {name: np.load(file, mmap_mode="r", allow_pickle=False) for name, file in request.inputs.items()}
+    inputs = {name: _read(Path(file)) for name, file in request.inputs.items()}
     loaded = load_model(
         request.model,
         custom_objects=request.custom_objects,
@@ -95,6 +94,22 @@ def serve(fields: Mapping[str, Any], _emit: OnEvent) -> int:
     for i, output in enumerate(outputs):
         np.save(Path(request.folder) / f"out{i:03d}.npy", output)
     return len(outputs)
+
+
+def _written(array: Any, path: Path) -> str:
+    if isinstance(array, Pictures):
+        path = path.with_suffix(".json")
+        path.write_text(json.dumps(array.to_dict()), "utf-8")
+        return str(path)
+    path = path.with_suffix(".npy")
+    np.save(path, array)
+    return str(path)
+
+
+def _read(path: Path) -> Any:
+    if path.suffix == ".json":
+        return Pictures.from_dict(json.loads(path.read_text("utf-8")))
+    return np.load(path, mmap_mode="r", allow_pickle=False)
 
 
 def _predict(loaded: Any, inputs: Mapping[str, npt.NDArray[Any]]) -> list[npt.NDArray[np.float32]]:

@@ -28,6 +28,17 @@ IO_TYPES: dict[str, tuple[str, ...]] = {
 }
 # name -> (scale, offset): what a pixel of 0 to 255 becomes is pixel * scale + offset
 IMAGE_SCALINGS = {"0..255": (1.0, 0.0), "0..1": (1 / 255, 0.0), "-1..1": (1 / 127.5, -1.0)}
+# name -> how it resizes; `edgeopt.data.resizing` does it
+IMAGE_RESIZES = {
+    "bilinear": "bilinear without antialiasing, as Keras' image_dataset_from_directory does by default",
+    "bilinear-antialias": "bilinear with antialiasing, as Pillow and tf.image.resize(antialias=True) do",
+    "nearest": "the nearest pixel",
+    "bicubic": "bicubic without antialiasing",
+    "area": "the mean of the area",
+    "lanczos": "Lanczos of radius 3 without antialiasing (Keras' lanczos3)",
+    "crop": "bilinear, what is too long cropped on both sides (Keras' crop_to_aspect_ratio)",
+    "letterbox": "bilinear, black bars on both sides (Keras' pad_to_aspect_ratio)",
+}
 
 
 @dataclass(frozen=True)
@@ -48,6 +59,7 @@ class ConvertRecipe:
         preprocess: The user's own note on how inputs are prepared, kept in the sidecar.
         image_size: (height, width) for a folder of images.
         image_scaling: What the pixels of a folder of images become.
+        image_resize: How its images are resized: one of `IMAGE_RESIZES`.
         sparse_weights: Store kernels with many zeros in TFLite's sparse format, which DENSIFY operators expand.
     """
 
@@ -64,12 +76,13 @@ class ConvertRecipe:
     preprocess: str = ""
     image_size: tuple[int, int] | None = None
     image_scaling: str = "0..255"
+    image_resize: str = "bilinear"
     sparse_weights: bool = False
 
     def __post_init__(self) -> None:
         for name in ("dynamic_batch", "per_tensor_dense", "allow_float_ops", "sparse_weights"):
             _require(name, getattr(self, name), bool, "true or false")
-        for name in ("quantize", "preprocess", "image_scaling"):
+        for name in ("quantize", "preprocess", "image_scaling", "image_resize"):
             _require(name, getattr(self, name), str, "text")
         for name, least in (("calibration_samples", 1), ("batch_size", 1), ("seed", 0)):
             object.__setattr__(self, name, _whole(name, getattr(self, name), least))
@@ -95,6 +108,8 @@ class ConvertRecipe:
             raise RecipeError(
                 f"Unknown image_scaling {self.image_scaling!r}{nearest(self.image_scaling, IMAGE_SCALINGS)}"
             )
+        if self.image_resize not in IMAGE_RESIZES:
+            raise RecipeError(f"Unknown image_resize {self.image_resize!r}{nearest(self.image_resize, IMAGE_RESIZES)}")
 
     @property
     def file_input_type(self) -> str:

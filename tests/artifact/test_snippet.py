@@ -96,3 +96,30 @@ def test_a_file_that_keeps_state_is_reset():
 def test_any_name_becomes_valid_python(name):
     item = {"name": name, "dtype": "int8", "shape": [1], "scale": 0.5, "zero_point": 0}
     compile(inference_snippet("m.tflite", {"inputs": [item, item], "outputs": [item]}), "snippet", "exec")
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_picture_becomes_what_the_calibration_was_made_of(tmp_path, channels):
+    from PIL import Image
+
+    from edgeopt.data.dataset import load_dataset
+
+    picture = np.random.default_rng(0).integers(0, 256, (19, 23, channels)).astype(np.uint8)
+    Image.fromarray(picture.squeeze()).save(tmp_path / "a.png")
+    images = {"size": [8, 12], "resize": "bilinear", "scaling": "-1..1"}
+    item = {"name": "x", "dtype": "float32", "shape": [1, 8, 12, channels], "scale": None, "zero_point": None}
+    text = inference_snippet("m.tflite", {"inputs": [item], "outputs": [item], "images": images})
+    compile(text, "snippet", "exec")
+    (line,) = re.findall(r"^# (x = resize\(.*)$", text, flags=re.M)
+    names: dict = {"np": np, "Image": Image, "FILE": tmp_path / "a.png"}
+    exec(text[text.index("def resize") : text.index("interpreter = ")] + line, names)
+    expected = load_dataset(tmp_path, image_size=(8, 12), image_scaling="-1..1").arrays[0]
+    # A rounding or two of values up to 1, in another order.
+    np.testing.assert_allclose(names["x"], expected, atol=4 * 2.0**-24, rtol=0)
+
+
+def test_another_resizing_is_named_and_not_written_out():
+    images = {"size": [8, 12], "resize": "area", "scaling": "0..1"}
+    text = inference_snippet("m.tflite", sidecar(images=images, preprocess="images resized by area"))
+    assert "def resize" not in text
+    assert "# prepared so: images resized by area" in text

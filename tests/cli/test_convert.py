@@ -138,6 +138,7 @@ def refused(run, files, tmp_path, arguments, code, sentence):
         (["{files}/model.keras", "-o", "m.tflite", "--seed", "-1"], 2, "seed is -1; expected a whole number of at least 0"),
         (["{files}/model.keras", "-o", "m.tflite", "--input-shape", "image"], 2, "Received --input-shape 'image'; expected NAME="),
         (["{files}/model.keras", "-o", "m.tflite", "--image-size", "big"], 2, "Received --image-size 'big'; expected HEIGHTxWIDTH"),
+        (["{files}/model.keras", "-o", "m.tflite", "--resize", "bilinar"], 2, "Unknown image_resize 'bilinar'; did you mean 'bilinear'"),
         (["{files}/model.keras", "-o", "m.tflite", "--recipe", "absent.toml"], 2, "Cannot read the recipe absent.toml"),
     ],
 )  # fmt: skip

@@ -50,6 +50,10 @@ def test_an_unknown_recipe_name_is_exit_2_with_the_nearest(run):
             ["m.keras", "--recipe", "fast", "--train", "t.npz", "--validation", "v.npz", "-o", "out"],
             "t.npz does not exist",
         ),
+        (
+            ["m.keras", "--recipe", "fast", "--train", "t", "--validation", "v", "-o", "out", "--resize", "bilinar"],
+            "Unknown image_resize 'bilinar'",
+        ),
     ],
 )
 def test_bad_usage_is_exit_2_and_writes_nothing(run, tmp_path, arguments, message):

@@ -144,6 +144,7 @@ def test_a_missed_budget_is_exit_4_and_the_report_is_written_all_the_same(
         (["m.tflite", "--data", "test.npz", "--max-drop", "0.1"], 2, "give a model with --baseline"),
         (["m.tflite", "--data", "test.npz", "--baseline", "no.keras"], 2, "Model no.keras does not exist"),
         (["m.tflite", "--data", "test.npz", "--image-size", "big"], 2, "expected HEIGHTxWIDTH"),
+        (["m.tflite", "--data", "test.npz", "--resize", "bilinar"], 2, "Unknown image resize 'bilinar'"),
         (["m.tflite", "--data", "test.npz", "--json", "no/where.json"], 2, "the folder no does not exist"),
         (["m.tflite"], 2, "Missing option '--data'"),
         (["lookup.tflite", "--data", "tokens.npz"], 3, "fails when it is run"),

@@ -63,7 +63,7 @@ def test_samples_that_calibrated_the_file_are_counted_and_kept_out_of_the_verdic
     assert found.to_dict()["accuracy"] == 0.5
     assert (overlap["count"], overlap["clean"]["samples"], overlap["clean"]["accuracy"]) == (5, 5, 0.0)
     assert found.verdict == "missed", "0.5 on all samples, but 0.0 on the clean ones"
-    assert found.warnings == (
+    assert found.warnings[:1] == (
         "5 of the 10 samples calibrated this file, which flatters it; the budget is judged on the other 5.",
     )
 
@@ -75,7 +75,8 @@ def test_the_drop_on_clean_samples_is_paired_too() -> None:
 
 def test_no_overlap_is_said_and_needs_no_second_score() -> None:
     found = report(seen=[False] * 10)
-    assert found.to_dict()["calibration_overlap"] == {"count": 0, "clean": None} and found.warnings == ()
+    assert found.to_dict()["calibration_overlap"] == {"count": 0, "clean": None}
+    assert not any("calibrated" in warning for warning in found.warnings)
 
 
 def test_nothing_but_calibration_samples_is_warned_of() -> None:

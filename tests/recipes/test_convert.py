@@ -22,6 +22,7 @@ EVERYTHING = {
     "preprocess": "mean subtracted",
     "image_size": [96, 64],
     "image_scaling": "-1..1",
+    "image_resize": "crop",
     "sparse_weights": True,
 }
 
@@ -67,6 +68,7 @@ def test_only_integer_activations_need_calibration(mode):
         ({"input_shapes": {"x": [1, 0]}}, "A size in the shape of input 'x' is 0"),
         ({"image_size": 96}, "image_size is 96; expected height and width"),
         ({"image_size": [96, 0]}, "image_size's width is 0"),
+        ({"image_resize": "bilinar"}, r"Unknown image_resize 'bilinar'; did you mean 'bilinear'\?"),
         ({"image_scaling": "0..2"}, "Unknown image_scaling '0..2'"),
         ({"quantise": "int8"}, r"Unknown convert option 'quantise'; did you mean 'quantize'\?"),
     ],

@@ -13,6 +13,7 @@ import numpy as np
 from ...data.dataset import Dataset, load_dataset
 from ...data.labels import leaves
 from ...errors import DataError, nearest
+from ...evaluation.classes import check_classes
 from ...evaluation.metrics import check_output, load_metric
 from ...evaluation.scoring import require_labels
 from ...recipes.convert import ConvertRecipe
@@ -62,9 +63,7 @@ def check_recipe_data(train: Any, validation: Any, calibration: Any, convert: Co
             raise DataError(
                 "The training data come as a PyDataset, of which no calibration samples are taken; give calibration=..."
             )
-        calibration = (
-            replace(training, labels=None, label_name="", weights=None) if isinstance(training, Dataset) else training
-        )
+        calibration = _unweighted(training) if isinstance(training, Dataset) else training
     sources = {"train": training, "validation": scored, "calibration": calibration}
     return RunData(training, scored, calibration, {name: _digest(source) for name, source in sources.items()})
 
@@ -84,16 +83,28 @@ def check_outputs(model: Any, data: RunData, metric: str, output: str | None) ->
     """
     from ...models.load import describe
 
-    scoring, names = load_metric(metric), describe(model).spec.output_names
+    scoring, spec = load_metric(metric), describe(model).spec
+    names, shape = spec.output_names, getattr(model, "output_shape", None)
     if not names:
         return  # known only once the model is traced
     check_output(scoring, output, names)
+    for source in (data.train, data.validation):
+        if isinstance(source, Dataset):
+            _check_pictures(source, spec.inputs[0].shape)
+            if scoring.of_classes and len(names) == 1 and isinstance(shape, tuple):
+                check_classes(source.class_names, shape, names[0], source.source)
     if isinstance(data.train, Dataset):
         _check_training_labels(data.train, names)
     if isinstance(data.validation, Dataset):
         require_labels(scoring, data.validation.labels_of(output, names), "validation data")
     elif lacks_labels(data.validation):
         require_labels(scoring, None, "validation data")
+
+
+def _check_pictures(source: Dataset, shape: Sequence[int | None]) -> None:
+    """Decode what is not kept in memory once: a damaged picture is not to end a training in the middle."""
+    if source.pictures is not None:
+        source.pictures.with_channels(shape[-1] if shape else None).check()
 
 
 def _check_training_labels(train: Dataset, names: Sequence[str]) -> None:
@@ -115,7 +126,17 @@ def _read(source: Any, convert: ConvertRecipe) -> Any:
     """Read paths, arrays and generators once; what streams anew each time stays as it is."""
     if is_tf_data(source) or is_py_dataset(source):
         return source
-    return load_dataset(source, image_size=convert.image_size, image_scaling=convert.image_scaling)
+    return load_dataset(
+        source,
+        image_size=convert.image_size,
+        image_scaling=convert.image_scaling,
+        image_resize=convert.image_resize,
+    )
+
+
+def _unweighted(train: Dataset) -> Dataset:
+    """Return the samples with the labels that class by class they are chosen by, as `edgeopt.convert` chooses them."""
+    return replace(train, labels=train.labels if isinstance(train.labels, np.ndarray) else None, weights=None)
 
 
 def _digest(source: Any) -> str:

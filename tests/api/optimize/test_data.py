@@ -8,7 +8,7 @@ import pytest
 import edgeopt
 from edgeopt.api.optimize.data import check_outputs, check_recipe_data
 from edgeopt.api.optimize.loss import loss_for
-from edgeopt.data.dataset import load_dataset
+from edgeopt.data.dataset import load_dataset, sample_hashes
 from edgeopt.devices import BenchPlan
 from edgeopt.errors import DataError, UsageError
 from edgeopt.recipes.convert import ConvertRecipe
@@ -78,11 +78,74 @@ def test_each_output_gets_the_loss_that_its_labels_suggest(any_keras, outputs, l
     }  # fmt: skip
 
 
-def test_calibration_comes_from_the_inputs_alone():
+def test_calibration_comes_from_the_inputs_and_the_labels_that_it_is_balanced_by():
     for train in ((X, LABELS["dict"]), (X, LABELS["list"]), (X, KINDS, np.ones(48))):
         calibration = check_recipe_data(train, (X, KINDS), None, ConvertRecipe()).calibration
-        assert (len(calibration.arrays), calibration.labels, calibration.weights) == (1, None, None)
+        assert (len(calibration.arrays), calibration.weights) == (1, None)
+        assert calibration.labels is (KINDS if train[1] is KINDS else None)
         np.testing.assert_array_equal(calibration.arrays[0], X)
+
+
+def test_the_original_is_calibrated_on_the_samples_that_convert_chooses(tmp_path):
+    import keras
+
+    x = np.random.default_rng(3).normal(size=(400, 6, 6, 1)).astype(np.float32)
+    kinds = np.repeat([0, 1, 2], [380, 12, 8])  # a plain choice of 60 would hold one or two of the rare classes
+    np.savez(tmp_path / "train.npz", x=x, y=kinds)
+    model = network(keras, "one")
+    settings = {"calibration_samples": 60, "seed": 5}
+    for train in ((x, kinds), tmp_path / "train.npz"):
+        result = edgeopt.optimize(model, {"convert": settings}, train=train, validation=(X, KINDS), bench=SHORT)
+        alone = edgeopt.convert(model, calibration=train, **settings)
+        assert result.artifact.sidecar["calibration"]["hashes"] == alone.sidecar["calibration"]["hashes"]
+        assert result.artifact.model == alone.model
+    chosen = sample_hashes([x])
+    found = [kinds[chosen.index(item)] for item in alone.sidecar["calibration"]["hashes"]]
+    assert np.bincount(found).tolist() == [40, 12, 8]
+
+
+def test_a_folder_calibrates_the_original_as_it_does_in_convert(tmp_path):
+    import keras
+    from PIL import Image
+
+    generator = np.random.default_rng(0)
+    for kind, count in (("a", 30), ("b", 3), ("c", 3)):
+        (tmp_path / kind).mkdir()
+        for index in range(count):
+            picture = generator.integers(0, 256, (9, 8)).astype(np.uint8)
+            Image.fromarray(picture).save(tmp_path / kind / f"{index}.jpg")
+    model = network(keras, "one")
+    settings = {"calibration_samples": 12, "image_size": [6, 6], "image_resize": "crop", "image_scaling": "0..1"}
+    result = edgeopt.optimize(model, {"convert": settings}, train=tmp_path, validation=tmp_path, bench=SHORT)
+    alone = edgeopt.convert(model, calibration=tmp_path, **settings)
+    assert result.artifact.model == alone.model
+    assert result.artifact.sidecar["images"] == alone.sidecar["images"]
+    assert alone.sidecar["images"]["classes"] == ["a", "b", "c"]
+
+
+def test_a_training_folder_whose_classes_do_not_fit_the_outputs_is_refused_before_anything_is_trained(tmp_path):
+    import keras
+    from PIL import Image
+
+    for kind in "ab":
+        (tmp_path / kind).mkdir()
+        Image.fromarray(np.zeros((6, 6), np.uint8)).save(tmp_path / kind / "1.png")
+    with pytest.raises(DataError, match=r"has 2 classes \(a, b\), and the output 'kind' has 3; give the folder"):
+        edgeopt.optimize(network(keras, "one"), {}, train=tmp_path, validation=(X, KINDS), bench=SHORT)
+
+
+def test_a_damaged_picture_is_found_before_anything_is_trained(tmp_path, monkeypatch):
+    import keras
+    from PIL import Image
+
+    monkeypatch.setattr("edgeopt.data.folder.KEPT_BYTES", 0)
+    for kind in "abc":
+        (tmp_path / kind).mkdir()
+        Image.fromarray(np.arange(36, dtype=np.uint8).reshape(6, 6)).save(tmp_path / kind / "1.png")
+    whole = (tmp_path / "c" / "1.png").read_bytes()
+    (tmp_path / "c" / "1.png").write_bytes(whole[:-30])
+    with pytest.raises(DataError, match=r"c/1\.png is not a readable image"):
+        edgeopt.optimize(network(keras, "one"), {}, train=tmp_path, validation=(X, KINDS), bench=SHORT)
 
 
 @pytest.mark.heavy

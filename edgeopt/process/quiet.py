@@ -7,13 +7,14 @@ import logging
 import os
 import sys
 import warnings
+from collections.abc import Sequence
 
 _CHATTY = ("tensorflow", "absl")
 _WARNING = ("keras", "tf_keras", "tensorflow")
 
 
-def load_tensorflow_quietly() -> None:
-    """Import TensorFlow and both Keras; silence them unless ``EDGEOPT_VERBOSE`` is 1 (the command line's -v).
+def load_tensorflow_quietly(modules: Sequence[str] = ("tensorflow", "keras", "tf_keras")) -> None:
+    """Import `modules`; silence them unless ``EDGEOPT_VERBOSE`` is 1 (the command line's -v).
 
     The first lines of TensorFlow's log are written before any setting of it counts, straight to file descriptor 2.
     """
@@ -24,7 +25,7 @@ def load_tensorflow_quietly() -> None:
     stderr, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     try:
         os.dup2(nowhere, 2)
-        for name in ("tensorflow", "keras", "tf_keras"):
+        for name in modules:
             importlib.import_module(name)
     finally:
         os.dup2(stderr, 2)

@@ -1,0 +1,100 @@
+"""Samples that are not in memory as a whole, such as a folder of images: they go to the device piece by piece."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[Any]
+
+# How much of one input is on disk here, and on the device, at a time.
+PIECE_BYTES = 1 << 28
+# How much of it is in memory while it is written.
+_CHUNK_BYTES = 1 << 25
+
+
+def as_rows(samples: Any) -> Array:
+    """Return arrays as they are, and so what is indexed like one but read where it is looked at; else an array."""
+    indexed = all(hasattr(samples, name) for name in ("shape", "ndim", "__getitem__", "__len__"))
+    if indexed and isinstance(getattr(samples, "dtype", None), np.dtype):
+        return samples  # type: ignore[no-any-return]
+    return np.asarray(samples)
+
+
+def in_pieces(bound: Mapping[int, Array]) -> bool:
+    """Whether some of the samples are not in memory."""
+    return not all(isinstance(array, np.ndarray) for array in bound.values())
+
+
+def pieces(bound: Mapping[int, Array] | None) -> Iterator[Mapping[int, Array] | None]:
+    """Split samples by tensor index into parts of at most `PIECE_BYTES` an input; arrays in memory stay whole."""
+    if bound is None or not in_pieces(bound):
+        yield bound
+        return
+    count = len(next(iter(bound.values())))
+    rows = min(max(1, PIECE_BYTES // max(1, _row_bytes(array))) for array in bound.values())
+    for start in range(0, count, rows):
+        stop = min(start + rows, count)
+        yield {index: cast(Array, _Rows(array, start, stop)) for index, array in bound.items()}
+
+
+def write(path: Path, samples: Any) -> None:
+    """Write samples as a .npy file, a part at a time where they are not in memory.
+
+    Raises:
+        OSError: The disk is full.
+    """
+    if isinstance(samples, np.ndarray):
+        np.save(path, samples, allow_pickle=False)
+        return
+    rows = max(1, _CHUNK_BYTES // max(1, _row_bytes(samples)))
+    header = {"descr": samples.dtype.str, "fortran_order": False, "shape": tuple(samples.shape)}
+    with path.open("wb") as stream:
+        np.lib.format.write_array_header_1_0(stream, header)
+        for start in range(0, len(samples), rows):
+            part = np.asarray(samples[start : start + rows], samples.dtype)
+            stream.write(np.ascontiguousarray(part).data)
+
+
+def joined(
+    replies: Sequence[Mapping[str, Any]], stored: Sequence[Sequence[Array]]
+) -> tuple[dict[str, Any], list[Array]]:
+    """Return the replies of all pieces as the one that the samples would have had as a whole, and their outputs."""
+    first = replies[0]
+    inputs = [
+        {**same[0], "low": min(item["low"] for item in same), "high": max(item["high"] for item in same)}
+        for same in zip(*(reply["inputs"] for reply in replies), strict=True)
+    ]
+    reply = {
+        **first,
+        "samples": sum(reply["samples"] for reply in replies),
+        "seconds": sum(reply["seconds"] for reply in replies),
+        "reasons": list(dict.fromkeys(chain.from_iterable(reply["reasons"] for reply in replies))),
+        "inputs": inputs,
+    }
+    return reply, [np.concatenate(parts) if len(parts) > 1 else parts[0] for parts in zip(*stored, strict=True)]
+
+
+class _Rows:
+    """Some rows of samples that are read where they are looked at."""
+
+    def __init__(self, samples: Any, start: int, stop: int) -> None:
+        self._samples, self._start, self._stop = samples, start, stop
+        self.dtype, self.ndim = samples.dtype, samples.ndim
+        self.shape = (stop - start, *samples.shape[1:])
+
+    def __len__(self) -> int:
+        return self._stop - self._start
+
+    def __getitem__(self, rows: slice) -> Any:
+        start, stop, _ = rows.indices(len(self))
+        return self._samples[self._start + start : self._start + stop]
+
+
+def _row_bytes(samples: Any) -> int:
+    return int(np.prod(samples.shape[1:], dtype=np.int64)) * int(samples.dtype.itemsize)

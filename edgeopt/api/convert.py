@@ -7,7 +7,6 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -87,7 +86,7 @@ def convert(
         warnings.append(f"unused: the calibration data were not needed for {why}")
     sidecar = {
         **describe_file(data, settings),
-        "calibration": None if report.calibration is None else asdict(report.calibration),
+        "calibration": report.calibration,
         "preprocess": "; ".join(note for note in (report.preparation, settings.preprocess) if note),
         "warnings": warnings,
         "seconds": {**report.seconds, "total": time.monotonic() - started},

@@ -38,23 +38,6 @@ class DemoRequest(Request):
 
 
 @dataclass(frozen=True)
-class DemoFacts:
-    """What was trained.
-
-    Attributes:
-        train: Number of training samples.
-        test: Number of test samples.
-        parameters: Number of the model's weights.
-        epochs: Variant -> how many epochs it was trained for in all.
-    """
-
-    train: int
-    test: int
-    parameters: int
-    epochs: Mapping[str, int]
-
-
-@dataclass(frozen=True)
 class DemoRow:
     """One file of the demo.
 
@@ -89,18 +72,27 @@ class DemoRow:
 
 @dataclass(frozen=True)
 class DemoResult:
-    """What the demo made: the data set's name, what was trained, the folder of the files, and a row for each."""
+    """What the demo made.
+
+    Attributes:
+        dataset: Name of the data set.
+        train: Number of training samples.
+        test: Number of test samples.
+        parameters: Number of the model's weights.
+        folder: Where the files are.
+        rows: One a file.
+    """
 
     dataset: str
-    facts: DemoFacts
+    train: int
+    test: int
+    parameters: int
     folder: str
     rows: tuple[DemoRow, ...]
 
     def to_dict(self) -> dict[str, object]:
         """Return the result in the JSON envelope."""
-        counts = {name: value for name, value in vars(self.facts).items() if name != "epochs"}
-        rows = [dict(vars(row)) for row in self.rows]
-        return envelope("ok", {"dataset": self.dataset, **counts, "folder": self.folder, "rows": rows})
+        return envelope("ok", {**vars(self), "rows": [dict(vars(row)) for row in self.rows]})
 
 
 def demo(
@@ -119,7 +111,7 @@ def demo(
     Args:
         folder: Where the model, the data, the files and their reports go.
         dataset: "digits" (scikit-learn) or "watch" (seglearn).
-        seed: Of the training.
+        seed: Seed of the training, 0 by default.
         force: Use the folder although it is not empty.
         on_step: Told what is being done.
 
@@ -131,14 +123,14 @@ def demo(
 
     step = on_step or (lambda text: None)
     target = _prepare_folder(folder, dataset, force)
-    facts = _make_files(target, dataset, seed, step)
-    rows = []
+    made = _make_files(target, dataset, seed, step)
+    epochs, rows = made.pop("epochs"), []
     for variant, title in VARIANTS.items():
         step(f"validating {title}")
         file = target / f"{dataset}_{variant}.tflite"
         report = validate(str(file), data=str(target / "test.npz"))
-        rows.append(_row(title, file, report, facts.epochs[variant]))
-    return DemoResult(dataset, facts, str(target), tuple(rows))
+        rows.append(_row(title, file, report, epochs[variant]))
+    return DemoResult(dataset=dataset, **made, folder=str(target), rows=tuple(rows))
 
 
 def _prepare_folder(folder: str | Path, dataset: str, force: bool) -> Path:
@@ -156,16 +148,14 @@ def _prepare_folder(folder: str | Path, dataset: str, force: bool) -> Path:
     return target
 
 
-def _make_files(target: Path, dataset: str, seed: int, step: Callable[[str], None]) -> DemoFacts:
+def _make_files(target: Path, dataset: str, seed: int, step: Callable[[str], None]) -> dict[str, Any]:
     request = DemoRequest(dataset, seed, str(target)).to_dict()
     try:
-        reply = run_isolated(
-            "edgeopt.api.demo_training:make_files", request, lambda event: step(str(event.get("step", "")))
-        )
+        reply = run_isolated("edgeopt.api.demo_training:make_files", request, lambda event: step(event["step"]))
     except ChildCrash as crash:
         how = crash.signal_name or crash.tail[-200:]
         raise ConversionError(f"The process that trains and converts ended without a result ({how}).") from crash
-    return DemoFacts(**reply)
+    return dict(reply)
 
 
 def _row(variant: str, file: Path, report: ValidationReport, epochs: int) -> DemoRow:

@@ -22,7 +22,7 @@ from ..process.isolation import OnEvent
 from ..training.context import PassContext
 from ..training.options import Training
 from .convert import convert
-from .demo import DemoFacts, DemoRequest
+from .demo import DemoRequest
 
 Array = npt.NDArray[Any]
 _WINDOW, _STEP = 128, 32
@@ -88,7 +88,7 @@ def make_files(fields: Mapping[str, Any], emit: OnEvent) -> dict[str, object]:
     """Train as a `DemoRequest` says; save model, data and one artifact a variant to its folder (the child's side).
 
     Returns:
-        The `DemoFacts` as a dict.
+        ``train``, ``test`` (numbers of samples), ``parameters``, and ``epochs``: of training, by variant.
 
     Raises:
         UsageError: The package that carries the data is not installed.
@@ -110,7 +110,8 @@ def make_files(fields: Mapping[str, Any], emit: OnEvent) -> dict[str, object]:
     bench.export(bench.quantised(bench.pruned(model)), "int8_prune50_qat")
     after = {"int8_qat": plan.qat, "int8_prune50_qat": plan.prune + plan.qat}
     epochs = {name: plan.train + after.get(name, 0) for name in (*MODES, *after)}
-    return vars(DemoFacts(len(data.y_train), len(data.y_test), int(model.count_params()), epochs))
+    counts = {"train": len(data.y_train), "test": len(data.y_test), "parameters": int(model.count_params())}
+    return {**counts, "epochs": epochs}
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .output import console, json_option, readable_bytes
+from .output import console, json_option, readable_bytes, wants_text
 
 if TYPE_CHECKING:
     from ..api.demo import DemoResult
@@ -28,14 +28,11 @@ _MEANING = (
 def command(dataset: str, output: str, seed: int, force: bool, json_path: str | None) -> None:
     """Train a small Keras model on embedded data, convert, prune and train it quantised; compare the files here."""
     from ..api.demo import demo
-    from ..artifact.envelope import write_json
 
     status = console(stderr=True)
     with status.status("starting") as spinner:
         result = demo(output, dataset=dataset, seed=seed, force=force, on_step=lambda text: spinner.update(text))
-    if json_path is not None:
-        write_json(result.to_dict(), json_path)
-    if json_path != "-":
+    if wants_text(result.to_dict, json_path):
         _print(result)
 
 
@@ -43,7 +40,7 @@ def _print(result: DemoResult) -> None:
     from rich.table import Table
 
     profile = result.rows[-1].kernel_profile
-    table = Table(title=f"{result.dataset}: {result.facts.test} test samples, {result.facts.parameters:,} parameters")
+    table = Table(title=f"{result.dataset}: {result.test} test samples, {result.parameters:,} parameters")
     headings = ("file", "size", "gzip", "zeros", "epochs", "accuracy (95 % interval)", "p50 ms", "p95 ms", "fully int8")
     for heading in headings:
         table.add_column(heading, justify="left" if heading == "file" else "right", no_wrap=True)

@@ -10,7 +10,6 @@ import sys
 import threading
 import traceback
 from collections.abc import Mapping
-from typing import Any
 
 from .. import errors
 
@@ -22,7 +21,7 @@ def serve_one(target: str) -> int:
     request = json.loads(sys.stdin.readline())
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
-    def say(message: Mapping[str, Any]) -> None:
+    def say(message: Mapping[str, object]) -> None:
         channel.write(json.dumps(message) + "\n")
         channel.flush()
 

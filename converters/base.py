@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Protocol
 
 from ..data.dataset import Array
 from ..models.export.export import LeanModel
@@ -22,7 +22,7 @@ class ConvertedFile:
     """
 
     model: bytes
-    flags: Mapping[str, Any]
+    flags: Mapping[str, object]
     seconds: Mapping[str, float] = field(default_factory=dict)
 
 

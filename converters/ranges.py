@@ -37,7 +37,7 @@ _ORIGINAL_ONLY = frozenset(
 )
 _LSTM_INPUTS = 24
 _ROUNDING = 1e-2  # far above what sums in another order differ by, far below what a wrong kernel does
-Sample = dict[str, Any]
+Sample = dict[str, object]
 
 
 @dataclass

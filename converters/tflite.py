@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from ..data.dataset import Array
-from ..errors import ConversionError, EdgeoptError
+from ..errors import ConversionError, EdgeoptError, one_line
+from ..flatbuffer.layer_names import layers_in
 from ..models.export.export import LeanModel, input_key
 from ..recipes.convert import ConvertRecipe
 from .base import ConvertedFile
@@ -65,7 +66,7 @@ class _Clock:
     seconds = 0.0
 
 
-def _configure(converter: Any, recipe: ConvertRecipe, *, calibrated: bool) -> dict[str, Any]:
+def _configure(converter: Any, recipe: ConvertRecipe, *, calibrated: bool) -> dict[str, object]:
     """Set the converter up; return the settings by their public names, for the sidecar.
 
     Without samples, the model holds its ranges. The converter then demands that float operators be allowed, but leaves
@@ -74,13 +75,10 @@ def _configure(converter: Any, recipe: ConvertRecipe, *, calibrated: bool) -> di
     import tensorflow as tf
 
     ops = tf.lite.OpsSet
-    flags: dict[str, Any] = {"optimizations": [], "supported_ops": ["TFLITE_BUILTINS"]}
-    if recipe.quantize != "float32":
-        converter.optimizations = [tf.lite.Optimize.DEFAULT]
-        flags["optimizations"] = ["DEFAULT"]
-    if recipe.sparse_weights:
-        converter.optimizations = [*converter.optimizations, tf.lite.Optimize.EXPERIMENTAL_SPARSITY]
-        flags["optimizations"] = [*flags["optimizations"], "EXPERIMENTAL_SPARSITY"]
+    optimizations = ["DEFAULT"] if recipe.quantize != "float32" else []
+    optimizations += ["EXPERIMENTAL_SPARSITY"] if recipe.sparse_weights else []
+    converter.optimizations = [getattr(tf.lite.Optimize, name) for name in optimizations]
+    flags: dict[str, object] = {"optimizations": optimizations, "supported_ops": ["TFLITE_BUILTINS"]}
     if recipe.quantize == "float16":
         converter.target_spec.supported_types = [tf.float16]
         flags["supported_types"] = ["float16"]
@@ -158,20 +156,17 @@ def explain(error: Exception, lean: LeanModel) -> ConversionError:
     found = re.search(r"Empty min/max for tensor (.+)", text)
     if found:
         return ConversionError(
-            f"The converter wants a range for {' '.join(found.group(1).split())[:200]}, although the model computes "
+            f"The converter wants a range for {one_line(found.group(1))}, although the model computes "
             "with integers there; convert with --quantize int8 or dynamic, or replace what computes with it."
         )
-    return ConversionError(f"The converter failed{where}: {' '.join(text.split())[:400]}")
+    return ConversionError(f"The converter failed{where}: {one_line(text, 400)}")
 
 
 def _where(text: str, layer_names: Sequence[str]) -> str:
-    """The layers in MLIR locations such as ``loc(fused["Det:", "model/det/MatrixDeterminant@__inference_infer_9"])``.
-
-    Keras 3 appends ``_1`` to the names of layers when they are traced.
-    """
+    """The layers in MLIR locations such as ``loc(fused["Det:", "model/det/MatrixDeterminant@__inference_inf_9"])``."""
     paths = [path.split("/") for path in re.findall(r'"([\w./ ;:-]+)@__inference', text)]
     parts = {part for path in paths for part in path}
-    known = [name for name in dict.fromkeys(layer_names) if name in parts or f"{name}_1" in parts]
+    known = layers_in(parts, dict.fromkeys(layer_names))
     scopes = {path[-2] for path in paths if len(path) > 1} - {"PartitionedCall", "StatefulPartitionedCall"}
     found = known or sorted(scopes)
     return f" in layer(s) {', '.join(map(repr, found[:5]))}" if found else ""

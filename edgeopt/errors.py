@@ -146,3 +146,8 @@ def nearest(name: str, valid: Iterable[str]) -> str:
     if close:
         return f"; did you mean {close[0]!r}?"
     return f"; expected one of {', '.join(choices)}."
+
+
+def one_line(error: object, length: int = 200) -> str:
+    """Return an exception's text without line breaks, cut to `length` characters."""
+    return " ".join(str(error).split())[:length]

@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
 
 from ...flatbuffer import Tensor
 from .context import EIGHT_BITS, OpContext, rows, text
 
-Found = dict[str, Any] | None
+Found = dict[str, object] | None
 OpCheck = Callable[..., Found]
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from ...errors import UsageError
 from ...flatbuffer import Model, Operator
@@ -20,8 +19,9 @@ class CompiledDiff:
     Attributes:
         moved: Histogram of the operators that run on the chip.
         stayed: Histogram of those that run on the CPU.
-        moved_operators: The former, as (index, name) in the plain file; empty where tensor names do not tell.
-        stayed_operators: The latter, likewise.
+        moved_operators: Those that run on the chip, as (index, name) in the plain file; empty where tensor names do not
+            tell.
+        stayed_operators: Those that run on the CPU, in the same form.
         changed_ends: What differs between the inputs and outputs of the two, as sentences.
         packages: What is inside for the chip.
     """
@@ -33,7 +33,7 @@ class CompiledDiff:
     changed_ends: tuple[str, ...]
     packages: tuple[Package, ...]
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Return the fields as JSON holds them."""
         return {
             "moved_ops": dict(self.moved),

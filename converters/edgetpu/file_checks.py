@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import numpy as np
 
 from ...flatbuffer import Model, Operator
 from ...flatbuffer.integer import dynamic_dimensions
+from .constraints import Found
 from .context import EIGHT_BITS, OpContext
 
-Found = dict[str, Any] | None
 FileCheck = Callable[..., Found]
 _CONVERSIONS = ("QUANTIZE", "DEQUANTIZE")
 

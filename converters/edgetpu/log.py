@@ -75,7 +75,7 @@ class ModelLog:
         """Histogram of the operators that were left on the CPU, from the table."""
         return _histogram(row for row in self.rows if row.status != MAPPED_STATUS)
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Return the fields as JSON holds them."""
         return {**vars(self), "rows": [vars(row) for row in self.rows]}
 
@@ -85,7 +85,7 @@ class CompilerLog:
     """A whole log.
 
     Attributes:
-        version: Of the compiler; "" where it was not printed.
+        version: The compiler's version; "" where it was not printed.
         models: One entry a compiled model or segment, in order.
         errors: Lines that state a failure, in order; those of abandoned attempts included.
         milliseconds: As printed; None for a failure.

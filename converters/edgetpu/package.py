@@ -8,7 +8,6 @@ google-coral/libedgetpu (Apache-2.0).
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from ...errors import FileFormatError
 from ...flatbuffer import Model
@@ -37,7 +36,7 @@ class Layer:
     shape: tuple[int, int, int]
     dtype: str
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Return the fields as JSON holds them."""
         return {**vars(self), "shape": list(self.shape)}
 
@@ -54,9 +53,9 @@ class Executable:
         narrow_memory_bytes: Activation memory used on each tile.
         scratch_bytes: Host memory for intermediate results.
         estimated_cycles: The compiler's estimate; 0 where it made none.
-        inputs: What it reads.
-        outputs: What it writes.
-        size_bytes: Of the executable in the file.
+        inputs: The tensors that it reads.
+        outputs: The tensors that it writes.
+        size_bytes: Size of the executable in the file, in bytes.
     """
 
     kind: str
@@ -70,7 +69,7 @@ class Executable:
     outputs: tuple[Layer, ...]
     size_bytes: int
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Return the fields as JSON holds them; the token as hexadecimal text, since JSON numbers are too short."""
         return {
             **vars(self),
@@ -113,7 +112,7 @@ class Package:
         """What it was compiled for."""
         return ", ".join(dict.fromkeys(found.chip for found in self.executables))
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Return the fields as JSON holds them."""
         return {
             "operator": self.operator,

@@ -21,7 +21,6 @@ from __future__ import annotations
 import math
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Any
 
 from ...flatbuffer import Model, Subgraph
 from .context import EIGHT_BITS, OpContext
@@ -42,7 +41,7 @@ class LayerBytes:
     stored_bytes: int
     cached: bool
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Return the fields as JSON holds them."""
         return dict(vars(self))
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 from ...errors import UsageError
 from ...flatbuffer import Model, Operator
@@ -94,7 +93,7 @@ class EdgeTpuPredictor:
                 doubt = verdict
         return doubt or OpMapping(operator.index, operator.name, MAPPED, STATUS_MAPPED)
 
-    def _check(self, rule: Rule, context: OpContext) -> dict[str, Any] | None:
+    def _check(self, rule: Rule, context: OpContext) -> dict[str, object] | None:
         name = context.operator.name
         listed = self.rules.supported.get(name)
         if rule.check == "not_listed":
@@ -123,7 +122,7 @@ def refuse_compiled(model: Model) -> None:
         )
 
 
-def _verdict(operator: Operator, rule: Rule, found: dict[str, Any]) -> OpMapping:
+def _verdict(operator: Operator, rule: Rule, found: dict[str, object]) -> OpMapping:
     words = {"op": operator.name, **found}
     why, remedy = rule.why.format(**words), rule.remedy.format(**words)
     return OpMapping(operator.index, operator.name, rule.verdict, rule.status, rule.id, why, remedy, rule.source)
@@ -198,7 +197,7 @@ def _nothing(operators: Collection[OpMapping]) -> Refusal:
     return Refusal("nothing-mapped", f"no operator is mapped: {first.why}", first.remedy, first.source)
 
 
-def _figures(model: Model, operators: Collection[OpMapping], weights: Fit) -> dict[str, Any]:
+def _figures(model: Model, operators: Collection[OpMapping], weights: Fit) -> dict[str, object]:
     """Return MACs on either side and the memory use."""
     macs = {MAPPED: 0, CPU: 0, UNSURE: 0}
     for found, operator in zip(operators, model.main.operators, strict=True):

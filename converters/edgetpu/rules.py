@@ -31,7 +31,7 @@ class Rule:
     """One rule.
 
     Attributes:
-        id: Its name, unique in the file.
+        id: The rule's name, unique in the file.
         check: Name of the check that finds it broken.
         verdict: "cpu" or "unsure".
         status: The compiler's own words for it.
@@ -54,7 +54,7 @@ class Rule:
     compiler: str
     scope: str = "op"
     ops: tuple[str, ...] = ()
-    numbers: Mapping[str, Any] = field(default_factory=dict)
+    numbers: Mapping[str, object] = field(default_factory=dict)
 
     def speaks_of(self, op: str) -> bool:
         """Return whether the rule is for this operator."""
@@ -134,7 +134,7 @@ def parse_rules(text: str, name: str) -> Rules:
         raise FileFormatError(f"The rules {name} are wrong: {error}; start from the rules.toml of edgeopt.") from error
 
 
-def _rules(tables: Mapping[str, Any]) -> Rules:
+def _rules(tables: Mapping[str, object]) -> Rules:
     for table in tables:
         if table not in _TABLES:
             raise _Wrong(f"unknown table [{table}]{nearest(table, _TABLES)}")
@@ -157,7 +157,7 @@ def _rules(tables: Mapping[str, Any]) -> Rules:
     )
 
 
-def _keys(tables: Mapping[str, Any], name: str, types: Mapping[str, type]) -> dict[str, Any]:
+def _keys(tables: Mapping[str, object], name: str, types: Mapping[str, type]) -> dict[str, Any]:
     """Return the table `name` after checking that it has exactly these keys, of these types."""
     table = tables.get(name)
     if not isinstance(table, dict):
@@ -166,7 +166,7 @@ def _keys(tables: Mapping[str, Any], name: str, types: Mapping[str, type]) -> di
 
 
 def _checked(
-    table: Mapping[str, Any], where: str, types: Mapping[str, type], needed: Mapping[str, type]
+    table: Mapping[str, object], where: str, types: Mapping[str, type], needed: Mapping[str, type]
 ) -> dict[str, Any]:
     for key, value in table.items():
         if key not in types:
@@ -179,14 +179,14 @@ def _checked(
     return dict(table)
 
 
-def _list(tables: Mapping[str, Any], name: str) -> list[dict[str, Any]]:
+def _list(tables: Mapping[str, object], name: str) -> list[dict[str, object]]:
     found = tables.get(name)
     if not isinstance(found, list) or not all(isinstance(item, dict) for item in found):
         raise _Wrong(f"it has no [[{name}]]")
     return found
 
 
-def _rule(table: dict[str, Any], position: int) -> Rule:
+def _rule(table: dict[str, object], position: int) -> Rule:
     where = f"[[rule]] {table.get('id', f'number {position + 1}')!r}"
     words = {item.name: str for item in fields(Rule) if item.name not in ("ops", "numbers")}
     types: dict[str, type] = {**words, "ops": list, "with": dict}
@@ -224,7 +224,7 @@ def _check_check(rule: Rule, where: str) -> None:
 SPECIAL_CHECKS = ("not_listed", "needs_newer_runtime")
 
 
-def _supported(tables: list[dict[str, Any]]) -> dict[str, tuple[int, str]]:
+def _supported(tables: list[dict[str, object]]) -> dict[str, tuple[int, str]]:
     types: dict[str, type] = {"ops": list, "runtime": int, "source": str}
     found: dict[str, tuple[int, str]] = {}
     for table in tables:

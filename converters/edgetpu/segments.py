@@ -9,7 +9,6 @@ import itertools
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from ...flatbuffer import Model
 from ...flatbuffer.specs import TensorSpec, input_specs, output_specs
@@ -24,9 +23,9 @@ class Segment:
     """One part.
 
     Attributes:
-        name: Its file name.
-        inputs: What it reads.
-        outputs: What it writes.
+        name: The segment's file name.
+        inputs: The tensors that it reads.
+        outputs: The tensors that it writes.
         cpu_ops: Histogram of the operators that it leaves on the CPU.
         packages: What is inside for the chip; empty for a part that is not compiled.
     """
@@ -37,7 +36,17 @@ class Segment:
     cpu_ops: dict[str, int]
     packages: tuple[Package, ...]
 
-    def to_dict(self) -> dict[str, Any]:
+    @property
+    def cached_bytes(self) -> int:
+        """Weights that stay in the chip's memory between inferences."""
+        return sum(package.cached_bytes for package in self.packages)
+
+    @property
+    def streamed_bytes(self) -> int:
+        """Weights that are sent anew with every inference."""
+        return sum(package.streamed_bytes for package in self.packages)
+
+    def to_dict(self) -> dict[str, object]:
         """Return the fields as JSON holds them."""
         return {
             "name": self.name,
@@ -45,8 +54,8 @@ class Segment:
             "inputs": [spec.to_dict() for spec in self.inputs],
             "outputs": [spec.to_dict() for spec in self.outputs],
             "cpu_ops": dict(self.cpu_ops),
-            "cached_bytes": sum(package.cached_bytes for package in self.packages),
-            "streamed_bytes": sum(package.streamed_bytes for package in self.packages),
+            "cached_bytes": self.cached_bytes,
+            "streamed_bytes": self.streamed_bytes,
         }
 
 

@@ -33,7 +33,7 @@ def read_summary(text: str) -> dict[str, Any]:
     rows = list(csv.DictReader(io.StringIO(text)))
     try:
         row = rows[-1]
-        figures: dict[str, Any] = {
+        figures: dict[str, object] = {
             name: round(float(row[column]) * factor) for column, (name, factor) in _NUMBERS.items()
         }
         figures["inferences_per_second"] = float(row["inferences_per_second"])

@@ -13,7 +13,6 @@ import shutil
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from ...artifact.scratch import scratch_folder
 from ...errors import CompilerError, ConversionError, FileFormatError, UsageError
@@ -37,7 +36,7 @@ class VelaCompiler:
         target: "ethos-u55-128" and the like, as Vela's --accelerator-config.
         config: A Vela .ini file with system configurations of your own.
         system_config: One of them, or of Vela's; None takes Vela's default for the target.
-        memory_mode: Likewise.
+        memory_mode: The memory mode, by its name in the same file.
         optimise: "Performance" or "Size".
         timeout_s: When to give up.
 
@@ -172,7 +171,7 @@ class VelaPredictor:
             left.get(operator.index) or OpMapping(operator.index, operator.name, MAPPED, STATUS_MAPPED)
             for operator in model.main.operators
         )
-        figures: dict[str, Any] = dict(result.figures)
+        figures = dict(result.figures)
         first = next(iter(result.reasons), None)
         nothing = first is not None and not result.mapped
         return Prediction(

@@ -107,7 +107,7 @@ def _run_file(
     elif set(own) != set(inputs):
         raise DataError(f"The baseline's inputs are {', '.join(own)}, but the file's {', '.join(inputs)}; rename them.")
     measured = device.measure(file.data, inputs, replace(options, bench=None))
-    found = {} if measured.evaluation is None else {item.name: item.real() for item in measured.evaluation.outputs}
+    found = measured.real_outputs()
     if len(found) == len(names) == 1:
         found = dict(zip(names, found.values(), strict=True))
     elif set(found) != set(names):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -89,7 +88,7 @@ def convert(
     images = _image_record(report.images, description["outputs"], warnings)
     sidecar = {
         **description,
-        "calibration": None if report.calibration is None else asdict(report.calibration),
+        "calibration": report.calibration,
         "images": images,
         "preprocess": "; ".join(note for note in (report.preparation, settings.preprocess) if note),
         "warnings": warnings,

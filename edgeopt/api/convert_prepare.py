@@ -32,16 +32,6 @@ class Chosen:
 
 
 @dataclass(frozen=True)
-class Calibration:
-    """Which samples calibrated a file: how many, the seed that picked them, where from, and the hash of each."""
-
-    count: int
-    seed: int
-    source: str
-    hashes: Sequence[str]
-
-
-@dataclass(frozen=True)
 class ConvertReport(Request):
     """What a conversion has to say of the model and the samples.
 
@@ -50,7 +40,7 @@ class ConvertReport(Request):
         trained_ranges: Whether it carries its ranges itself, from a training for int8.
         warnings: What was done another way, or looks odd.
         seconds: Stage -> how long it took, in seconds.
-        calibration: The samples; None where none were needed.
+        calibration: `count`, `seed`, `source` and `hashes` of the samples; None where none were needed.
         preparation: How they were prepared, "" for not at all.
         images: The same of a folder of images, field by field, with its classes; None for other samples.
         backend: Name of the converter; "" before it ran.
@@ -61,17 +51,11 @@ class ConvertReport(Request):
     trained_ranges: bool
     warnings: Sequence[str]
     seconds: Mapping[str, float]
-    calibration: Calibration | None
+    calibration: Mapping[str, object] | None
     preparation: str
     images: Mapping[str, Any] | None = None
     backend: str = ""
     flags: Mapping[str, object] = field(default_factory=dict)
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> ConvertReport:
-        """Return the report that `to_dict` gave."""
-        calibration = values["calibration"]
-        return cls(**{**values, "calibration": None if calibration is None else Calibration(**calibration)})
 
 
 @dataclass(frozen=True)
@@ -120,7 +104,7 @@ def prepare(
         load: Gives the model; called after the data have been found good, because it may take long.
         recipe: What is asked for.
         choose_data: Gives the calibration samples.
-        folder: For the lean SavedModel.
+        folder: Where the lean SavedModel goes.
         emit: Told which stage begins, and the model's layers.
 
     Raises:
@@ -195,8 +179,9 @@ def _batch_warnings(inputs: Sequence[InputSpec], recipe: ConvertRecipe) -> list[
     ]
 
 
-def _calibration_report(recipe: ConvertRecipe, chosen: Chosen, samples: Mapping[str, Array]) -> Calibration:
-    return Calibration(chosen.data.count, recipe.seed, chosen.data.source, sample_hashes(list(samples.values())))
+def _calibration_report(recipe: ConvertRecipe, chosen: Chosen, samples: Mapping[str, Array]) -> dict[str, object]:
+    hashes = sample_hashes(list(samples.values()))
+    return {"count": chosen.data.count, "seed": recipe.seed, "source": chosen.data.source, "hashes": hashes}
 
 
 @contextmanager

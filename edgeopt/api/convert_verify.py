@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Sequence
-from typing import Any
 
 from ..errors import ConversionError, NotFullyIntegerError
 from ..flatbuffer import Model, read_model
@@ -17,6 +15,7 @@ from ..flatbuffer.integer import (
     fully_int8,
     granularity,
 )
+from ..flatbuffer.layer_names import layers_in, paths_in
 from ..flatbuffer.macs import macs
 from ..flatbuffer.memory import memory_use
 from ..flatbuffer.model import Tensor
@@ -79,7 +78,7 @@ def stray_float_ops(model: Model, recipe: ConvertRecipe) -> list[FloatOperator]:
     ]
 
 
-def describe_file(data: bytes, recipe: ConvertRecipe) -> dict[str, Any]:
+def describe_file(data: bytes, recipe: ConvertRecipe) -> dict[str, object]:
     """Return the sidecar fields that are read from the file itself."""
     model = read_model(data)
     memory = memory_use(model)
@@ -192,9 +191,9 @@ def _place(operator: FloatOperator, layers: Layers) -> str:
 
 
 def _layer_of(tensor: str, layers: Layers) -> str | None:
-    """The innermost layer in a tensor name such as ``model/gru_1/split;model/gru_1/concat``; Keras 3 appends ``_1``."""
-    parts = set(re.split(r"[/;]", tensor))
-    return next((name for name, _ in reversed(layers) if name in parts or f"{name}_1" in parts), None)
+    """The innermost layer in a tensor name such as ``model/gru_1/split;model/gru_1/concat``."""
+    named = layers_in({part for path in paths_in(tensor) for part in path}, [name for name, _ in layers])
+    return named[-1] if named else None
 
 
 def _short(name: str) -> str:

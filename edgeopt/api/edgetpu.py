@@ -198,11 +198,16 @@ class Comparison:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the comparison in the JSON envelope."""
-        changes = self.changes.to_dict()
-        for row in changes["stayed_operators"]:
-            row["why"] = self.reasons.get(row["index"], "")
-        fields = {"plain": self.plain, "compiled": self.compiled, **changes, "as_predicted": self.as_predicted}
-        return envelope("ok", {**fields, "predicted_cpu_ops": self.predicted.cpu_ops})
+        left = self.changes.stayed_operators
+        fields = {
+            "plain": self.plain,
+            "compiled": self.compiled,
+            **self.changes.to_dict(),
+            "stayed_operators": [{"index": at, "op": op, "why": self.reasons.get(at, "")} for at, op in left],
+            "as_predicted": self.as_predicted,
+            "predicted_cpu_ops": self.predicted.cpu_ops,
+        }
+        return envelope("ok", fields)
 
 
 def compare_compiled(plain: str | os.PathLike[str], compiled: str | os.PathLike[str]) -> Comparison:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..artifact.atomic import refuse_to_overwrite, replacing
-from ..errors import ModelError, OutputError, UsageError
+from ..errors import ModelError, OutputError, UsageError, one_line
 
 if TYPE_CHECKING:
     from ..models.rewrite import Change, Left, Proof, Rewritten
@@ -50,7 +50,7 @@ class FixResult:
 
         return self.relative_difference > RELATIVE_LIMIT
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Return all but the model as JSON holds it."""
         return {
             "output": self.output,
@@ -88,7 +88,7 @@ def fix_model(
         custom_objects: ``module:NAME`` for what a model file needs.
         unsafe_load: Allow Python code stored in a model file to run.
         force: Replace `output` if it exists.
-        seed: Of the random samples.
+        seed: Seed of the random samples, 0 by default.
 
     Raises:
         UsageError: The model or the data cannot be read, or the output cannot be written (OutputError).
@@ -188,7 +188,7 @@ def _saved(rewritten: Rewritten, path: Path, custom_objects: Sequence[str], trus
         except OSError:
             raise
         except Exception as error:
-            gist = " ".join(str(error).split())[:300].replace(str(made), path.name)
+            gist = one_line(error, 300).replace(str(made), path.name)
             other = ".h5" if path.suffix == ".keras" else ".keras"
             raise ModelError(
                 f"{rewritten.after.flavour.value} cannot save the new model as {path.suffix} and load it back "

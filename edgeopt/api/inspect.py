@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
-from typing import Any
 
 from ..artifact.envelope import envelope
 from ..converters.edgetpu.package import Package, packages
@@ -30,8 +29,8 @@ class Inspection:
         fully_int8: No float tensor, and every quantised input and output has 8 bits.
         float_ops: The operators that read or write float tensors.
         dynamic_dimensions: The tensors whose shape is not fixed.
-        inputs: Of the main subgraph, in its order.
-        outputs: Of the main subgraph, in its order.
+        inputs: The inputs of the main subgraph, in its order.
+        outputs: The outputs of the main subgraph, in its order.
         ops: Operator name to count, most frequent first.
         macs: Multiply-accumulates of one invocation.
         macs_unknown: Names of the operators whose MACs the file does not tell; `macs` is a lower bound if any.
@@ -63,7 +62,7 @@ class Inspection:
         """The largest sum of activations that are live together."""
         return self.memory.peak_bytes
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Return the result in the JSON envelope of all verbs."""
         return envelope(
             "ok",

@@ -21,7 +21,7 @@ from .reading import read_tflite
 
 if TYPE_CHECKING:
     from ..artifact.artifact import Artifact
-    from ..devices import BenchPlan, Device, Measurement, Progress
+    from ..devices import BenchPlan, Device, Progress
 
 LOCAL = "local"
 
@@ -57,13 +57,13 @@ def validate(
         device: "local", a name of the inventory, or a `edgeopt.devices.Device`, which stays open.
         inventory: The inventory's file; None looks for the project's and the user's.
         runtime: "ai_edge_litert", "tflite_runtime", or "auto": the first of them that loads on the device.
-        threads: Of one inference.
+        threads: How many threads one inference may use, 1 by default.
         baseline: What to compare with: a .tflite file, a Keras model, a SavedModel, or a `Baseline` of one.
         metric: "accuracy", "top5", "auc", "mae", "mse", ``module:callable``, or a callable ``(y_true, y_pred)``.
         output_name: Name of the output to be scored, for a file with several.
         budget: Limits to be judged; missing one does not raise here, see `ValidationReport.raise_for_budget`.
         keep: Leave the run's folder, with the outputs, on the device until its next run.
-        seed: Of the bootstrap intervals.
+        seed: Seed of the bootstrap that gives the intervals, 0 by default.
         bench: When the timing ends.
         image_size: (height, width), when the data are a folder of images; None takes that of the calibration images,
             which the sidecar knows, or else the first image's.
@@ -98,7 +98,7 @@ def validate(
     images = dataset.image_record(input_specs(file.model)[0].shape)
     with open_device(device, inventory) as target:
         measured = target.measure(found.model, inputs, options, seed=seed, on_progress=on_progress)
-        outputs = _outputs(measured)
+        outputs = measured.real_outputs()
         reference = None if given is None else run_baseline(given, other, inputs, target, options, list(outputs))
     answers = Answers(
         labels, _scored(outputs, output_name), None if reference is None else _scored(reference.outputs, output_name)
@@ -131,12 +131,6 @@ def _bound(
     specs = input_specs(model)
     inputs = dataset.bind([spec.name for spec in specs], [spec.shape for spec in specs])
     return inputs, require_labels(metric, dataset.labels_of(output_name, names))
-
-
-def _outputs(measured: Measurement) -> dict[str, Array]:
-    if measured.evaluation is None:
-        raise RuntimeError("the device was given samples and returned no outputs")
-    return {item.name: item.real() for item in measured.evaluation.outputs}
 
 
 def _scored(outputs: Mapping[str, Array], output: str | None) -> Outputs:

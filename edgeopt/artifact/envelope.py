@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Mapping
-from typing import Any
 
 from .._version import __version__
 from .atomic import write_atomically
@@ -17,7 +16,7 @@ from .atomic import write_atomically
 SCHEMA_VERSION = 1
 
 
-def envelope(verdict: str, fields: Mapping[str, Any]) -> dict[str, Any]:
+def envelope(verdict: str, fields: Mapping[str, object]) -> dict[str, object]:
     """Return `fields` inside the envelope that all verbs share.
 
     Example:
@@ -28,7 +27,7 @@ def envelope(verdict: str, fields: Mapping[str, Any]) -> dict[str, Any]:
     return {**head, **fields}
 
 
-def write_json(payload: Mapping[str, Any], destination: str) -> None:
+def write_json(payload: Mapping[str, object], destination: str) -> None:
     """Write `payload` to the file `destination`, atomically, or to standard output when it is ``-``.
 
     Raises:

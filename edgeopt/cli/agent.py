@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Any
 
 import click
 
-from .output import console, json_option, readable_bytes
+from ..artifact.envelope import envelope
+from .output import console, json_option, readable_bytes, wants_text
 
 
 @click.command()
@@ -28,13 +28,9 @@ def command(output: str, force: bool, json_path: str | None) -> None:
     refuse_to_overwrite(output, force)
     packed = pack_agent()
     write_atomically(output, packed)
-    fields: dict[str, Any] = {"agent": output, "size_bytes": len(packed), "sha256": hashlib.sha256(packed).hexdigest()}
-    fields["protocol"] = PROTOCOL_VERSION
-    if json_path is not None:
-        from ..artifact.envelope import envelope, write_json
-
-        write_json(envelope("ok", fields), json_path)
-    if json_path != "-":
+    digest = hashlib.sha256(packed).hexdigest()
+    fields = {"agent": output, "size_bytes": len(packed), "sha256": digest, "protocol": PROTOCOL_VERSION}
+    if wants_text(lambda: envelope("ok", fields), json_path):
         out = console()
-        out.print(f"{output}, {readable_bytes(len(packed))}, SHA-256 {fields['sha256']}", markup=False)
+        out.print(f"{output}, {readable_bytes(len(packed))}, SHA-256 {digest}", markup=False)
         out.print(f"On the board: python3 {output} bench model.tflite --inputs x.npy --labels y.npy", markup=False)

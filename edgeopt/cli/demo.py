@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .output import console, json_option, readable_bytes
+from .output import console, json_option, readable_bytes, wants_text
 
 if TYPE_CHECKING:
     from ..api.demo import DemoResult
@@ -28,7 +28,6 @@ _MEANING = (
 def command(dataset: str, output: str, seed: int, force: bool, json_path: str | None) -> None:
     """Train a small Keras model on embedded data, convert, prune and train it quantised; compare the files here."""
     from ..api.demo import demo
-    from ..artifact.envelope import write_json
 
     status = console(stderr=True)
 
@@ -40,9 +39,7 @@ def command(dataset: str, output: str, seed: int, force: bool, json_path: str | 
         result = demo(
             output, dataset=dataset, seed=seed, force=force, on_step=lambda text: spinner.update(text), on_stage=stage
         )
-    if json_path is not None:
-        write_json(result.to_dict(), json_path)
-    if json_path != "-":
+    if wants_text(result.to_dict, json_path):
         _print(result)
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .output import console, json_option, printable, readable_bytes
+from .output import console, json_option, printable, readable_bytes, wants_text
 
 if TYPE_CHECKING:
     from ..api.edgetpu import Comparison, Compilation, Pipeline
@@ -45,7 +45,7 @@ def compile_command(
 
     Needs Google's edgetpu_compiler on PATH, in EDGEOPT_EDGETPU_COMPILER, or in a container image.
     """
-    from ..artifact.envelope import envelope, write_json
+    from ..artifact.envelope import envelope
 
     if predict_only:
         _predict(models, options["minimum_runtime"], json_path)
@@ -56,26 +56,22 @@ def compile_command(
     options["intermediate_tensors"] = tuple(name for name in names if name)
     with console(stderr=True).status("compiling for the Edge TPU"):
         results = compile_files(models, out_dir=out_dir, force=force, **options)
-    if json_path is not None:
-        write_json(envelope("ok", {"files": [result.to_dict() for result in results]}), json_path)
-    if json_path != "-":
+    if wants_text(lambda: envelope("ok", {"files": [result.to_dict() for result in results]}), json_path):
         for result in results:
             _print_compiled(result)
 
 
 def _predict(models: Sequence[str], minimum_runtime: int | None, json_path: str | None) -> None:
     """Do as ``edgeopt check --for edgetpu`` on each model."""
-    from ..artifact.envelope import envelope, write_json
+    from ..artifact.envelope import envelope
     from ..check.model import check_model
     from .check_print import print_report
 
     reports = [check_model(model, target="edgetpu", minimum_runtime=minimum_runtime) for model in models]
     refused = any(report.refused for report in reports)
-    if json_path is not None:
-        fields = {"predict_only": True, "files": [report.to_dict() for report in reports]}
-        write_json(envelope("failed" if refused else "ok", fields), json_path)
-    for report in reports:
-        if json_path != "-":
+    fields = {"predict_only": True, "files": [report.to_dict() for report in reports]}
+    if wants_text(lambda: envelope("failed" if refused else "ok", fields), json_path):
+        for report in reports:
             print_report(report)
     for report in reports:
         report.raise_if_refused()
@@ -106,12 +102,9 @@ def _print_compiled(result: Compilation) -> None:
 def segments_command(files: Sequence[str], json_path: str | None) -> None:
     """List the parts of a pipeline, in order, and check that each one's outputs are the next one's inputs."""
     from ..api.edgetpu import segments
-    from ..artifact.envelope import write_json
 
     found = segments(files)
-    if json_path is not None:
-        write_json(found.to_dict(), json_path)
-    if json_path != "-":
+    if wants_text(found.to_dict, json_path):
         _print_pipeline(found)
     found.raise_if_broken()
 
@@ -119,9 +112,8 @@ def segments_command(files: Sequence[str], json_path: str | None) -> None:
 def _print_pipeline(found: Pipeline) -> None:
     out = console()
     for position, part in enumerate(found.segments):
-        facts = part.to_dict()
         left = ", ".join(f"{count} {op}" for op, count in part.cpu_ops.items()) or "none"
-        memory = f"{readable_bytes(facts['cached_bytes'])} cached, {readable_bytes(facts['streamed_bytes'])} streamed"
+        memory = f"{readable_bytes(part.cached_bytes)} cached, {readable_bytes(part.streamed_bytes)} streamed"
         out.print(f"{position}  {part.name}: {memory}; on the CPU: {left}", markup=False)
         for kind, specs in (("in", part.inputs), ("out", part.outputs)):
             for spec in specs:
@@ -139,12 +131,9 @@ def _print_pipeline(found: Pipeline) -> None:
 def diff_command(plain: str, compiled: str, json_path: str | None) -> None:
     """Show what a compilation moved to the Edge TPU and what stayed on the CPU, and why."""
     from ..api.edgetpu import compare_compiled
-    from ..artifact.envelope import write_json
 
     found = compare_compiled(plain, compiled)
-    if json_path is not None:
-        write_json(found.to_dict(), json_path)
-    if json_path != "-":
+    if wants_text(found.to_dict, json_path):
         _print_diff(found)
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .output import add_row, console, json_option, readable_bytes
+from .output import add_row, console, json_option, readable_bytes, wants_text
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -27,12 +27,9 @@ def command(file: str, tensors: bool, json_path: str | None) -> None:
     Works on any .tflite file and needs no TensorFlow.
     """
     from ..api.inspect import inspect
-    from ..artifact.envelope import write_json
 
     found = inspect(file)
-    if json_path is not None:
-        write_json(found.to_dict(), json_path)
-    if json_path != "-":
+    if wants_text(found.to_dict, json_path):
         _print(found, tensors)
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+
+from ..artifact.envelope import write_json
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -25,6 +27,18 @@ def json_option(function: Function) -> Function:
     return click.option("--json", "json_path", metavar="PATH|-", help="Also write the result as JSON (- for stdout).")(
         function
     )
+
+
+def wants_text(result: Callable[[], Mapping[str, object]], json_path: str | None) -> bool:
+    """Write the JSON of a result where ``--json`` says; return whether the result is to be printed for people, too.
+
+    Args:
+        result: Gives the JSON; called only where it is wanted.
+        json_path: As `json_option` gives it: a path, ``-`` for standard output, or None.
+    """
+    if json_path is not None:
+        write_json(result(), json_path)
+    return json_path != "-"
 
 
 def console(stderr: bool = False) -> Console:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from ..artifact.atomic import refuse_to_overwrite
+from ..artifact.envelope import envelope
 from .devices import devices_option, runtime_option
-from .output import STYLES, console, interval_words, json_option, readable_bytes
+from .output import STYLES, console, interval_words, json_option, readable_bytes, wants_text
 from .progress import progress_bars
 from .words import image_options, parse_size
 
@@ -73,9 +75,7 @@ def command(file: str, json_path: str | None, proven: bool, strict: bool, **opti
 
     names = device_names(options.pop("device"))
     reports = [_validate(file, {**options, "device": name}) for name in names]
-    if json_path is not None:
-        _write(reports, json_path)
-    if json_path != "-":
+    if wants_text(lambda: _joined(reports), json_path):
         if len(reports) > 1:
             _print_side_by_side(reports)
         for report in reports:
@@ -86,14 +86,13 @@ def command(file: str, json_path: str | None, proven: bool, strict: bool, **opti
         report.raise_for_budget(proven=proven)
 
 
-def _write(reports: list[ValidationReport], json_path: str) -> None:
-    """Write one device's report as it is, and those of several under "devices"."""
-    from ..artifact.envelope import envelope, write_json
+def _joined(reports: list[ValidationReport]) -> Mapping[str, object]:
+    """Return one device's report as it is, and those of several under "devices"."""
     from ..evaluation.budget import overall_verdict
 
-    found = [report.to_dict() for report in reports]
     verdict = overall_verdict(line for report in reports for line in report.budget)
-    write_json(found[0] if len(found) == 1 else envelope(verdict, {"devices": found}), json_path)
+    found = [report.to_dict() for report in reports]
+    return found[0] if len(found) == 1 else envelope(verdict, {"devices": found})
 
 
 def _print_side_by_side(reports: list[ValidationReport]) -> None:

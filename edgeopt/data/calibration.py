@@ -29,10 +29,10 @@ def calibration_set(
     Args:
         source: Anything that `load_dataset` takes.
         count: How many samples to use.
-        seed: Picks them.
-        image_size: For a folder of images, as in `load_dataset`.
-        image_scaling: As above.
-        image_resize: As above.
+        seed: Picks which ones, a whole number of at least 0.
+        image_size: (height, width) that the images of a folder get; None takes the size of the first.
+        image_scaling: What the pixels of a folder of images become: ``0..255``, the default, ``0..1`` or ``-1..1``.
+        image_resize: How the images of a folder are resized: one of `edgeopt.recipes.convert.IMAGE_RESIZES`.
 
     Raises:
         DataError: Data that cannot be read, or that `check_values` or `check_variety` refuses.

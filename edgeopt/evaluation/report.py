@@ -202,7 +202,7 @@ class Answers:
     Attributes:
         labels: Shape ``(n, ...)``, a dict by output name, or None where the metric needs none.
         candidate: Real values, ``(n, ...)``, or a dict of them by output name.
-        baseline: Likewise, for the same samples; None without a baseline.
+        baseline: What the baseline said of the same samples, in the same form; None without a baseline.
     """
 
     labels: Outputs | None
@@ -225,7 +225,7 @@ def compare(metric: Metric, answers: Answers, seed: int = 0) -> Scores:
     Args:
         metric: Which one.
         answers: The labels and the outputs.
-        seed: Of the bootstrap.
+        seed: Seed of the bootstrap that gives the intervals, a whole number of at least 0.
 
     Raises:
         DataError: Labels that are missing or do not fit.
@@ -261,14 +261,14 @@ def build_report(
     """Score, compare and judge.
 
     Args:
-        metric: What is scored.
+        metric: The metric that is scored.
         answers: The labels and the outputs.
         measurement: The device's record, as `edgeopt.devices.Measurement.to_dict` gives it.
         facts: Further fields of the report; "size_bytes" must be among them.
         budget: What is judged. The metric counts on the clean samples where some were seen in calibration.
         seen: For each sample, whether it calibrated the file; None when that is not known.
         warnings: What the reader should know.
-        seed: Of the bootstrap.
+        seed: Seed of the bootstrap that gives the intervals, a whole number of at least 0.
 
     Raises:
         DataError: Labels that are missing or do not fit.

@@ -50,7 +50,7 @@ def evaluate(metric: Metric, labels: Outputs | None, outputs: Outputs, seed: int
         metric: Which one.
         labels: Shape ``(n, ...)``; for a custom metric also a dict by output name, or None.
         outputs: The real values of the scored output, ``(n, ...)``; for a custom metric also a dict of outputs.
-        seed: Of the bootstrap.
+        seed: Seed of the bootstrap that gives the intervals, a whole number of at least 0.
 
     Raises:
         DataError: Labels that are missing or do not fit.
@@ -93,7 +93,7 @@ def drop(
         candidate: Outputs of the candidate.
         baseline: Outputs of the baseline, for the same samples.
         scores: What `evaluate` gave for the two.
-        seed: Of the bootstrap.
+        seed: Seed of the bootstrap that gives the intervals, a whole number of at least 0.
 
     Returns:
         A positive number when the candidate is worse, whichever direction is better; and the interval.

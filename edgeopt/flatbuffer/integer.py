@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from .model import Model, Operator, Subgraph, Tensor
 from .totals import expanded_constants
@@ -44,7 +43,7 @@ class FloatOperator:
     op: str
     tensors: tuple[str, ...]
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Return the fields as JSON holds them."""
         return {"subgraph": self.subgraph, "index": self.index, "op": self.op, "tensors": list(self.tensors)}
 
@@ -65,7 +64,7 @@ class DynamicTensor:
     name: str
     shape: tuple[int, ...] | None
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Return the fields as JSON holds them."""
         return {"name": self.name, "shape": None if self.shape is None else list(self.shape)}
 

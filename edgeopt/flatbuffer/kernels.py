@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from .layer_names import paths_in
 from .model import Model, Operator, Subgraph, Tensor
 
 # Operator -> inputs that may be kernels, and the axes of the output channels as the file lays them out.
@@ -54,7 +55,7 @@ class FileKernel:
     @property
     def segments(self) -> frozenset[str]:
         """The parts of the names, which are paths of the layers that were fused; the last part is the operation."""
-        paths = [path.split("/") for name in self.names for path in name.split(";")]
+        paths = [path for name in self.names for path in paths_in(name)]
         return frozenset(part for path in paths for part in (path[:-1] or path))
 
     @property

@@ -12,7 +12,6 @@ it keeps inputs to the end, so that they can be read back.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from .arena import Block, arena_bytes
 from .calls import called_first, callees
@@ -53,7 +52,7 @@ class MemoryUse:
     variable_bytes: int
     expanded_weight_bytes: int
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Return the fields as JSON holds them."""
         return {**vars(self), "live": [vars(tensor) for tensor in self.live]}
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from .describe import plain
 from .model import Model, Signature, Tensor
@@ -17,8 +16,8 @@ class TensorSpec:
         name: The argument name of the signature, or the tensor's own name in a file without one.
         dtype: "int8", "float32", ...
         shape: With -1 for dynamic dimensions.
-        scale: Of ``real = scale * (stored - zero_point)``; None when it is not quantised.
-        zero_point: As above.
+        scale: The `scale` of ``real = scale * (stored - zero_point)``; None when the tensor is not quantised.
+        zero_point: The stored value that means 0; None when the tensor is not quantised.
         tensor_name: The name inside the file, as interpreters report it.
         index: Tensor index in the main subgraph, as interpreters report it.
     """
@@ -31,7 +30,7 @@ class TensorSpec:
     tensor_name: str
     index: int
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Return the fields as JSON holds them; a scale that is not finite becomes "inf" or "nan"."""
         return {name: plain(value) for name, value in vars(self).items()}
 

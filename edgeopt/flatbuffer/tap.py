@@ -22,7 +22,7 @@ class Tap:
         operator: Position in the execution order.
         op: Name of the operator.
         tensor: Index of the tensor.
-        name: Of the tensor.
+        name: The name of the tensor.
     """
 
     operator: int

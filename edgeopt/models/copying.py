@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..errors import ModelError, UsageError
+from ..errors import ModelError, UsageError, one_line
 from .bridge import flatten
-from .bridge.construct import one_line
 from .graph.weights import settle
 from .load import flavour_of, import_keras
 

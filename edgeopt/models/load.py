@@ -57,8 +57,8 @@ def load_layers(path: str | Path, *, custom_objects: Sequence[str] = (), unsafe_
 
     Args:
         path: The model file.
-        custom_objects: As for `load_model`.
-        unsafe_load: As for `load_model`.
+        custom_objects: ``module:NAME`` for what the file needs.
+        unsafe_load: Allow Python code stored in the file to run; by default it may not.
 
     Raises:
         UsageError: The path or a custom object does not exist.
@@ -137,7 +137,7 @@ def import_keras(flavour: Flavour) -> Any:
     return importlib.import_module("keras" if flavour is Flavour.KERAS3 else "tf_keras")
 
 
-def resolve_custom_objects(references: Sequence[str]) -> dict[str, Any]:
+def resolve_custom_objects(references: Sequence[str]) -> dict[str, object]:
     """Import each ``module:NAME`` or ``ALIAS=module:NAME``.
 
     Raises:

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from ..artifact.scratch import scratch_folder
 from ..data.folder import Pictures
-from ..errors import DataError, EdgeoptError, InvokeError
+from ..errors import DataError, EdgeoptError, InvokeError, one_line
 from ..process.isolation import TENSORFLOW, ChildCrash, OnEvent, run_isolated
 from ..process.request import Request
 
@@ -140,7 +140,7 @@ def _predict(loaded: Any, inputs: Mapping[str, npt.NDArray[Any]]) -> list[npt.ND
     except EdgeoptError:
         raise
     except Exception as error:
-        raise InvokeError(f"The baseline model fails on the data: {' '.join(str(error).split())[:300]}") from error
+        raise InvokeError(f"The baseline model fails on the data: {one_line(error, 300)}") from error
     return [np.concatenate(column)[:count] for column in zip(*columns, strict=True)]
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..errors import FileFormatError, UsageError
+from ..errors import FileFormatError, UsageError, one_line
 from .detect import Flavour, ModelFile
 from .spec import InputSpec, LoadedModel, ModelSpec
 from .trust import check_graphs
@@ -35,7 +35,7 @@ def load_saved_model(file: ModelFile, *, unsafe_load: bool = False) -> LoadedMod
     try:
         loaded = tf.saved_model.load(str(file.path))
     except Exception as error:
-        text = " ".join(str(error).split())[:300]
+        text = one_line(error, 300)
         raise FileFormatError(f"The SavedModel {file.path} cannot be loaded ({text}); save it again.") from error
     key = _signature_key(list(loaded.signatures), file.path)
     signature: Any = loaded.signatures[key]

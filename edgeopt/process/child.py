@@ -10,7 +10,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Mapping, Sequence
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from .. import errors
 from ..artifact.scratch import out_of_space
@@ -23,7 +23,7 @@ def serve_one(target: str) -> int:
     request = json.loads(sys.stdin.readline())
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
-    def say(message: Mapping[str, Any]) -> None:
+    def say(message: Mapping[str, object]) -> None:
         channel.write(json.dumps(message) + "\n")
         channel.flush()
 

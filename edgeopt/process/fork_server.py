@@ -66,7 +66,7 @@ def start(target: str, environment: Mapping[str, str], modules: Sequence[str]) -
 
     Args:
         target: ``module:function``.
-        environment: Of the child.
+        environment: The environment variables of the child.
         modules: What is to be imported beforehand; what cannot be is left to the child.
 
     Raises:

@@ -46,20 +46,21 @@ class ConvertRecipe:
     """How a Keras model becomes a .tflite file.
 
     Attributes:
-        quantize: int8, int16x8 (16-bit activations, 8-bit weights), float16, dynamic (8-bit weights) or float32.
-        calibration_samples: How many samples the ranges are measured on.
-        seed: Picks those samples.
+        quantize: int8 (the default), int16x8 (16-bit activations, 8-bit weights), float16, dynamic (8-bit weights) or
+            float32.
+        calibration_samples: On how many samples the ranges are measured, at least 1; 200 by default.
+        seed: Picks those samples, a whole number of at least 0, which is the default.
         input_type: Type of the file's inputs; None takes the mode's default (int8 for int8).
-        output_type: Type of its outputs; None as above.
-        batch_size: Static batch dimension.
-        dynamic_batch: Leave the batch dimension open instead.
+        output_type: Type of the file's outputs; None takes the mode's default.
+        batch_size: Static batch dimension of the file, at least 1, which is the default.
+        dynamic_batch: Leave the batch dimension open instead; by default it is static.
         input_shapes: Input name -> full shape, for models that do not state one.
-        per_tensor_dense: One scale for all of a Dense layer's weights instead of one per output.
-        allow_float_ops: Accept a file in which some operators stay float.
+        per_tensor_dense: One scale for all of a Dense layer's weights instead of one per output, the default.
+        allow_float_ops: Accept a file in which some operators stay float; by default it is refused.
         preprocess: The user's own note on how inputs are prepared, kept in the sidecar.
-        image_size: (height, width) for a folder of images.
-        image_scaling: What the pixels of a folder of images become.
-        image_resize: How its images are resized: one of `IMAGE_RESIZES`.
+        image_size: (height, width) that the images of a folder get; None takes the size of the first.
+        image_scaling: What the pixels of a folder of images become: ``0..255``, the default, ``0..1`` or ``-1..1``.
+        image_resize: How the images of a folder are resized: one of `IMAGE_RESIZES`, by default ``bilinear``.
         sparse_weights: Store kernels with many zeros in TFLite's sparse format, which DENSIFY operators expand.
     """
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ...errors import EdgeoptError, ModelError
+from ...errors import EdgeoptError, ModelError, one_line
 from ..detect import Flavour
 from ..graph import operations
 from ..graph.nodes import new_input
@@ -14,7 +14,6 @@ from ..graph.structure import Ref, flatten_structure, map_structure, refs_in
 from ..graph.template import encode
 from ..graph.weights import copy_weights, set_trainable
 from ..load import import_keras
-from .construct import one_line
 from .layers import LayerMapper
 from .op_layers import as_layer
 
@@ -51,9 +50,8 @@ class _Builder:
             except EdgeoptError:
                 raise
             except Exception as error:
-                what = step.operation or type(step.layer).__name__
                 raise ModelError(
-                    f"Layer {step.name!r} ({what}) cannot be rebuilt in the other Keras ({one_line(error)}); "
+                    f"Layer {step.name!r} ({step.kind}) cannot be rebuilt in the other Keras ({one_line(error)}); "
                     "replace it."
                 ) from error
             self._tensors.update(zip(step.outputs, flatten_structure(outputs), strict=True))

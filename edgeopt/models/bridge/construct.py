@@ -5,14 +5,9 @@ from __future__ import annotations
 import inspect
 from typing import Any
 
-from ...errors import ModelError
+from ...errors import ModelError, one_line
 from ..load import import_keras
 from .differences import UNNAMED
-
-
-def one_line(error: Exception) -> str:
-    """Return an exception's text without line breaks, cut to 200 characters."""
-    return " ".join(str(error).split())[:200]
 
 
 def construct(layer_class: type, config: dict[str, Any], layer: Any, name: str) -> Any:

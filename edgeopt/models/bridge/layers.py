@@ -11,12 +11,12 @@ import re
 from collections.abc import Callable, Container
 from typing import Any
 
-from ...errors import ModelError
+from ...errors import ModelError, one_line
 from ..detect import Flavour
 from ..graph.notes import BridgeNote, Rule
 from ..load import flavour_of, import_keras
 from . import activations
-from .construct import construct, one_line, standard_layer, translate
+from .construct import construct, standard_layer, translate
 from .differences import ADVICE, FROM_TF_KERAS, IGNORED, TO_TF_KERAS, WRAPPED
 from .registry import counterpart
 
@@ -62,7 +62,7 @@ class LayerMapper:
             class_name, config = FROM_TF_KERAS[class_name](config)
         return self.build(class_name, config, name, layer)
 
-    def build(self, class_name: str, config: dict[str, Any], name: str, layer: Any = None) -> list[Any]:
+    def build(self, class_name: str, config: dict[str, object], name: str, layer: Any = None) -> list[Any]:
         """Return a standard layer of the target flavour, made from a configuration in Keras 3's terms."""
         if self._needs_split(config):
             before = [] if class_name == "Activation" else self._without_activation(class_name, config, name, layer)
@@ -83,7 +83,7 @@ class LayerMapper:
             raise self._refusal(layer)
         return construct(found, self._values(self._config(layer, _COMMON), name), layer, name)
 
-    def _config(self, layer: Any, ignored: Container[str]) -> dict[str, Any]:
+    def _config(self, layer: Any, ignored: Container[str]) -> dict[str, object]:
         """Return the layer's own configuration, its activations by Keras 3's names."""
         try:
             config = dict(layer.get_config())
@@ -119,12 +119,12 @@ class LayerMapper:
         mapped = [chain[0] for chain in chains]
         return mapped if isinstance(inner, (list, tuple)) else mapped[0]
 
-    def _needs_split(self, config: dict[str, Any]) -> bool:
+    def _needs_split(self, config: dict[str, object]) -> bool:
         """Keras 3 lacks Keras 2's hard sigmoid: other layers can do it behind a layer, not inside a recurrent one."""
         is_keras2 = config.get("activation") == activations.KERAS2_HARD_SIGMOID
         return is_keras2 and self.target is Flavour.KERAS3 and "recurrent_activation" not in config
 
-    def _without_activation(self, class_name: str, config: dict[str, Any], name: str, layer: Any) -> list[Any]:
+    def _without_activation(self, class_name: str, config: dict[str, object], name: str, layer: Any) -> list[Any]:
         return self.build(class_name, {**config, "activation": "linear"}, f"{name}_linear", layer)
 
     def _hard_sigmoid(self, name: str) -> list[Any]:
@@ -133,7 +133,7 @@ class LayerMapper:
         self._note(name, "activation split off", "hard_sigmoid of Keras 2: Rescaling(0.2, 0.5) and ReLU(1)")
         return [layers.Rescaling(0.2, 0.5, name=f"{name}_scale"), layers.ReLU(max_value=1.0, name=name)]
 
-    def _values(self, config: dict[str, Any], name: str) -> dict[str, Any]:
+    def _values(self, config: dict[str, object], name: str) -> dict[str, object]:
         return {key: self._value(key, value, name) for key, value in config.items()}
 
     def _value(self, key: str, value: Any, name: str) -> Any:
@@ -147,7 +147,7 @@ class LayerMapper:
                 return self._object(module, value, key, name)
         return list(value) if type(value).__name__ in ("ListWrapper", "_TupleWrapper") else value
 
-    def _object(self, module: str, serialized: dict[str, Any], key: str, name: str) -> Any:
+    def _object(self, module: str, serialized: dict[str, object], key: str, name: str) -> Any:
         translated = translate(module, serialized, import_keras(self.target))
         if translated is None:
             self._note(name, "dropped", f"{key} {serialized['class_name']}")
@@ -172,7 +172,7 @@ class LayerMapper:
         )
 
 
-def _check(layer: Any, config: dict[str, Any]) -> None:
+def _check(layer: Any, config: dict[str, object]) -> None:
     if config.get("data_format") == "channels_first":
         raise ModelError(
             f"Layer {layer.name!r} has data_format='channels_first', which TFLite does not run; rebuild the model with "

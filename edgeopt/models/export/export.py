@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import ConversionError, EdgeoptError
+from ...flatbuffer.layer_names import layers_in
 from ..detect import Flavour
 from ..keras_spec import tree_of, unique
 from ..spec import InputSpec, LoadedModel
@@ -74,7 +75,7 @@ def export_lean(
     flatten = tf.autograph.experimental.do_not_convert(flat_outputs)
     signature = [tf.TensorSpec(item.shape, item.dtype, name=input_key(i)) for i, item in enumerate(inputs)]
 
-    def infer(*tensors: Any) -> dict[str, Any]:
+    def infer(*tensors: Any) -> dict[str, object]:
         found, flat = flatten(loaded.call(list(tensors)), loaded)
         names[:] = found
         # Identity keeps an output that is an input, or that is returned twice, a tensor of its own.
@@ -121,7 +122,7 @@ def _loops(graph: Any, layer_names: Sequence[str]) -> tuple[str, ...]:
     found = []
     for function, nodes in bodies:
         for scope in (node.name.split("/") for node in nodes if node.op in _CONTROL_FLOW):
-            known = [name for name in layer_names if name in scope or f"{name}_1" in scope]
+            known = layers_in(scope, layer_names)
             found.append(known[-1] if known else "/".join(scope[:-1]) or re.sub(r"^__inference_|_\d+$", "", function))
     return tuple(dict.fromkeys(filter(None, found)))
 

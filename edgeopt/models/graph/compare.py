@@ -7,7 +7,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from ...errors import ConversionError
-from .read import Graph, read_graph, run_step
+from .read import Graph, Step, read_graph
+from .rebuild import run
 from .samples import sample_inputs
 from .structure import Ref, flatten_structure, map_structure
 
@@ -118,13 +119,13 @@ def _run(
     """
     import tensorflow as tf
 
-    tensors: dict[Ref, Any] = {ref: tf.constant(value) for ref, value in inputs.items()}
     calls: Counter[str] = Counter()
-    for step in graph.steps:
-        outputs = run_step(step, tensors.__getitem__)
-        kind = type(step.layer).__name__ if step.layer is not None else step.operation
-        tensors.update(zip(step.outputs, then((step.name, calls[step.name]), kind, outputs), strict=True))
+
+    def after(step: Step, outputs: list[Any]) -> list[Any]:
         calls[step.name] += 1
+        return then((step.name, calls[step.name]), step.kind, outputs)
+
+    tensors = run(graph, {ref: tf.constant(value) for ref, value in inputs.items()}, after=after)
     return [tensors[ref] for ref in flatten_structure(graph.outputs)]
 
 

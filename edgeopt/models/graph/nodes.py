@@ -23,7 +23,7 @@ class Node:
 
     operation: Any
     args: tuple[Any, ...]
-    kwargs: dict[str, Any]
+    kwargs: dict[str, object]
     outputs: list[Any]
 
 
@@ -85,7 +85,7 @@ def _keras_node(node: Any) -> Node:
     return Node(node.operation, tuple(args), _checked(node.operation, kwargs), list(node.outputs))
 
 
-def _is_propagated(key: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bool:
+def _is_propagated(key: str, args: tuple[Any, ...], kwargs: Mapping[str, object]) -> bool:
     """Whether Keras 3 put in the mask itself: ``mask`` for a layer with one argument, ``query_mask``... for others."""
     arguments = [*args, *(value for name, value in kwargs.items() if not name.endswith("mask"))]
     tensors = [[leaf for leaf in flatten_structure(argument) if is_symbolic(leaf)] for argument in arguments]
@@ -112,7 +112,7 @@ def _tf_keras_node(node: Any) -> Node:
     return Node(node.layer, args, _checked(node.layer, kwargs), flatten_structure(node.outputs))
 
 
-def _checked(operation: Any, kwargs: Mapping[str, Any]) -> dict[str, Any]:
+def _checked(operation: Any, kwargs: Mapping[str, object]) -> dict[str, object]:
     if kwargs.get("training") is True:
         raise ModelError(
             f"Layer {operation.name!r} is called with training=True, so its outputs are random or depend on the batch "

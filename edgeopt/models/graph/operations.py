@@ -27,7 +27,7 @@ def function_of(name: str) -> Any:
     return function if inspect.isfunction(function) and attribute not in ("get", "serialize", "deserialize") else None
 
 
-def bind(name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+def bind(name: str, args: tuple[Any, ...], kwargs: Mapping[str, object]) -> dict[str, Any]:
     """Return the arguments of an operation by parameter name, defaults included.
 
     Raises:
@@ -45,8 +45,8 @@ def default_of(function: Any, parameter: str) -> Any:
 
 
 def read_keras(
-    operation: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]
-) -> tuple[str, tuple[Any, ...], dict[str, Any]]:
+    operation: Any, args: tuple[Any, ...], kwargs: Mapping[str, object]
+) -> tuple[str, tuple[Any, ...], dict[str, object]]:
     """Return name, arguments and keyword arguments of a Keras 3 operation node.
 
     Raises:
@@ -83,8 +83,8 @@ def is_tf_operation(layer: Any) -> bool:
 
 
 def read_tf(
-    layer: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]
-) -> tuple[str, tuple[Any, ...], dict[str, Any]]:
+    layer: Any, args: tuple[Any, ...], kwargs: Mapping[str, object]
+) -> tuple[str, tuple[Any, ...], dict[str, object]]:
     """Return name, arguments and keyword arguments, in `keras.ops` terms, of a tf_keras `TFOpLambda` node.
 
     Raises:
@@ -129,7 +129,7 @@ def constant(value: Any, owner: str) -> Any:
     return array
 
 
-def run(name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+def run(name: str, args: tuple[Any, ...], kwargs: Mapping[str, object]) -> Any:
     """Call an operation on Keras 3 symbolic tensors, or on TensorFlow tensors."""
     return function_of(name)(*args, **kwargs)
 

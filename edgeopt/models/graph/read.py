@@ -35,9 +35,14 @@ class Step:
     layer: Any
     operation: str
     args: tuple[Any, ...]
-    kwargs: dict[str, Any]
+    kwargs: dict[str, object]
     outputs: tuple[Ref, ...]
     trainable: bool = True
+
+    @property
+    def kind(self) -> str:
+        """The class of the layer, or the name of the operation."""
+        return self.operation if self.layer is None else type(self.layer).__name__
 
 
 @dataclass
@@ -211,7 +216,7 @@ def _dtype(tensor: Any) -> str:
     return str(getattr(tensor.dtype, "name", tensor.dtype))
 
 
-def _arguments(node: Node, lookup: dict[int, Ref], owner: str) -> tuple[tuple[Any, ...], dict[str, Any]]:
+def _arguments(node: Node, lookup: dict[int, Ref], owner: str) -> tuple[tuple[Any, ...], dict[str, object]]:
     def resolve(leaf: Any) -> Any:
         return lookup[id(leaf)] if is_symbolic(leaf) else operations.constant(leaf, owner)
 

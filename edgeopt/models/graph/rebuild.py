@@ -10,15 +10,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from ...errors import ModelError
+from ...errors import ModelError, one_line
 from ..detect import Flavour
 from ..load import import_keras
 from .nodes import new_input
-from .read import Graph, Step, read_graph
+from .read import Graph, Step, read_graph, run_step
 from .structure import Ref, flatten_structure, map_structure
 
 # Called with the index of a step, one of its inputs, and that input's value; returns the value to use instead.
 InputHook = Callable[[int, Ref, Any], Any]
+# Called with a step and its outputs; returns the outputs to go on with.
+OutputHook = Callable[[Step, list[Any]], list[Any]]
 # Called with each layer object once, and with the first step that calls it.
 LayerCopier = Callable[[Any, Step], Any]
 
@@ -32,7 +34,7 @@ def read_native(model: Any) -> Graph:
     keeps its own name unless another layer of the flat graph has it too.
 
     Raises:
-        ModelError: As for `read_graph`.
+        ModelError: The model is no graph of layers, as `read_graph` says it.
     """
     graph = read_graph(model)
     owners: dict[str, set[int]] = {}
@@ -60,26 +62,28 @@ def _owner_name(tensor: Any) -> Any:
     return history.operation.name if hasattr(history, "operation") else history.layer.name
 
 
-def run(graph: Graph, inputs: Mapping[Ref, Any], before: InputHook | None = None) -> dict[Ref, Any]:
+def run(
+    graph: Graph, inputs: Mapping[Ref, Any], before: InputHook | None = None, after: OutputHook | None = None
+) -> dict[Ref, Any]:
     """Compute every tensor of the graph, eagerly, at inference.
 
     Args:
         graph: A flattened model.
         inputs: TensorFlow tensors for the graph's inputs.
         before: Replaces what a step is given, for this step only.
+        after: Replaces what a step has put out, for all steps behind it.
 
     Returns:
         The value of each tensor, inputs included.
     """
-    from .read import run_step
-
     tensors: dict[Ref, Any] = dict(inputs)
     for index, step in enumerate(graph.steps):
 
         def value(ref: Ref, index: int = index) -> Any:
             return tensors[ref] if before is None else before(index, ref, tensors[ref])
 
-        tensors.update(zip(step.outputs, run_step(step, value), strict=True))
+        outputs = run_step(step, value)
+        tensors.update(zip(step.outputs, outputs if after is None else after(step, outputs), strict=True))
     return tensors
 
 
@@ -115,9 +119,8 @@ def rebuild(graph: Graph, model: Any, copy: LayerCopier) -> Any:
         except (ValueError, TypeError, NotImplementedError, AttributeError) as error:
             if isinstance(error, ModelError):
                 raise
-            what = step.operation or type(step.layer).__name__
-            text = " ".join(str(error).split())[:300]
-            raise ModelError(f"Layer {step.name!r} ({what}) cannot be copied into a new model: {text}.") from error
+            text = one_line(error, 300)
+            raise ModelError(f"Layer {step.name!r} ({step.kind}) cannot be copied into a new model: {text}.") from error
         tensors.update(zip(step.outputs, flatten_structure(outputs), strict=True))
     if isinstance(model, keras.Sequential) and _is_chain(graph):
         inputs = next(iter(tensors.values()))
@@ -125,7 +128,7 @@ def rebuild(graph: Graph, model: Any, copy: LayerCopier) -> Any:
     return keras.Model(resolve(graph.inputs), resolve(graph.outputs), name=graph.name)
 
 
-def copy_layer(layer: Any, step: Step, settings: Mapping[str, Any]) -> Any:
+def copy_layer(layer: Any, step: Step, settings: Mapping[str, object]) -> Any:
     """Return an unbuilt layer of the same class and configuration, with some settings changed.
 
     Args:
@@ -147,7 +150,7 @@ def copy_layer(layer: Any, step: Step, settings: Mapping[str, Any]) -> Any:
     except Exception as error:
         raise ModelError(
             f"Layer {layer.name!r} ({type(layer).__name__}) cannot be made again from its configuration: "
-            f"{' '.join(str(error).split())[:300]}; give it a get_config that returns its constructor's arguments."
+            f"{one_line(error, 300)}; give it a get_config that returns its constructor's arguments."
         ) from error
     copied.trainable = step.trainable
     return copied
@@ -161,9 +164,9 @@ def _package(value: Any) -> str:
     return str(getattr(value, "__module__", "")).split(".")[0]
 
 
-def own_objects(layer: Any) -> dict[str, Any]:
+def own_objects(layer: Any) -> dict[str, object]:
     """Return the user's own classes and functions in a layer, its own class included: a configuration names them."""
-    found: dict[str, Any] = {type(layer).__name__: type(layer)}
+    found: dict[str, object] = {type(layer).__name__: type(layer)}
     for key in ("activation", "recurrent_activation"):
         function = getattr(layer, key, None)
         if callable(function) and hasattr(function, "__name__"):
@@ -187,7 +190,7 @@ def _is_chain(graph: Graph) -> bool:
     return len({id(step.layer) for step in graph.steps}) == len(graph.steps) and graph.outputs == last
 
 
-def _operation(keras: Any, flavour: Flavour, step: Step, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+def _operation(keras: Any, flavour: Flavour, step: Step, args: tuple[Any, ...], kwargs: dict[str, object]) -> Any:
     if step.operation == "activations.linear":
         return keras.layers.Activation("linear", name=step.name)(*args)
     if flavour is Flavour.KERAS3:
@@ -205,7 +208,7 @@ def _operation(keras: Any, flavour: Flavour, step: Step, args: tuple[Any, ...], 
     return outputs
 
 
-def _keras_operation(step: Step, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+def _keras_operation(step: Step, args: tuple[Any, ...], kwargs: dict[str, object]) -> Any:
     """An operation that the bridge once carried to tf_keras stays the layer that carries it."""
     from .template import encode
     from .tf_objects import KerasOperation

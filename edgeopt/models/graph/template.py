@@ -9,7 +9,7 @@ from typing import Any
 from .structure import Ref, refs_in
 
 
-def encode(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[str, list[Ref]]:
+def encode(args: tuple[Any, ...], kwargs: Mapping[str, object]) -> tuple[str, list[Ref]]:
     """Return the JSON of the arguments, and the tensors that go into its places, in their order.
 
     Raises:
@@ -27,7 +27,7 @@ def encode(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[str, list[
     return json.dumps(parts), refs
 
 
-def decode(template: str, tensors: list[Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+def decode(template: str, tensors: list[Any]) -> tuple[tuple[Any, ...], dict[str, object]]:
     """Return arguments and keyword arguments with `tensors` in the places."""
     parts = json.loads(template)
     kwargs = {key: _decode(value, tensors) for key, value in parts["kwargs"].items()}

@@ -73,11 +73,11 @@ class KerasOperation(tf_keras.layers.Layer):  # type: ignore[misc]
         args, kwargs = self.arguments(list(inputs) if isinstance(inputs, (list, tuple)) else [inputs])
         return run(self.operation, args, kwargs)
 
-    def arguments(self, tensors: list[Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    def arguments(self, tensors: list[Any]) -> tuple[tuple[Any, ...], dict[str, object]]:
         """Return arguments and keyword arguments of the function with `tensors` put in."""
         return decode(self.template, tensors)
 
-    def get_config(self) -> dict[str, Any]:
+    def get_config(self) -> dict[str, object]:
         """Return the constructor's arguments."""
         config = {**super().get_config(), "operation": self.operation, "template": self.template}
         config.pop("autocast", None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ...errors import ModelError
+from ...errors import ModelError, one_line
 from ..detect import Flavour
 from ..load import import_keras
 from .nodes import new_input
@@ -39,9 +39,7 @@ def trace(model: Any, flavour: Flavour, args: Any = None) -> Any:
         outputs = model.call(*inputs)
         functional = keras.Model(inputs[0] if len(inputs) == 1 else list(inputs), outputs, name=model.name)
     except Exception as error:
-        raise _refusal(
-            model, f"its call does more than compose layers ({' '.join(str(error).split())[:200]})"
-        ) from error
+        raise _refusal(model, f"its call does more than compose layers ({one_line(error)})") from error
     used = {id(weight) for weight in functional.weights}
     lost = [getattr(weight, "path", weight.name) for weight in model.weights if id(weight) not in used]
     if lost:

@@ -53,8 +53,8 @@ def read(layer: Any, shape: tuple[int | None, ...]) -> Affine:
     """Return what a layer of `AFFINE` computes at inference.
 
     Args:
-        layer: Of either flavour.
-        shape: Of its input, the batch included.
+        layer: A layer of either flavour of Keras.
+        shape: The shape of its input, the batch included.
 
     Raises:
         NotExactError: It has other numbers than one for each channel of the last axis.

@@ -161,7 +161,7 @@ def _through(draft: Draft, step: Step, own: Affine) -> Affine:
         return own
     if kind == "Flatten" and None not in step.args[0].shape[1:]:
         return own.tiled(math.prod(step.args[0].shape[1:-1]))
-    raise NotExactError("no-neighbour", f"{type(step.layer).__name__ if step.layer else step.operation} comes first")
+    raise NotExactError("no-neighbour", f"{step.kind} comes first")
 
 
 def _merge(draft: Draft, step: Step, reasons: dict[int, list[NotExactError]]) -> None:

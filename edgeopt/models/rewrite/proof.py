@@ -11,7 +11,8 @@ import numpy.typing as npt
 
 from ...errors import ConversionError
 from ..graph.compare import RELATIVE_LIMIT, difference
-from ..graph.read import Graph, run_step
+from ..graph.read import Graph, Step
+from ..graph.rebuild import run
 from ..graph.samples import sample_inputs
 from ..graph.structure import Ref, flatten_structure, map_structure
 from .rewriting import Rewritten
@@ -99,8 +100,7 @@ def first_difference(
     for step in rewritten.after.steps:
         for ref in step.outputs:
             if ref in ours and (relative := difference(_array(ours[ref]), _array(theirs[ref]))[1]) > limit:
-                kind = type(step.layer).__name__ if step.layer is not None else step.operation
-                return f"first at layer {step.name!r} ({kind}), by {relative:.3g} of its scale on equal inputs"
+                return f"first at layer {step.name!r} ({step.kind}), by {relative:.3g} of its scale on equal inputs"
     return ""
 
 
@@ -149,12 +149,13 @@ def _outputs(model: Any, graph: Graph, batch: Sequence[Array]) -> list[Array]:
 
 def _values(graph: Graph, batch: Sequence[Array], known: Mapping[Ref, Any]) -> dict[Ref, Any]:
     """Compute every tensor of a graph; what is `known` of a tensor is what the steps behind it take."""
-    tensors: dict[Ref, Any] = dict(_tensors(graph, batch))
     found: dict[Ref, Any] = {}
-    for step in graph.steps:
-        for ref, value in zip(step.outputs, run_step(step, tensors.__getitem__), strict=True):
-            found[ref] = value
-            tensors[ref] = known.get(ref, value)
+
+    def after(step: Step, outputs: list[Any]) -> list[Any]:
+        found.update(zip(step.outputs, outputs, strict=True))
+        return [known.get(ref, found[ref]) for ref in step.outputs]
+
+    run(graph, _tensors(graph, batch), after=after)
     return found
 
 

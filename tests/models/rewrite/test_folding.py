@@ -132,6 +132,7 @@ def test_a_wrong_weight_is_found_out(any_keras, wrong):
 
 def test_a_wrong_weight_is_found_behind_a_softmax_that_hides_it(any_keras):
     """Logits of some 10^4 give ones and zeros, whatever a percent does to them."""
+    any_keras.utils.set_random_seed(0)  # of some draws, two logits lie close together
     dense = any_keras.layers.Dense(3, name="dense")
     model = chain(any_keras, (4,), dense, norm(any_keras), any_keras.layers.Softmax(name="soft"))
     values = model.get_layer("norm").get_weights()

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
-from typing import Any, cast
+from typing import IO, Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -55,7 +55,8 @@ def write(path: Path, samples: Any) -> None:
     rows = max(1, _CHUNK_BYTES // max(1, _row_bytes(samples)))
     header = {"descr": samples.dtype.str, "fortran_order": False, "shape": tuple(samples.shape)}
     with path.open("wb") as stream:
-        np.lib.format.write_array_header_1_0(stream, header)
+        write_header: Callable[[IO[bytes], dict[str, object]], None] = np.lib.format.write_array_header_1_0
+        write_header(stream, header)
         for start in range(0, len(samples), rows):
             part = np.asarray(samples[start : start + rows], samples.dtype)
             stream.write(np.ascontiguousarray(part).data)

@@ -101,9 +101,7 @@ def convert(
     return Artifact(data, sidecar)
 
 
-def _image_record(
-    images: Mapping[str, Any] | None, outputs: Sequence[Mapping[str, Any]], warnings: list[str]
-) -> dict[str, Any] | None:
+def _image_record(images: Mapping[str, Any] | None, outputs: Any, warnings: list[str]) -> dict[str, Any] | None:
     """Return how calibration images were prepared; without the classes where they are not those of the output."""
     if images is None:
         return None

@@ -63,14 +63,14 @@ def write_together(files: Sequence[tuple[str | os.PathLike[str], bytes]]) -> Non
             os.replace(path, target)
             named += [target] if new else []
     except OSError as error:
-        for path in named:
-            path.unlink(missing_ok=True)
+        for made in named:
+            made.unlink(missing_ok=True)
         raise OutputError(
             f"Cannot write {target}: {error.strerror}; free some space or choose another folder."
         ) from error
     except BaseException:
-        for path in named:
-            path.unlink(missing_ok=True)
+        for made in named:
+            made.unlink(missing_ok=True)
         raise
     finally:
         for path, descriptor in written:

@@ -116,7 +116,8 @@ class Pictures:
             if not rows or rows[0] is ...:
                 return np.asarray(self[:][rows])
             found = self[rows[0]]
-            return np.asarray(found[rows[1:]] if found.ndim < self.ndim else found[(slice(None), *rows[1:])])
+            inside = rows[1:] if found.ndim < self.ndim else (slice(None), *rows[1:])
+            return np.asarray(found[inside])
         if isinstance(rows, (int, np.integer)):
             return self._picture(int(rows))
         return self._pictures(np.arange(len(self))[rows])
@@ -128,7 +129,7 @@ class Pictures:
     def take(self, rows: npt.NDArray[np.int64]) -> Pictures:
         """Return the pictures numbered `rows`."""
         files, headers = ([sequence[row] for row in rows] for sequence in (self.files, self.headers))
-        return replace(self, files=files, headers=headers, _kept={})  # type: ignore[arg-type]
+        return replace(self, files=files, headers=headers, _kept={})
 
     def with_channels(self, channels: int | None) -> Pictures:
         """Return them as grey (1) or RGB (3), decoded to that as Keras does; for another number, as they are."""

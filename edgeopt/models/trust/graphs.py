@@ -52,7 +52,7 @@ def check_graphs(folder: Path) -> None:
 
     try:
         # The file that the loader takes, where there are several.
-        model = tf.__internal__.saved_model.parse_saved_model(str(folder))  # type: ignore[attr-defined]
+        model = tf.__internal__.saved_model.parse_saved_model(str(folder))
     except Exception as error:
         text = " ".join(str(error).split())[:300]
         raise FileFormatError(f"The SavedModel {folder} cannot be loaded ({text}); save it again.") from error

@@ -21,10 +21,10 @@ def failing(monkeypatch):
     from edgeopt.cli import convert
 
     def arrange(error):
-        def fail(_options):
+        def fail(*_arguments, **_options):
             raise error
 
-        monkeypatch.setattr(convert, "_convert", fail)
+        monkeypatch.setattr("edgeopt.api.convert.convert", fail)
         monkeypatch.setattr(convert, "_check_outputs", lambda *_: "x.json")
         return ["convert", "m.keras", "-o", "x.tflite"]
 

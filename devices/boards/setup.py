@@ -92,7 +92,7 @@ def set_up(
     system = ["--system-site-packages"] if facts.machine in NUMPY_FROM_SYSTEM else []
     _must(
         run_program(
-            transport, [*transport.python, "-m", "venv", "--clear", *system, folder], timeout_s=INSTALL_S
+            transport, [*transport.python, "-I", "-m", "venv", "--clear", *system, folder], timeout_s=INSTALL_S
         ),
         transport, "make a virtual environment", "install python3-venv and free some space",
     )  # fmt: skip
@@ -102,7 +102,7 @@ def set_up(
         say(f"sending {len(wheels)} wheels")
         source = ["--no-index", "--find-links", _ship(transport, wheels)]
     numpy = [] if facts.machine in NUMPY_FROM_SYSTEM else [chosen.numpy]
-    pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-input"]
+    pip = [python, "-I", "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-input"]
     pip.append("--only-binary=:all:")
     wanted = [f"{chosen.package}=={chosen.version}", *numpy]
     remedy = "check its internet connection, or ship wheels from here with --wheelhouse"

@@ -77,7 +77,7 @@ def ask_python(transport: Transport, expression: str, imports: str, *, timeout_s
     """
     nonce = secrets.token_hex(8)
     script = f"import json, {imports}\nprint('\\n' + json.dumps({{'nonce': '{nonce}', 'value': {expression}}}))"
-    argv = [*transport.python, "-c", script]
+    argv = [*transport.python, "-I", "-c", script]  # -I: not with the json.py of the folder that it starts in
     done = run_program(transport, argv, timeout_s=timeout_s)
     for line in done.stdout.splitlines():
         message = decode(line)

@@ -10,7 +10,6 @@ first axis counts samples. Labels of a model with several outputs are a list of 
 from __future__ import annotations
 
 import hashlib
-import importlib
 import os
 import zipfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -22,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import DataError, nearest
+from ..process.user_code import import_user_object
 from .images import Choose, fit_channels, load_image_folder
 from .labels import Labels, leaves, map_labels, read_labels
 from .streams import is_endless, read_stream
@@ -262,7 +262,7 @@ def _load_named(name: str, limit: int | None) -> Dataset:
         return _load_numpy(path)
     module_name, colon, attribute = name.partition(":")
     if colon and attribute and all(word.isidentifier() for word in module_name.split(".")):
-        return _from_callable(_import_callable(module_name, attribute, name), limit, name)
+        return _from_callable(_import_callable(name), limit, name)
     if not path.exists():
         raise DataError(f"Data {name} does not exist; {_KINDS}.")
     raise DataError(f"Data {name} is of an unknown kind; {_KINDS}.")
@@ -304,13 +304,8 @@ def _from_mapping(values: Mapping[Any, Any], source: str) -> Dataset:
     return Dataset(tuple(arrays.values()), tuple(arrays), labels, source, label_name=label_name)
 
 
-def _import_callable(module_name: str, attribute: str, reference: str) -> Callable[[], Any]:
-    try:
-        found = getattr(importlib.import_module(module_name), attribute)
-    except ImportError as error:
-        raise DataError(f"Cannot import {module_name!r} for the data {reference!r}: {error}.") from error
-    except AttributeError as error:
-        raise DataError(f"Module {module_name!r} has no {attribute!r}, asked for by the data {reference!r}.") from error
+def _import_callable(reference: str) -> Callable[[], Any]:
+    found = import_user_object(reference, "the data", DataError)
     if not callable(found):
         raise DataError(f"{reference!r} is a {type(found).__name__}; expected a callable that yields samples.")
     return found  # type: ignore[no-any-return]

@@ -5,7 +5,6 @@ All are computed on the real values that a file's outputs stand for. `scoring` p
 
 from __future__ import annotations
 
-import importlib
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ import numpy.typing as npt
 
 from ..devices.agent.arith import hits
 from ..errors import DataError, UsageError, nearest
+from ..process.user_code import import_user_object
 
 Array = npt.NDArray[Any]
 _SHORT = {"acc": "accuracy"}  # Keras's own short name
@@ -68,12 +68,7 @@ def load_metric(spec: str | Callable[[Any, Any], float]) -> Metric:
     module_name, colon, function_name = spec.partition(":")
     if not colon or not module_name or not function_name:
         raise UsageError(f"Unknown metric {spec!r}{nearest(spec, [*BUILT_IN, 'module:callable'])}")
-    try:
-        function = getattr(importlib.import_module(module_name), function_name)
-    except (ImportError, AttributeError) as error:
-        raise UsageError(
-            f"Cannot import the metric {spec!r} ({error}); expected module:callable on the Python path."
-        ) from error
+    function = import_user_object(spec, "the metric")
     if not callable(function):
         raise UsageError(f"The metric {spec!r} is a {type(function).__name__}; expected callable(y_true, y_pred).")
     return _custom(spec, function)

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import EdgeoptError, FileFormatError, ModelError, UsageError
+from ..process.user_code import import_user_object
 from .detect import Flavour, ModelFile, detect
 from .keras_spec import keras_spec
 from .saved_model import keras2_objects, load_saved_model
@@ -136,13 +137,7 @@ def _resolve(reference: str) -> tuple[str, Any]:
     module_name, colon, name = target.partition(":")
     if not colon or not module_name or not name:
         raise UsageError(f"Received {reference!r} as a custom object; expected module:NAME or ALIAS=module:NAME.")
-    try:
-        found = getattr(importlib.import_module(module_name), name)
-    except ImportError as error:
-        raise UsageError(f"Cannot import {module_name!r} for the custom object {reference!r}: {error}.") from error
-    except AttributeError as error:
-        raise UsageError(f"Module {module_name!r} has no {name!r}, asked for by {reference!r}.") from error
-    return (alias if equals else name), found
+    return (alias if equals else name), import_user_object(target, "the custom object")
 
 
 def _with_layers(file: ModelFile) -> ModelFile:

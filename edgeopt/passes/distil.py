@@ -6,7 +6,6 @@ pass `Distil` is a training of its own, of the model or of a new and smaller stu
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
@@ -14,6 +13,7 @@ from typing import Any
 from ..errors import RecipeError, UsageError
 from ..models.copying import copy_model
 from ..models.load import flavour_of
+from ..process.user_code import import_user_object
 from ..recipes.distillation import DistillationOptions
 from ..training.context import PassContext
 from ..training.distillation import Distillation
@@ -160,11 +160,7 @@ def builder(student: Callable[[Any], Any] | str) -> Callable[[Any], Any]:
     """
     if not isinstance(student, str):
         return student
-    module, _, name = student.partition(":")
-    try:
-        found: Callable[[Any], Any] = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise UsageError(f"Received student={student!r}; expected module:function that exists: {error}.") from error
+    found: Callable[[Any], Any] = import_user_object(student, "the student builder")
     if not callable(found):
         raise UsageError(f"Received student={student!r}, a {type(found).__name__}; expected a function.")
     return found

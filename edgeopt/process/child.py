@@ -9,7 +9,8 @@ import os
 import sys
 import threading
 import traceback
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import NoReturn
 
 from .. import errors
 
@@ -42,7 +43,8 @@ def _end_with_parent() -> None:
     os._exit(1)
 
 
-if __name__ == "__main__":
-    code = serve_one(sys.argv[1])
+def main(arguments: Sequence[str]) -> NoReturn:
+    """Serve one request in a process that was started for it; see `edgeopt.process.clean`."""
+    code = serve_one(arguments[0])
     sys.stdout.flush()
     os._exit(code)  # at once: TensorFlow's own shutdown takes long and does nothing for us

@@ -26,6 +26,8 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import IO, Any, NoReturn
 
+from .clean import module_path, python_command
+
 IDLE_S = 300.0  # an epoch or two may lie between two conversions
 # Variables that are read while modules are imported: a server that has others is of no use.
 _READ_AT_IMPORT = ("ABSL", "CUDA", "GRPC", "KERAS", "LD_", "MKL", "OMP_", "OPENBLAS", "PYTHON", "TF_", "XLA")
@@ -94,7 +96,7 @@ class _Server:
         self._socket, theirs = socket.socketpair()
         with theirs:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "edgeopt.process.fork_server", str(theirs.fileno()), *modules],
+                python_command("edgeopt.process.fork_server", str(theirs.fileno()), *modules),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
@@ -108,7 +110,7 @@ class _Server:
         return self._process.poll() is None
 
     def fork(self, target: str, environment: Mapping[str, str]) -> WarmChild:
-        request = {"target": target, "environment": dict(environment), "folder": os.getcwd(), "path": sys.path}
+        request = {"target": target, "environment": dict(environment), "folder": os.getcwd(), "path": module_path()}
         pipes = [os.pipe() for _ in range(3)]
         theirs = [pipes[0][0], pipes[1][1], pipes[2][1]]
         ours = [pipes[0][1], pipes[1][0], pipes[2][0]]
@@ -235,7 +237,8 @@ def _become(request: Mapping[str, Any], descriptors: Sequence[int]) -> None:
         numpy.random.seed()  # not the numbers that every other child draws
 
 
-if __name__ == "__main__":
+def main(arguments: Sequence[str]) -> None:
+    """Serve the socket of this number, with these modules (the server's process; see `edgeopt.process.clean`)."""
     from .child import serve_one
 
-    serve(socket.socket(fileno=int(sys.argv[1])), sys.argv[2:], serve_one)
+    serve(socket.socket(fileno=int(arguments[0])), arguments[1:], serve_one)

@@ -19,6 +19,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import IO, TYPE_CHECKING, Any
 
 from .. import errors
+from .clean import python_command
 
 if TYPE_CHECKING:
     from .fork_server import WarmChild
@@ -74,8 +75,7 @@ def run_isolated(
         EdgeoptError: What the function raised, as it raised it.
     """
     verbose = os.environ.get("EDGEOPT_VERBOSE") == "1"
-    # The child finds the modules that this process finds (the user's own data and layers), and Keras its TensorFlow.
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "KERAS_BACKEND": "tensorflow"}
+    environment = {**os.environ, "KERAS_BACKEND": "tensorflow"}
     environment |= {} if verbose else _QUIET
     child = _start(target, environment, () if verbose else modules)
     if child.stdin is None or child.stdout is None or child.stderr is None:
@@ -114,7 +114,7 @@ def _start(target: str, environment: Mapping[str, str], modules: Sequence[str]) 
         with contextlib.suppress(fork_server.ServerLost):
             return fork_server.start(target, environment, modules)
     pipe = subprocess.PIPE
-    command = [sys.executable, "-m", "edgeopt.process.child", target]
+    command = python_command("edgeopt.process.child", target)
     return subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, env=environment)
 
 

@@ -154,8 +154,8 @@ def test_custom_layers_are_asked_for_by_name_and_can_be_given(any_keras, tmp_pat
     ("reference", "sentence"),
     [
         ("Twice", "Received 'Twice' as a custom object; expected module:NAME or ALIAS=module:NAME"),
-        ("absent_module:Twice", "Cannot import 'absent_module' for the custom object"),
-        ("their_layers:Thrice", "Module 'their_layers' has no 'Thrice'"),
+        ("absent_module:Twice", "Cannot import the custom object 'absent_module:Twice'"),
+        ("their_layers:Thrice", "module 'their_layers' has no 'Thrice'"),
     ],
 )
 def test_custom_objects_that_are_not_there(reference, sentence):

@@ -39,6 +39,10 @@ class EdgeoptError(Exception):
     exit_code = 1
 
 
+class EdgeoptWarning(UserWarning):
+    """Root of what edgeopt says without an error; the command line prints it as a sentence."""
+
+
 class UsageError(EdgeoptError, ValueError):
     """A bad option, argument or path."""
 

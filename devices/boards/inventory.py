@@ -4,6 +4,9 @@
 profile = "rpi4"
 host = "pi@kitchen.local"
 python = "/home/pi/.cache/edgeopt/venv/bin/python"
+
+A project's file comes with the project, maybe from a stranger: its `ssh_config` and `python` are not honoured (see
+`trust`), and what is added for a board of it is written into the user's.
 """
 
 from __future__ import annotations
@@ -11,8 +14,10 @@ from __future__ import annotations
 import json
 import os
 import sys
+import warnings
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
+from dataclasses import replace as with_values
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +27,7 @@ from ...artifact.atomic import write_atomically
 from ...errors import FileFormatError, UsageError, nearest
 from ..transport.ssh import DEFAULT_WORKDIR, SshAddress, SshTransport
 from .profile import profile_names
+from .trust import PRIVATE, NotHonoured, not_honoured, refuse_foreign, refuse_writable, search_folders
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -44,7 +50,7 @@ class Board:
         port: None: what ssh_config says, or 22.
         python: The Python there that has NumPy and a runtime; ``~/`` at its start is the home folder.
         workdir: The folder there that is edgeopt's own, relative to the home folder or absolute.
-        ssh_config: Another ssh_config than the user's.
+        ssh_config: Another ssh_config than the user's; in a file, relative to that file's folder.
     """
 
     name: str
@@ -92,9 +98,12 @@ def user_file() -> Path:
 
 
 def project_file(start: Path | None = None) -> Path | None:
-    """Return the inventory of the project: in `start` (default: the current folder) or the nearest folder above."""
-    here = (start or Path.cwd()).absolute()
-    return next((path for folder in (here, *here.parents) if (path := folder / PROJECT_FILE).is_file()), None)
+    """Return the inventory of the project: in `start` (default: the current folder) or the nearest folder above.
+
+    The search ends at the repository's root or at the home folder.
+    """
+    folders = search_folders((start or Path.cwd()).absolute())
+    return next((path for folder in folders if (path := folder / PROJECT_FILE).is_file()), None)
 
 
 class Inventory:
@@ -105,40 +114,64 @@ class Inventory:
         'pi@kitchen.local'
     """
 
-    def __init__(self, files: list[Path]) -> None:
+    def __init__(self, files: list[Path], *, project: Path | None = None) -> None:
         """Read the files that exist; the first is where `add` writes.
+
+        Args:
+            files: The later ones are hidden by the earlier ones.
+            project: Which of them came with a project: what could run a program is taken from the last file alone.
 
         Raises:
             UsageError: One cannot be read; `FileFormatError` for one that is not an inventory.
         """
         self.files = files
+        self._project = project
         self._found: dict[str, tuple[Board, Path]] = {}
+        self._ignored: dict[str, tuple[str, ...]] = {}
         for path in reversed(files):
-            self._found.update({board.name: (board, path) for board in _read(path)})
+            for board in _read(path):
+                self._found[board.name] = (self._believed(board) if path == project else board, path)
 
     @classmethod
     def find(cls, inventory: str | os.PathLike[str] | None = None) -> Inventory:
         """Return the inventory in the file `inventory`, or else the project's and the user's.
 
         Raises:
-            UsageError: `inventory` cannot be read; `FileFormatError` for a file that is not an inventory.
+            UsageError: `inventory` cannot be read, or one that was found is not the user's own, or can be written by
+                all; `FileFormatError` for a file that is not an inventory.
         """
         if inventory is not None:
+            refuse_writable(Path(inventory))
             return cls([Path(inventory)])
         project = project_file()
-        return cls([user_file()] if project is None else [project, user_file()])
+        files = [user_file()] if project is None else [project, user_file()]
+        for path in files:
+            refuse_foreign(path)
+        return cls(files, project=project)
 
     def boards(self) -> list[Board]:
         """Return all boards, by name."""
         return [self._found[name][0] for name in sorted(self._found)]
 
     def board(self, name: str) -> Board:
-        """Return the board `name`.
+        """Return the board `name`; what of it is not honoured is told in a warning.
 
         Raises:
             UsageError: There is none.
         """
-        return self._entry(name)[0]
+        board = self._entry(name)[0]
+        for note in self.notes(name):
+            warnings.warn(note, NotHonoured, stacklevel=2)
+        return board
+
+    def notes(self, name: str) -> list[str]:
+        """Return what is not honoured of a board, a sentence each.
+
+        Raises:
+            UsageError: There is none of that name.
+        """
+        path, ignored = self.place(name), self._ignored.get(name, ())
+        return [not_honoured(path, name, ignored, self.files[-1])] if ignored else []
 
     def place(self, name: str) -> Path:
         """Return the file in which a board stands.
@@ -151,6 +184,8 @@ class Inventory:
     def add(self, board: Board, *, replace: bool = False) -> Path:
         """Write a board and return the file: the one that has it already, or else the first.
 
+        What could run a program stands in the user's own file, with the rest of the board, beside a project's.
+
         Raises:
             UsageError: The name is taken and `replace` is not set; `OutputError` when the file cannot be written.
         """
@@ -159,8 +194,11 @@ class Inventory:
             path = self._found[board.name][1]
             if not replace:
                 raise UsageError(f"Device {board.name!r} is in {path} already; pass --force to replace it.")
-        text = _without(_text(path), board.name)
-        _write(path, f"{text.rstrip()}\n\n{_table(board)}".lstrip())
+        shared = with_values(board, **_DEFAULTS) if path == self._project else board
+        if shared != board:
+            _write(self.files[-1], board)
+        _write(path, shared)
+        self._ignored.pop(board.name, None)
         self._found[board.name] = (board, path)
         return path
 
@@ -171,9 +209,19 @@ class Inventory:
             UsageError: There is none of that name; `OutputError` when the file cannot be written.
         """
         path = self._entry(name)[1]
-        _write(path, _without(_text(path), name))
+        _store(path, _without(_text(path), name))
         del self._found[name]
         return path
+
+    def _believed(self, board: Board) -> Board:
+        """Return a project's board with what the user's own file says of the same one, where a program is chosen."""
+        own = self._found[board.name][0] if board.name in self._found else None
+        same = own is not None and (own.host, own.port) == (board.host, board.port)
+        kept = {key: getattr(own, key) if same else default for key, default in _DEFAULTS.items()}
+        ignored = tuple(key for key in PRIVATE if getattr(board, key) not in (_DEFAULTS[key], kept[key]))
+        if ignored:
+            self._ignored[board.name] = ignored
+        return with_values(board, **kept)
 
     def _entry(self, name: str) -> tuple[Board, Path]:
         if name not in self._found:
@@ -181,6 +229,9 @@ class Inventory:
             add = f"`edgeopt devices add {json.dumps(name, ensure_ascii=False)} --profile ... --host ...` adds it."
             raise UsageError(f"Unknown device {name!r}{nearest(name, known)} {add}")
         return self._found[name]
+
+
+_DEFAULTS: dict[str, Any] = {field.name: field.default for field in fields(Board) if field.name in PRIVATE}
 
 
 def _text(path: Path) -> str:
@@ -211,6 +262,9 @@ def _board(path: Path, name: str, table: Any) -> Board:
     for key in ("profile", "host"):
         if key not in table:
             raise FileFormatError(f"{path}: device {name!r} has no {key}; add one.")
+    config = table.get("ssh_config")
+    if isinstance(config, str):  # not one of whatever folder is the current one
+        table = {**table, "ssh_config": str(path.absolute().parent / Path(config).expanduser())}
     return Board(name=name, **table)
 
 
@@ -243,7 +297,12 @@ def _names_in(header: str) -> list[str]:
     return names
 
 
-def _write(path: Path, text: str) -> None:
+def _write(path: Path, board: Board) -> None:
+    """Write a board into a file, in place of what that has of it."""
+    _store(path, f"{_without(_text(path), board.name).rstrip()}\n\n{_table(board)}".lstrip())
+
+
+def _store(path: Path, text: str) -> None:
     try:
         tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -52,6 +53,8 @@ def add(name: str, inventory: str | None, force: bool, json_path: str | None, **
     """Add a board to the inventory; it is not contacted."""
     from ..devices.boards.inventory import Board, Inventory
 
+    if fields["ssh_config"] is not None:
+        fields["ssh_config"] = str(Path(fields["ssh_config"]).expanduser().absolute())
     board = Board(name, **{key: value for key, value in fields.items() if value is not None})
     path = Inventory.find(inventory).add(board, replace=force)
     result = {"device": name, **board.to_dict(), "file": str(path)}

@@ -6,12 +6,14 @@ import importlib
 import os
 import sys
 import traceback
-from collections.abc import Sequence
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import click
 
 from .._version import __version__
-from ..errors import INTERRUPTED_EXIT_CODE, EdgeoptError
+from ..errors import INTERRUPTED_EXIT_CODE, EdgeoptError, EdgeoptWarning
 
 # verb -> (module that defines `command`, its line in --help)
 VERBS: dict[str, tuple[str, str]] = {
@@ -72,7 +74,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = _flags_first(list(sys.argv[1:] if arguments is None else arguments))
     debug = "--debug" in given
     try:
-        result = cli.main(given, prog_name="edgeopt", standalone_mode=False)
+        with warnings.catch_warnings():
+            warnings.simplefilter("always", EdgeoptWarning)
+            warnings.showwarning = _shown(warnings.showwarning)
+            result = cli.main(given, prog_name="edgeopt", standalone_mode=False)
     except click.exceptions.NoArgsIsHelpError as error:
         error.show()
         return 0
@@ -99,6 +104,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
         return 1
     return result if isinstance(result, int) else 0
+
+
+def _shown(others: Callable[..., None]) -> Callable[..., None]:
+    """Return what shows a warning: edgeopt's own as a sentence, the rest as `others` does."""
+
+    def show(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
+        if issubclass(category, EdgeoptWarning):
+            print(f"edgeopt: {message}", file=sys.stderr)
+        else:
+            others(message, category, *place, **more)
+
+    return show
 
 
 def _flags_first(words: list[str]) -> list[str]:

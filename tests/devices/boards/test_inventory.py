@@ -20,7 +20,7 @@ def user_config(tmp_path, monkeypatch):
 
 
 def test_a_board_comes_back_as_it_was_added(user_config):
-    board = Board("bench 1", "rpi5", "pi@10.0.0.7", 2222, "~/venv/bin/python", "/data/edgeopt", "my config")
+    board = Board("bench 1", "rpi5", "pi@10.0.0.7", 2222, "~/venv/bin/python", "/data/edgeopt", "/my config")
     assert Inventory.find().add(board) == user_config
     assert Inventory.find().board("bench 1") == board
 
@@ -50,6 +50,7 @@ def test_an_unknown_profile_names_the_nearest():
 
 def test_the_projects_file_hides_the_users(user_config, tmp_path):
     Inventory.find().add(KITCHEN)
+    (tmp_path / "work" / ".git").mkdir()
     (tmp_path / "work" / "edgeopt-devices.toml").write_text('[devices.kitchen]\nprofile="rpi5"\nhost="pi@other"\n')
     assert project_file() == tmp_path / "work" / "edgeopt-devices.toml"
     assert Inventory.find().board("kitchen").host == "pi@other"

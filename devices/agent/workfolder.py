@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import os
 import re
-import shutil
 import time
 from typing import Callable
 
+from .claim import claim, remove
 from .protocol import AgentError
 
 POLL_S = 0.2
@@ -22,13 +23,14 @@ class WorkFolder:
         """Make the folder, where it is not there yet.
 
         Raises:
-            AgentError: It cannot be written.
+            AgentError: It cannot be written, or is not edgeopt's.
         """
         self.path = path
         self._runs = os.path.join(path, "runs")
+        claim(path)
         try:
             os.makedirs(self._runs, mode=0o700, exist_ok=True)
-            self.lock = os.open(os.path.join(path, "lock"), os.O_RDWR | os.O_CREAT, 0o600)
+            self.lock = os.open(os.path.join(path, "lock"), os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
         except OSError as error:
             message = "cannot write in the work folder %s: %s" % (path, error.strerror)
             raise AgentError("storage", message) from error
@@ -67,7 +69,7 @@ class WorkFolder:
         folder = os.path.join(self._runs, nonce)
         try:
             for name in os.listdir(self._runs):
-                shutil.rmtree(os.path.join(self._runs, name))
+                remove(os.path.join(self._runs, name))
             os.mkdir(folder, 0o700)
         except OSError as error:
             message = "cannot write in the work folder %s: %s" % (self.path, error.strerror)
@@ -76,4 +78,5 @@ class WorkFolder:
 
     def close_run(self, folder: str) -> None:
         """Remove the folder of a run; a failure is left to the next run, which cleans up again."""
-        shutil.rmtree(folder, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            remove(folder)

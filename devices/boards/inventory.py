@@ -26,6 +26,7 @@ import tomli_w
 from ...artifact.atomic import write_atomically
 from ...errors import FileFormatError, UsageError, nearest
 from ..transport.ssh import DEFAULT_WORKDIR, SshAddress, SshTransport
+from ..transport.workdir import checked_workdir
 from .profile import profile_names
 from .trust import PRIVATE, NotHonoured, not_honoured, refuse_foreign, refuse_writable, search_folders
 
@@ -70,6 +71,7 @@ class Board:
             if not isinstance(getattr(self, field), kinds) or getattr(self, field) == "":
                 raise UsageError(f"Device {self.name!r} has {field} = {getattr(self, field)!r}; give it a value.")
         self.address()
+        checked_workdir(self.workdir)
 
     def address(self) -> SshAddress:
         """Return where ssh finds it."""

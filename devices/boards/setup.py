@@ -70,6 +70,7 @@ def set_up(
     *,
     runtime: str | None = None,
     wheelhouse: Path | None = None,
+    adopt: bool = False,
     say: Callable[[str], None] = lambda text: None,
 ) -> Installed:
     """Make a virtual environment in the work folder of a board, and install NumPy and a runtime there.
@@ -78,12 +79,14 @@ def set_up(
         transport: The board, with the Python to start from.
         runtime: "ai-edge-litert" or "tflite-runtime"; None takes the best that was built for the board.
         wheelhouse: A folder of .whl files of this host, for a board without internet.
+        adopt: Take over a work folder from before edgeopt marked its own, if it holds nothing else.
         say: Takes a line on each step.
 
     Raises:
         UsageError: The wheelhouse lacks a wheel.
-        DeviceError: No runtime was built for the board, or an installation failed.
+        DeviceError: No runtime was built for the board, an installation failed, or the work folder is not edgeopt's.
     """
+    transport.claim(adopt=adopt, timeout_s=QUICK_S)
     facts = board_facts(transport)
     chosen = choose(facts, runtime)
     wheels = None if wheelhouse is None else fitting_wheels(wheelhouse, facts, chosen)

@@ -66,8 +66,8 @@ def not_honoured(path: Path, name: str, keys: tuple[str, ...], own: Path) -> str
     """Return the sentence on what was left out of a board."""
     listed = " and ".join(keys)
     return (
-        f"{path}: {listed} of device {name!r} not honoured, for a project's file is not to choose programs; put it into "
-        f"{own}, or pass --devices {path} if you trust it."
+        f"{path}: {listed} of device {name!r} not honoured, for a project's file is not to choose programs; put it "
+        f"into {own}, or pass --devices {path} if you trust it."
     )
 
 

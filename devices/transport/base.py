@@ -14,6 +14,8 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Protocol, runtime_checkable
 
 from ...errors import DeviceError
+from ..agent.claim import claim, remove
+from ..agent.protocol import AgentError
 
 CHUNK_BYTES = 1 << 20
 
@@ -203,11 +205,15 @@ class LocalTransport:
         """Use `workdir` (default: a folder of this user's own below the system's temporary folder).
 
         Raises:
-            DeviceError: The folder cannot be made, or belongs to another user.
+            DeviceError: The folder cannot be made, belongs to another user, or holds what is not edgeopt's.
         """
         self._workdir = workdir.absolute() if workdir else Path(tempfile.gettempdir()) / f"edgeopt-{os.getuid()}"
         self._python = list(python)
         _make_private(self._workdir)
+        try:
+            claim(self.workdir, adopt=workdir is None)
+        except AgentError as error:
+            raise DeviceError(f"{error.message}; name another folder.") from error
 
     @property
     def name(self) -> str:
@@ -245,12 +251,10 @@ class LocalTransport:
     def remove(self, path: str, *, timeout_s: float) -> None:
         """Remove a file or folder below the work folder."""
         require_below(self.workdir, path, self.name)
-        target = Path(path)
+        if self._workdir.resolve() not in (folder := Path(path).parent.resolve(), *folder.parents):
+            raise DeviceError(f"Refused to remove {path} on {self.name}: a symbolic link leads out of the work folder.")
         try:
-            if target.is_dir() and not target.is_symlink():
-                shutil.rmtree(target)
-            else:
-                target.unlink(missing_ok=True)
+            remove(path)
         except OSError as error:
             raise DeviceError(f"Cannot remove {path} on {self.name}: {error.strerror}; remove it by hand.") from error
 

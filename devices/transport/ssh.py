@@ -11,7 +11,8 @@ from pathlib import Path
 from ...errors import DeviceError
 from .base import Process, content_name, require_below
 from .ssh_link import SshAddress, SshLink, program_command, script_command
-from .ssh_scripts import GET, PUT, REMOVE, Conversation, check_size, refuse
+from .ssh_scripts import CLAIM, GET, PUT, REMOVE, Conversation, check_size, refuse
+from .workdir import checked_workdir, folder_refusal
 
 __all__ = ["DEFAULT_WORKDIR", "SshAddress", "SshTransport"]
 
@@ -39,9 +40,12 @@ class SshTransport:
             address: The board.
             workdir: The folder there that is edgeopt's own; relative to the home folder, or absolute.
             python: The argv of the Python there that has NumPy and a runtime; ``~/`` at its start is the home folder.
+
+        Raises:
+            UsageError: `workdir` is the home folder, or may lead out of it.
         """
         self._address = address
-        self._workdir = workdir.removeprefix("~/")
+        self._workdir = checked_workdir(workdir)
         self._python = list(python)
         self._link: SshLink | None = None
         self._there: dict[str, str] = {}
@@ -113,15 +117,31 @@ class SshTransport:
         """Start a program with exactly these arguments."""
         return self._connected().start(program_command(argv))
 
+    def claim(self, *, adopt: bool = False, timeout_s: float) -> None:
+        """Make the work folder and mark it as edgeopt's, as `put` does.
+
+        Args:
+            adopt: Also take a folder without a mark, if it holds only names of edgeopt's own.
+            timeout_s: For the whole.
+
+        Raises:
+            DeviceError: It is not edgeopt's, or cannot be written.
+        """
+        with self._script(CLAIM, self.workdir, "adopt" if adopt else "", timeout_s=timeout_s) as talk:
+            word, text = talk.answer()
+        if word == "error":
+            raise self._refused("make the work folder", text, "make it writable, or choose another")
+
     def remove(self, path: str, *, timeout_s: float) -> None:
-        """Remove a file or folder below the work folder."""
+        """Remove a file or folder below the work folder, or that."""
         if path != self.workdir:
             require_below(self.workdir, path, self.name)
         self._there.clear()
-        with self._script(REMOVE, path, timeout_s=timeout_s) as talk:
+        below = path[len(self.workdir) :].strip("/")
+        with self._script(REMOVE, self.workdir, below, timeout_s=timeout_s) as talk:
             word, text = talk.answer()
         if word == "error":
-            raise refuse(self.name, f"remove {path}", text, "remove it by hand")
+            raise self._refused(f"remove {path}", text, "remove it by hand")
 
     def close(self) -> None:
         """End the connection."""
@@ -156,8 +176,8 @@ class SshTransport:
             DeviceError: The board cannot store it.
             DeviceLostError: The link broke; what has arrived stays there, and the next try goes on from it.
         """
-        folder, digest = f"{self.workdir}/files", name.partition(".")[0]
-        with self._script(PUT, folder, name, str(size), digest, timeout_s=timeout_s) as talk:
+        digest = name.partition(".")[0]
+        with self._script(PUT, self.workdir, name, str(size), digest, timeout_s=timeout_s) as talk:
             word, text = talk.answer()
             if word == "send":
                 with source.open("rb") as stream:
@@ -176,4 +196,9 @@ class SshTransport:
         if kind == "full":
             reason = f"it needs {size / 2**20:.1f} MiB, and {int(detail) / 1024:.1f} MiB are free"
             return refuse(self.name, f"store {source}", reason, f"free some space below {self.workdir}")
-        return refuse(self.name, f"store {source}", detail, "make the work folder writable, or choose another")
+        return self._refused(f"store {source}", text, "make the work folder writable, or choose another")
+
+    def _refused(self, what: str, text: str, remedy: str) -> DeviceError:
+        """Return the error for what a script could not do."""
+        detail = text.partition(" ")[2]
+        return folder_refusal(self.name, self.workdir, text) or refuse(self.name, what, detail, remedy)

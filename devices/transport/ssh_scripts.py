@@ -1,4 +1,4 @@
-"""The three small programs that `SshTransport` runs on a board, in POSIX sh with coreutils, and how it talks to them.
+"""The small programs that `SshTransport` runs on a board, in POSIX sh with coreutils, and how it talks to them.
 
 Login banners and ``.bashrc`` may print anything before (and, without a newline at its end, right up to) what a script
 prints. So each line that counts starts on a new line and with a nonce, and all before it is skipped.
@@ -6,6 +6,7 @@ prints. So each line that counts starts on a new line and with a nonce, and all 
 
 from __future__ import annotations
 
+import shlex
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -15,6 +16,7 @@ from types import TracebackType
 from typing import IO
 
 from ...errors import DeviceError, DeviceLostError
+from ..agent.claim import MARKER, OWN, TEXT
 from .base import CHUNK_BYTES, Process
 
 TAIL_LINES = 20
@@ -25,7 +27,63 @@ say() { printf '\n%s %s\n' "$n" "$1"; }
 fail() { say "error $1"; exit 0; }
 umask 077
 LC_ALL=C; export LC_ALL
+unset CDPATH
 """
+
+# The rules of `edgeopt.devices.agent.claim`. `look` ends the script unless the folder may be edgeopt's, and says in r
+# where it is; `inside` says in o whether there is anything in it that edgeopt could have put there, and ends at the
+# first thing that it could not; `claim` makes the folder edgeopt's.
+_FOLDER = (
+    rf"""
+k={MARKER}
+text={shlex.quote(TEXT)}
+own() {{ case $1 in {"|".join(OWN)}) return 0 ;; esac; return 1; }}
+"""
+    + r"""
+look() {
+  [ -L "$1" ] && fail "refuse it is a symbolic link"
+  [ -d "$1" ] || fail "refuse it is not a folder"
+  r=$(cd -P -- "$1" 2>&1 && pwd -P) || fail "write $r"
+  h=$(cd -P -- "$HOME" 2> /dev/null && pwd -P) || h=$HOME
+  case $h/ in "${r%/}"/*) fail "refuse it is the home folder, or above it" ;; esac
+  [ -O "$r" ] || fail "refuse it belongs to another user"
+  [ -r "$r" ] || fail "refuse it may not be read"
+  for e in "$r"/* "$r/$k"; do
+    [ -L "$e" ] || continue
+    e=${e##*/}
+    if own "$e" || [ "$e" = "$k" ]; then fail "refuse $e in it is a symbolic link"; fi
+  done
+}
+inside() {
+  o=
+  for e in "$r"/* "$r"/.[!.]* "$r"/..?*; do
+    [ -e "$e" ] || [ -L "$e" ] || continue
+    own "${e##*/}" || fail "strange ${e##*/}"
+    o=1
+  done
+}
+claim() {
+  [ -L "$1" ] && fail "refuse it is a symbolic link"
+  m=$(mkdir -p -- "$1" 2>&1) || fail "write $m"
+  look "$1"
+  [ -f "$r/$k" ] && return
+  inside
+  [ -z "$o" ] || [ "$2" = adopt ] || fail "unmarked $k"
+  m=$( { : > "$r/$k"; } 2>&1 ) || fail "write $m"
+  printf '%s' "$text" > "$r/$k" 2> /dev/null
+}
+"""
+)
+
+# Arguments: work folder, "adopt" or "".
+CLAIM = (
+    _HEAD
+    + _FOLDER
+    + r"""
+claim "$1" "$2"
+say claimed
+"""
+)
 
 # Says where the home and the work folder are, and stays until the host closes its end: then the connection ends, too.
 HELLO = (
@@ -39,13 +97,15 @@ exec cat > /dev/null
 """
 )
 
-# Arguments: folder, name, size, SHA-256. Takes the rest of a file that an earlier try began, or all of it. Only a
+# Arguments: work folder, name, size, SHA-256. Takes the rest of a file that an earlier try began, or all of it. Only a
 # whole file with the right hash gets its name. A second writer, or a first one that hangs, is no obstacle: a part that
 # is locked is left alone, and another begun.
 PUT = (
     _HEAD
+    + _FOLDER
     + r"""
-d=$1; f=$1/$2; z=$3; h=$4
+claim "$1" ""
+d=$1/files; f=$d/$2; z=$3; h=$4
 m=$(mkdir -p -- "$d" 2>&1) || fail "write $m"
 [ -f "$f" ] && { say have; exit 0; }
 p=$f.part
@@ -82,11 +142,34 @@ exec cat -- "$1"
 """
 )
 
-# Argument: path.
+# Arguments: work folder, path below it or "" for all. A folder without a mark is left alone, and no link is followed.
 REMOVE = (
     _HEAD
+    + _FOLDER
     + r"""
-m=$(rm -rf -- "$1" 2>&1) || fail "$m"
+[ -e "$1" ] || [ -L "$1" ] || { say removed; exit 0; }
+look "$1"
+if ! [ -f "$r/$k" ]; then
+  inside
+  [ -z "$o" ] || fail "unmarked $k"
+  say removed; exit 0
+fi
+t=$2
+if [ -z "$t" ]; then
+  m=$(rm -rf -- "$r" 2>&1) || fail "remove $m"
+  say removed; exit 0
+fi
+cd -P -- "$r"
+while :; do
+  case $t in
+    */*)
+      e=${t%%/*}; t=${t#*/}
+      [ -L "./$e" ] && fail "refuse $e in it is a symbolic link"
+      cd -P -- "./$e" 2> /dev/null || { say removed; exit 0; } ;;
+    *) break ;;
+  esac
+done
+m=$(rm -rf -- "./$t" 2>&1) || fail "remove $m"
 say removed
 """
 )

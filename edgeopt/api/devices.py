@@ -86,6 +86,7 @@ def set_up_device(
     runtime: str | None = None,
     wheelhouse: PathLike | None = None,
     python: str | None = None,
+    adopt: bool = False,
     say: Callable[[str], None] = lambda text: None,
 ) -> tuple[Board, Installed]:
     """Install NumPy and the right runtime on a board, and remember its new Python in the inventory.
@@ -96,11 +97,12 @@ def set_up_device(
         runtime: "ai-edge-litert" or "tflite-runtime"; None takes the best that was built for the board.
         wheelhouse: A folder of wheels to be sent, for a board without internet.
         python: The Python there to start from; default ``python3``.
+        adopt: Take over a work folder from before edgeopt marked its own, if it holds nothing else.
         say: Takes a line on each step.
 
     Raises:
         UsageError: No such device or folder, or a wheel is missing in it.
-        DeviceError: No runtime was built for the board, or an installation failed.
+        DeviceError: No runtime was built for the board, an installation failed, or the work folder is not edgeopt's.
     """
     from ..devices.boards.inventory import Inventory
     from ..devices.boards.setup import set_up
@@ -112,7 +114,7 @@ def set_up_device(
     start = dataclasses.replace(board, python=python or "python3")
     with start.transport() as transport:
         folder = None if wheelhouse is None else Path(wheelhouse)
-        installed = set_up(transport, runtime=runtime, wheelhouse=folder, say=say)
+        installed = set_up(transport, runtime=runtime, wheelhouse=folder, adopt=adopt, say=say)
     ready = dataclasses.replace(board, python=installed.python)
     inventory.add(ready, replace=True)
     return ready, installed
@@ -128,7 +130,7 @@ def clean_device(name: str, inventory: PathLike | None = None, *, everything: bo
 
     Raises:
         UsageError: There is none of that name.
-        DeviceError: It cannot be reached, or a folder cannot be removed.
+        DeviceError: It cannot be reached, the work folder is not edgeopt's, or a folder cannot be removed.
     """
     from ..devices.boards.inventory import Inventory
 

@@ -143,6 +143,7 @@ def check(name: str, inventory: str | None, json_path: str | None) -> None:
 @click.option("--runtime", metavar="ai-edge-litert|tflite-runtime", help="Default: the best that fits the board.")
 @click.option("--wheelhouse", metavar="FOLDER", help="Send wheels from this folder, for a board without internet.")
 @click.option("--python", metavar="PATH", help="The Python there to start from.  [default: python3]")
+@click.option("--adopt", is_flag=True, help="Take over a work folder of an older edgeopt, which has no mark.")
 @devices_option
 @json_option
 def setup(name: str, json_path: str | None, **options: Any) -> None:
@@ -161,7 +162,7 @@ def setup(name: str, json_path: str | None, **options: Any) -> None:
 @devices_option
 @json_option
 def clean(name: str, inventory: str | None, everything: bool, json_path: str | None) -> None:
-    """Remove what runs have left in edgeopt's own folder on a board; nothing else is ever touched."""
+    """Remove what runs have left in the folder that edgeopt made on a board; nothing else is ever touched."""
     from ..api.devices import clean_device
 
     folders = clean_device(name, inventory, everything=everything)

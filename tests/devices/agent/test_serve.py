@@ -199,6 +199,7 @@ def test_a_second_job_waits_and_is_then_told_who_holds_the_device(agent: Path, t
 def test_what_a_lost_run_left_is_removed_by_the_next(talk: Talk, tmp_path: Path) -> None:
     left = tmp_path / "work" / "runs" / "lost"
     left.mkdir(parents=True)
+    (tmp_path / "work" / ".edgeopt-folder").touch()
     (left / "output-0.npy").write_bytes(b"1")
     assert reply_of(talk(request(tmp_path, bench={"max_runs": 1, "min_runs": 1, "min_seconds": 0})))["ok"]
     assert not left.exists()

@@ -55,5 +55,5 @@ def test_a_nonce_cannot_lead_out_of_the_folder(tmp_path: Path, nonce: str) -> No
 
 def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(AgentError, match=r"cannot write in the work folder .*file: Not a directory"):
+    with pytest.raises(AgentError, match=r"cannot write in the work folder .*file: File exists"):
         WorkFolder(str(tmp_path / "file"))

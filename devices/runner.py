@@ -7,7 +7,7 @@ import secrets
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from types import TracebackType
@@ -26,8 +26,10 @@ from ..errors import (
 )
 from .agent.protocol import PROTOCOL_VERSION, decode, encode
 from .transport.base import Process, Transport
+from .transport.words import clean, clean_values, lines, shown
 
 TAIL_LINES = 20
+MOST_EVENTS = 10_000
 
 # Kind of an agent's error -> the exception that it becomes here.
 ERRORS: dict[str, type[EdgeoptError]] = {
@@ -200,13 +202,17 @@ class Job:
                 self._on_progress(Progress(message["progress"], message.get("done", 0), message.get("total")))
 
     def _outcome(self, message: dict[str, Any]) -> dict[str, Any]:
-        if message["ok"]:
-            result: dict[str, Any] = message["result"]
-            return result
-        error = message["error"]
-        kind = error["kind"]
-        remedy = error.get("remedy") or (self._runtime_remedy if kind == "runtime_missing" else REMEDIES[kind])
-        raise ERRORS[kind](f"{_capital(self._transport.name)}: {error['message']}; {remedy}.")
+        result = message.get("result")
+        if message["ok"] and isinstance(result, dict):
+            outputs = result.get("evaluation")  # with the names that the model has
+            return {**clean_values(result), **({} if outputs is None else {"evaluation": outputs})}
+        error = message.get("error")
+        if message["ok"] or not isinstance(error, dict) or error.get("kind") not in ERRORS:
+            raise self._lost("sent a reply that is none")
+        kind, text = error["kind"], clean(str(error.get("message", "")))
+        remedy = clean(str(error.get("remedy") or ""))
+        remedy = remedy or (self._runtime_remedy if kind == "runtime_missing" else REMEDIES[kind])
+        raise ERRORS[kind](f"{_capital(self._transport.name)}: {text}; {remedy}.")
 
     def _lost(self, what: str) -> DeviceLostError:
         tail = " | ".join(self._tail) or "nothing"
@@ -222,32 +228,30 @@ class Job:
         return f"ended with status {status} before it answered"
 
     def _read_stdout(self, stream: IO[bytes]) -> None:
-        for line in _lines(stream):
+        replied = False
+        for line in lines(stream):
             message = decode(line)
             if message is not None and message.get("nonce") == self._nonce and "ok" in message:
-                self._events.put(("reply", message))
+                if not replied:  # there is one; more would only pile up
+                    self._events.put(("reply", message))
+                replied = True
             elif line.strip():
-                self._tail.append(line.decode("utf-8", "replace").strip())
+                self._tail.append(shown(line))
         self._events.put(("end", {}))
 
     def _read_stderr(self, stream: IO[bytes]) -> None:
-        for line in _lines(stream):
+        for line in lines(stream):
             message = decode(line)
             if message is not None and message.get("nonce") == self._nonce and "progress" in message:
-                self._events.put(("progress", message))
+                if self._events.qsize() < MOST_EVENTS:  # a board may say more than anyone reads
+                    self._events.put(("progress", clean_values(message)))
             elif line.strip():
-                self._tail.append(line.decode("utf-8", "replace").strip())
+                self._tail.append(shown(line))
 
     def _started(self) -> Process:
         if self._process is None:
             raise RuntimeError("the job has not been started; use it in a with block")
         return self._process
-
-
-def _lines(stream: IO[bytes]) -> Iterator[bytes]:
-    """Yield the lines of a stream until it ends, or is closed under the reader's feet."""
-    with suppress(OSError, ValueError):
-        yield from stream
 
 
 def _capital(text: str) -> str:

@@ -5,6 +5,7 @@ Standard library only. Every fact may be missing: it is then None, an empty list
 
 from __future__ import annotations
 
+import contextlib
 import ctypes.util
 import glob
 import os
@@ -24,14 +25,14 @@ _EDGE_TPU_USB = (("1a6e", "089a"), ("18d1", "9302"))
 def emulator() -> Optional[str]:
     """Return what this board is emulated by ("qemu-user", "virtual machine"), or None for a real one.
 
-    qemu-user shows its guest the guest's own /proc/self/exe, but another process's link leads to the emulator.
-    "linux,dummy-virt" is what QEMU calls its arm64 machine, whatever model it is made to name.
+    qemu-user shows its guest the guest's own /proc/self/exe, but by way of its threads, or of its parent, the link
+    leads to the emulator. (The parent may be another user's, whose link is not to be read.) "linux,dummy-virt" is what
+    QEMU calls its arm64 machine, whatever model it is made to name.
     """
-    try:
-        if os.path.basename(os.readlink("/proc/%d/exe" % os.getppid())).startswith("qemu-"):
-            return "qemu-user"
-    except OSError:
-        pass
+    for path in ("/proc/self/task/%d/exe" % os.getpid(), "/proc/%d/exe" % os.getppid()):
+        with contextlib.suppress(OSError):
+            if os.path.basename(os.readlink(path)).startswith("qemu-"):
+                return "qemu-user"
     if "linux,dummy-virt" in (_read("/proc/device-tree/compatible") or ""):
         return "virtual machine"
     return None

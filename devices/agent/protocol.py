@@ -73,7 +73,7 @@ def decode(line: bytes) -> Optional[Message]:
     """Return the JSON object in one line of bytes, or None when the line holds something else."""
     try:
         message = json.loads(line.decode("utf-8"))
-    except ValueError:  # UnicodeDecodeError is one, too
+    except (ValueError, RecursionError):  # UnicodeDecodeError is a ValueError, too
         return None
     return message if isinstance(message, dict) else None
 

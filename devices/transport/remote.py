@@ -11,6 +11,7 @@ from typing import IO, Any
 from ...errors import DeviceError, DeviceLostError
 from ..agent.protocol import decode
 from .base import Transport
+from .words import beginning_and_end, clean_values, shown
 
 
 @dataclass
@@ -23,8 +24,8 @@ class Finished:
 
     def tail(self, lines: int = 6) -> str:
         """Return the end of what it printed, errors last, in one line."""
-        text = (self.stdout + b"\n" + self.stderr).decode("utf-8", "replace")
-        return " | ".join([line.strip() for line in text.splitlines() if line.strip()][-lines:])
+        said = (shown(line) for line in (self.stdout + b"\n" + self.stderr).splitlines())
+        return " | ".join([line for line in said if line][-lines:])
 
 
 def run_program(transport: Transport, argv: list[str], *, timeout_s: float) -> Finished:
@@ -40,8 +41,7 @@ def run_program(transport: Transport, argv: list[str], *, timeout_s: float) -> F
     output: dict[str, bytes] = {}
 
     def collect(name: str, stream: IO[bytes]) -> None:
-        with suppress(OSError, ValueError):
-            output[name] = stream.read()
+        output[name] = beginning_and_end(stream)
 
     streams = {"stdout": process.stdout, "stderr": process.stderr}
     readers = [threading.Thread(target=collect, args=item, daemon=True) for item in streams.items()]
@@ -82,7 +82,7 @@ def ask_python(transport: Transport, expression: str, imports: str, *, timeout_s
     for line in done.stdout.splitlines():
         message = decode(line)
         if message is not None and message.get("nonce") == nonce:
-            return message["value"]
+            return clean_values(message.get("value"))
     program = " ".join(transport.python)
     reason = "it is not installed there" if done.status == 127 else done.tail() or f"status {done.status}"
     raise DeviceError(f"Cannot run {program} on {transport.name}: {reason}; name another with --python.")

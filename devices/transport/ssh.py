@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import shutil
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +12,7 @@ from pathlib import Path
 from ...errors import DeviceError
 from .base import Process, content_name, require_below
 from .ssh_link import SshAddress, SshLink, program_command, script_command
-from .ssh_scripts import CLAIM, GET, PUT, REMOVE, Conversation, check_size, refuse
+from .ssh_scripts import CLAIM, GET, PUT, REMOVE, Conversation, check_size, count, refuse
 from .workdir import checked_workdir, folder_refusal
 
 __all__ = ["DEFAULT_WORKDIR", "SshAddress", "SshTransport"]
@@ -102,10 +103,14 @@ class SshTransport:
             word, text = talk.answer()
             if word == "error":
                 raise refuse(self.name, f"fetch {path}", text, "run it again")
+            size = count(text, self.name)
+            if size > (free := shutil.disk_usage(target.parent).free):
+                reason = f"it has {size / 2**20:.1f} MiB, and {free / 2**20:.1f} MiB are free here"
+                raise refuse(self.name, f"fetch {path}", reason, f"free some space below {target.parent}")
             descriptor, part = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
             try:
                 with os.fdopen(descriptor, "wb") as stream:
-                    talk.receive(int(text), stream)
+                    talk.receive(size, stream)
                 os.replace(part, target)
             except OSError as error:
                 reason = f"Cannot write {target}: {error.strerror}; free some space or choose another folder."
@@ -181,7 +186,7 @@ class SshTransport:
             word, text = talk.answer()
             if word == "send":
                 with source.open("rb") as stream:
-                    stream.seek(int(text))
+                    stream.seek(count(text, self.name))
                     talk.send(stream)
                 word, text = talk.answer()
             if word == "short":
@@ -194,7 +199,7 @@ class SshTransport:
     def _not_stored(self, source: Path, size: int, text: str) -> DeviceError:
         kind, _, detail = text.partition(" ")
         if kind == "full":
-            reason = f"it needs {size / 2**20:.1f} MiB, and {int(detail) / 1024:.1f} MiB are free"
+            reason = f"it needs {size / 2**20:.1f} MiB, and {count(detail, self.name) / 1024:.1f} MiB are free"
             return refuse(self.name, f"store {source}", reason, f"free some space below {self.workdir}")
         return self._refused(f"store {source}", text, "make the work folder writable, or choose another")
 

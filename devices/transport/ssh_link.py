@@ -15,6 +15,7 @@ from pathlib import Path
 from ...errors import DeviceError, UsageError
 from .base import PipedProcess, Process
 from .ssh_scripts import HELLO, Conversation
+from .words import clean
 
 ALIVE_INTERVAL_S = 5
 ALIVE_COUNT = 3
@@ -174,6 +175,11 @@ class SshLink:
             self.workdir = self._talk.answer()[1]
         except DeviceError as error:
             raise self._refusal() from error
+        if not f"{self.home}{self.workdir}".isprintable() or not self.workdir.startswith("/"):
+            said = clean(f"{self.home} and {self.workdir}", 200)
+            raise DeviceError(
+                f"{self._address.host} says that its folders are {said}; expected paths. Check HOME there."
+            )
         self._talk.relax()
 
     def _refusal(self) -> DeviceError:

@@ -18,6 +18,7 @@ from typing import IO
 from ...errors import DeviceError, DeviceLostError
 from ..agent.claim import MARKER, OWN, TEXT
 from .base import CHUNK_BYTES, Process
+from .words import clean, lines, shown
 
 TAIL_LINES = 20
 
@@ -221,11 +222,11 @@ class Conversation:
             DeviceLostError: It ended, or took too long.
             DeviceError: The script reports that it cannot do its work.
         """
-        for line in self._process.stdout:
+        for line in lines(self._process.stdout):
             head, _, rest = line.rstrip(b"\n").partition(b" ")
             if head == self._nonce:
                 word, _, text = rest.decode("utf-8", "surrogateescape").partition(" ")
-                return word, text
+                return word, clean(text) if word == "error" else text
         raise self.lost()
 
     def send(self, stream: IO[bytes]) -> None:
@@ -280,14 +281,25 @@ class Conversation:
 
     def _read_stderr(self, stream: IO[bytes]) -> None:
         with suppress(OSError, ValueError):
-            for line in stream:
+            for line in lines(stream):
                 if line.strip():
-                    self._tail.append(line.decode("utf-8", "replace").strip())
+                    self._tail.append(shown(line))
 
 
 def refuse(name: str, what: str, reason: str, remedy: str) -> DeviceError:
     """Return the error for something that a script cannot do."""
     return DeviceError(f"Cannot {what} on {name}: {reason or 'no reason given'}; {remedy}.")
+
+
+def count(text: str, name: str) -> int:
+    """Return a number that a script has said.
+
+    Raises:
+        DeviceError: It is none.
+    """
+    if not text.isdecimal() or len(text) > 18:
+        raise DeviceError(f"{name} said {clean(text, 50)!r}; expected a number of bytes. Check the device.")
+    return int(text)
 
 
 def check_size(source: Path, size: int, name: str) -> None:

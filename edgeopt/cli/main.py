@@ -90,7 +90,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except EdgeoptError as error:
         if debug:
             traceback.print_exc()
-        print(f"edgeopt: {error}", file=sys.stderr)
+        print(f"edgeopt: {_tame(error)}", file=sys.stderr)
         return error.exit_code
     except BrokenPipeError:
         sys.stderr.close()
@@ -99,7 +99,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if debug:
             traceback.print_exc()
         print(
-            f"edgeopt: internal error: {type(error).__name__}: {error}; run again with --debug and report it.",
+            f"edgeopt: internal error: {type(error).__name__}: {_tame(error)}; run again with --debug and report it.",
             file=sys.stderr,
         )
         return 1
@@ -116,6 +116,11 @@ def _shown(others: Callable[..., None]) -> Callable[..., None]:
             others(message, category, *place, **more)
 
     return show
+
+
+def _tame(error: Exception) -> str:
+    """Return what an error says without what could steer the terminal: it may quote a file, or a board."""
+    return "".join(c if c.isprintable() or c in "\n\t" else "\ufffd" for c in str(error))
 
 
 def _flags_first(words: list[str]) -> list[str]:

@@ -21,6 +21,16 @@ def test_a_parent_that_is_qemu_gives_it_away(monkeypatch):
     assert hardware.emulator() == "qemu-user"
 
 
+def test_an_agent_that_is_started_by_hand_sees_its_emulator_where_its_parent_is_roots(monkeypatch):
+    def readlink(path):
+        if "/task/" not in path:
+            raise PermissionError(13, "Permission denied")
+        return "/usr/bin/qemu-aarch64-static"
+
+    monkeypatch.setattr(hardware.os, "readlink", readlink)
+    assert hardware.emulator() == "qemu-user"
+
+
 def test_qemus_own_machine_is_known_whatever_model_it_names(monkeypatch):
     monkeypatch.setattr(hardware, "_read", lambda path: "linux,dummy-virt" if path.endswith("compatible") else None)
     assert hardware.emulator() == "virtual machine"

@@ -19,6 +19,7 @@ from ...training.losses import loss_text
 from .compression import compression_report
 from .data import check_outputs, check_recipe_data
 from .folder import Folder
+from .lock import locked
 from .loss import loss_for
 from .result import Figures, OptimizeResult, Stage
 from .stage import apply
@@ -136,26 +137,29 @@ def optimize(
             }
             given = (model, read.source, train, validation, calibration)
             inputs = [Path(source) for source in given if isinstance(source, (str, os.PathLike))]
+            stack.enter_context(locked(Path(output), say))
             folder = Folder(output, identity, resume=resume, force=force, inputs=inputs)
         measuring = Measuring(device, inventory, runtime, bench, on_progress)
         shared = Workbench(settings, original, data, chosen, callbacks, measuring, say)
         # What the user has given as an object, or allowed to be loaded, is no stranger in the run's own files.
         trusted = unsafe_load or not isinstance(model, (str, os.PathLike))
         stages, last = _Run(shared, folder, planned, trusted).stages()
-    result = OptimizeResult(
-        tuple(stages),
-        written,
-        compression_report(stages),
-        last.budget,
-        None if folder is None else folder.path,
-        last.warnings,
-    )
-    if folder is not None:
-        as_run = replace(
-            settings, passes=tuple(map(resolved, planned)), loss=chosen if isinstance(chosen, str) else settings.loss
+        result = OptimizeResult(
+            tuple(stages),
+            written,
+            compression_report(stages),
+            last.budget,
+            None if folder is None else folder.path,
+            last.warnings,
         )
-        folder.write_result(result, as_run.to_toml())
-    return result
+        if folder is not None:
+            as_run = replace(
+                settings,
+                passes=tuple(map(resolved, planned)),
+                loss=chosen if isinstance(chosen, str) else settings.loss,
+            )
+            folder.write_result(result, as_run.to_toml())
+        return result
 
 
 class _Run:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import shlex
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, replace
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from ..artifact.scratch import scratch_folder
 from ..errors import DataError, nearest
 from ..evaluation.budget import Budget
 from ..evaluation.metrics import load_metric
@@ -104,7 +104,7 @@ class Device(AbstractContextManager["Device"]):
             DeviceError: It cannot be reached.
         """
         fields = {"delegate": delegate}
-        with tempfile.TemporaryDirectory(prefix="edgeopt-") as name, self._job("info", fields, Path(name), None) as job:
+        with scratch_folder("device") as folder, self._job("info", fields, folder, None) as job:
             return job.result()
 
     def measure(
@@ -139,8 +139,7 @@ class Device(AbstractContextManager["Device"]):
         chosen = options or RunOptions()
         specs = input_specs(read_model(model))
         bound = None if inputs is None else _bind(specs, inputs)
-        with tempfile.TemporaryDirectory(prefix="edgeopt-") as name:
-            folder = Path(name)
+        with scratch_folder("device") as folder:
             fields = self._fields(model, bound, chosen, folder)
             fields["evaluate"] = bound is not None and evaluate
             if against is not None:

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import os
 import shutil
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ...artifact.scratch import scratch_folder
 from ...errors import CompilerError, ConversionError, EdgeoptError, FileFormatError, NotFullyIntegerError, UsageError
 from ...flatbuffer import Model, read_model
 from ..accelerator import CPU, CompiledFile, OpMapping, histogram
@@ -95,8 +95,8 @@ class EdgeTpuCompiler:
 
     def version(self) -> str:
         """Return the compiler's name and version (see `Compiler.version`)."""
-        with tempfile.TemporaryDirectory(prefix="edgeopt-edgetpu-") as name:
-            finished = run([*self.command(Path(name)), "--version"], Path(name), 60)
+        with scratch_folder("edgetpu") as folder:
+            finished = run([*self.command(folder), "--version"], folder, 60)
         found = parse_log(finished.output).version
         if not found:
             said = finished.last_line
@@ -119,8 +119,7 @@ class EdgeTpuCompiler:
                 raise UsageError(f"Received the model name {name!r}, expected a file name without folder and suffix.")
         if len(models) > 1 and self.segments > 1:
             raise UsageError("Several models cannot be cut into segments together; compile them one by one.")
-        with tempfile.TemporaryDirectory(prefix="edgeopt-edgetpu-") as name:
-            folder = Path(name)
+        with scratch_folder("edgetpu") as folder:
             command = [*self.command(folder), *self.options(list(models))]
             for stem, data in models.items():
                 (folder / f"{stem}.tflite").write_bytes(data)

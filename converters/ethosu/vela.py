@@ -11,10 +11,10 @@ import os
 import re
 import shutil
 import sys
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from ...artifact.scratch import scratch_folder
 from ...errors import CompilerError, ConversionError, FileFormatError, UsageError
 from ...flatbuffer import Model, Subgraph, read_model
 from ..accelerator import CPU, MAPPED, CompiledFile, OpMapping, Prediction, Refusal, histogram
@@ -78,8 +78,8 @@ class VelaCompiler:
         command = self.command()
         if command[0] == sys.executable:
             return f"ethos-u-vela {importlib.metadata.version('ethos-u-vela')}"
-        with tempfile.TemporaryDirectory(prefix="edgeopt-vela-") as name:
-            finished = run([*command, "--version"], Path(name), 60)
+        with scratch_folder("vela") as folder:
+            finished = run([*command, "--version"], folder, 60)
         if finished.returncode != 0 or not re.fullmatch(r"\d+\.\d+\S*", finished.last_line):
             raise CompilerError(f"vela --version printed {finished.last_line!r}, expected its version; reinstall it.")
         return f"ethos-u-vela {finished.last_line}"
@@ -103,8 +103,7 @@ class VelaCompiler:
         """
         source = read_model(model, name)
         _refuse_compiled(source)
-        with tempfile.TemporaryDirectory(prefix="edgeopt-vela-") as folder_name:
-            folder = Path(folder_name)
+        with scratch_folder("vela") as folder:
             (folder / "model.tflite").write_bytes(model)
             finished = run([*self.command(), *self._options()], folder, self.timeout_s)
             _raise_for(finished, self.timeout_s)

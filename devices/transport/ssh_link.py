@@ -5,13 +5,11 @@ from __future__ import annotations
 import os
 import secrets
 import shlex
-import shutil
-import tempfile
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from ...artifact.scratch import Scratch
 from ...errors import DeviceError, UsageError
 from .base import PipedProcess, Process
 from .ssh_scripts import HELLO, Conversation
@@ -112,13 +110,18 @@ class SshLink:
             DeviceError: That fails; the message says why and what helps.
         """
         self._address = address
-        self._folder = Path(_socket_folder())
+        self._scratch = _socket_folder()
+        self._folder = self._scratch.path
         self.home = self.workdir = ""
         nonce = secrets.token_hex(16)
-        self._master = PipedProcess(
-            [*self._ssh(), "-o", "ControlMaster=yes", *self._target(), script_command(HELLO, nonce, workdir)],
-            name=address.host,
-        )
+        try:
+            self._master = PipedProcess(
+                [*self._ssh(), "-o", "ControlMaster=yes", *self._target(), script_command(HELLO, nonce, workdir)],
+                name=address.host,
+            )
+        except BaseException:
+            self._scratch.close()
+            raise
         self._talk = Conversation(
             self._master, nonce, address.host, timeout_s=address.connect_timeout_s + 5, on_timeout=self._master.kill
         ).__enter__()
@@ -150,7 +153,7 @@ class SshLink:
     def close(self) -> None:
         """End the connection."""
         self._talk.__exit__(None, None, None)
-        shutil.rmtree(self._folder, ignore_errors=True)
+        self._scratch.close()
 
     def _ssh(self) -> list[str]:
         settings = {
@@ -213,10 +216,15 @@ def program_command(argv: Sequence[str]) -> str:
     return script_command('"$@"; exit $?', *argv)
 
 
-def _socket_folder() -> str:
-    folder = tempfile.mkdtemp(prefix="edgeopt-ssh-")
-    if len(os.fsencode(f"{folder}/socket")) > _LONGEST_SOCKET:
-        with suppress(OSError):
-            os.rmdir(folder)
-        return tempfile.mkdtemp(prefix="edgeopt-ssh-", dir="/tmp")
-    return folder
+def _socket_folder() -> Scratch:
+    try:
+        made = Scratch("ssh")
+        if len(os.fsencode(f"{made.path}/socket")) > _LONGEST_SOCKET:
+            made.close()
+            made = Scratch("ssh", Path("/tmp"))
+    except OSError as error:
+        reason = error.strerror or error
+        raise DeviceError(
+            f"Cannot make a folder for the connection: {reason}; set TMPDIR to one with space."
+        ) from error
+    return made

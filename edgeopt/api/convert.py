@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import os
-import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..artifact.artifact import Artifact
 from ..artifact.provenance import model_fingerprint, tool_versions
-from ..errors import ConversionError, OutputError, RecipeError
+from ..artifact.scratch import scratch_folder
+from ..errors import ConversionError, RecipeError
 from ..process.isolation import TENSORFLOW, ChildCrash, Event, OnEvent, run_isolated
 from ..recipes.convert import ConvertRecipe
 from .convert_verify import describe_file, verify
@@ -69,7 +68,7 @@ def convert(
     started = time.monotonic()
     settings = _settings(recipe, options)
     progress = _Progress(on_event or (lambda event: None))
-    with _temporary_folder() as folder:
+    with scratch_folder("convert") as folder:
         if isinstance(model, (str, os.PathLike)):
             path = os.fspath(model)
             job: FileJob | LeanJob = _file_job(path, tuple(custom_objects), unsafe_load, calibration, settings, folder)
@@ -112,16 +111,6 @@ class _Progress:
         self.loops = event.get("loops", self.loops)
         self.stage = event.get("stage", self.stage)
         self._on_event(event)
-
-
-@contextmanager
-def _temporary_folder() -> Iterator[Path]:
-    try:
-        made = tempfile.TemporaryDirectory(prefix="edgeopt-convert-", ignore_cleanup_errors=True)
-    except OSError as error:
-        raise OutputError(f"Cannot make a temporary folder: {error}; set TMPDIR to a folder with space.") from error
-    with made as name:
-        yield Path(name)
 
 
 def _settings(recipe: ConvertRecipe | None, options: Mapping[str, Any]) -> ConvertRecipe:

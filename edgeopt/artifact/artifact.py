@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import FileFormatError, OutputError, UsageError
-from .atomic import refuse_to_overwrite, write_atomically
+from .atomic import refuse_to_overwrite, write_together
 from .envelope import envelope
 
 
@@ -56,7 +56,7 @@ class Artifact:
         return envelope("ok", self.sidecar)
 
     def save(self, path: str | os.PathLike[str], *, force: bool = False) -> Path:
-        """Write ``PATH`` and the sidecar beside it (``OUT.json`` for ``OUT.tflite``), each atomically.
+        """Write ``PATH`` and the sidecar beside it (``OUT.json`` for ``OUT.tflite``), both or none of them.
 
         Raises:
             OutputError: One of the two exists and `force` is not set, or cannot be written.
@@ -65,9 +65,8 @@ class Artifact:
         check_output(target, force)
         payload = {**self.to_dict(), "artifact": str(target)}
         text = json.dumps(payload, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-        # The sidecar first: a .tflite file is never there without the evidence for it.
-        write_atomically(sidecar_path(target), text.encode())
-        write_atomically(target, self.model)
+        # The sidecar first: a .tflite file is never there without the evidence for it, nor the other way round.
+        write_together([(sidecar_path(target), text.encode()), (target, self.model)])
         return target
 
     @classmethod
@@ -123,7 +122,7 @@ def sidecar_path(path: str | os.PathLike[str]) -> Path:
 
 
 def check_output(path: str | os.PathLike[str], force: bool) -> None:
-    """Raise unless an artifact can be written to `path`.
+    """Raise unless an artifact can be written to `path`. A sidecar whose file is gone is no obstacle.
 
     Raises:
         OutputError: The file or its sidecar exists and `force` is not set, or the folder cannot be written.
@@ -132,4 +131,12 @@ def check_output(path: str | os.PathLike[str], force: bool) -> None:
     if target.suffix == ".json":
         raise OutputError(f"{target} is the name of a sidecar; expected a file name that ends in .tflite.")
     refuse_to_overwrite(target, force)
-    refuse_to_overwrite(sidecar_path(target), force)
+    refuse_to_overwrite(sidecar_path(target), force or (not target.exists() and _is_left(sidecar_path(target))))
+
+
+def _is_left(side: Path) -> bool:
+    """Whether a file is a sidecar of edgeopt's (and not something of the user's)."""
+    try:
+        return _is_ours(json.loads(side.read_text("utf-8")))
+    except (OSError, ValueError):
+        return False

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import os
-import tempfile
-from collections.abc import Iterator
+import re
+import secrets
+import stat
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from ..errors import OutputError
+from .scratch import Scratch
+
+_SUFFIX = ".tmp"
 
 
 def refuse_to_overwrite(path: str | os.PathLike[str], force: bool) -> None:
@@ -35,27 +42,78 @@ def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
     Raises:
         OutputError: The file system refused (no permission, disk full, missing folder).
     """
-    target = Path(path)
+    write_together([(path, data)])
+
+
+def write_together(files: Sequence[tuple[str | os.PathLike[str], bytes]]) -> None:
+    """Write files of which none is to be there without the others: all are written before the first gets its name.
+
+    Raises:
+        OutputError: The file system refused (no permission, disk full, missing folder); nothing has changed then.
+    """
+    written: list[tuple[str, int]] = []
+    named: list[Path] = []
+    target = Path()
     try:
-        descriptor, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=".tmp")
+        for target, data in ((Path(path), data) for path, data in files):
+            written.append(_opened(target))
+            _fill(written[-1][1], data)
+        for (path, _), (name, _) in zip(written, files, strict=True):
+            target, new = Path(name), not os.path.lexists(name)
+            os.replace(path, target)
+            named += [target] if new else []
     except OSError as error:
-        raise OutputError(f"Cannot write {target}: {error.strerror}; choose another folder.") from error
-    try:
-        with os.fdopen(descriptor, "wb") as stream:
-            stream.write(data)
-            stream.flush()
-            os.fsync(stream.fileno())
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(name, 0o666 & ~umask)
-        os.replace(name, target)
-    except OSError as error:
+        for path in named:
+            path.unlink(missing_ok=True)
         raise OutputError(
             f"Cannot write {target}: {error.strerror}; free some space or choose another folder."
         ) from error
+    except BaseException:
+        for path in named:
+            path.unlink(missing_ok=True)
+        raise
     finally:
-        if os.path.exists(name):
-            os.unlink(name)
+        for path, descriptor in written:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(path)
+            os.close(descriptor)
+
+
+def _opened(target: Path) -> tuple[str, int]:
+    """Return a new file beside `target`, with the rights that a new file has here; it is locked while it is written."""
+    _sweep(target)
+    while True:
+        path = target.with_name(f".{target.name}.{secrets.token_hex(8)}{_SUFFIX}")
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+        with contextlib.suppress(OSError):  # a file system without locks
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        if path.exists():
+            return str(path), descriptor
+        os.close(descriptor)  # another run took it for one that was left
+
+
+def _fill(descriptor: int, data: bytes) -> None:
+    with open(descriptor, "wb", closefd=False) as stream:
+        stream.write(data)
+        stream.flush()
+        os.fsync(descriptor)
+
+
+def _sweep(target: Path) -> None:
+    """Remove what killed runs of this user have left of their writing `target`."""
+    ours = re.compile(rf"\.{re.escape(target.name)}\.[0-9a-f]{{16}}{re.escape(_SUFFIX)}")
+    with contextlib.suppress(OSError):
+        for path in (path for path in target.parent.iterdir() if ours.fullmatch(path.name)):
+            found = path.lstat()
+            if stat.S_ISREG(found.st_mode) and found.st_uid == os.getuid():
+                descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+                try:
+                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    path.unlink(missing_ok=True)
+                except OSError:
+                    continue
+                finally:
+                    os.close(descriptor)
 
 
 @contextmanager
@@ -70,12 +128,15 @@ def replacing(path: Path, what: str = "") -> Iterator[Path]:
         OutputError: The file system refused (no permission, disk full, missing folder).
     """
     try:
-        with tempfile.TemporaryDirectory(dir=path.parent, prefix=".saving-") as folder:
-            made = Path(folder) / path.name
+        scratch = Scratch("saving", path.parent)
+        try:
+            made = scratch.path / path.name
             yield made
             with made.open("rb") as stream:
                 os.fsync(stream.fileno())
             os.replace(made, path)
+        finally:
+            scratch.close()
     except OSError as error:
         why = error.strerror or error
         raise OutputError(f"Cannot write {what}{path}: {why}; free some space or choose another folder.") from error

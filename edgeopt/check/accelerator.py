@@ -7,7 +7,6 @@ on the ranges only in so far as equal ones save a QUANTIZE.
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
@@ -15,6 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ..artifact.scratch import scratch_folder
 from ..converters.accelerator import CPU, MAPPED, Accelerator, OpMapping, Prediction, Predictor, Refusal, accelerator
 from ..errors import ModelError, UsageError, nearest
 from ..flatbuffer import Model, read_model
@@ -154,10 +154,10 @@ def convert_for_check(subject: Subject, recipe: Mapping[str, Any], model: Any = 
 
     loading, calibration = subject.loading, subject.loading.calibration
     options = {**recipe, "allow_float_ops": True, "calibration_samples": _SAMPLES}
-    with tempfile.TemporaryDirectory(prefix="edgeopt-check-") as folder:
+    with scratch_folder("check") as folder:
         if calibration is None:
             source = subject.keras if model is None else model
-            calibration = _made_up(source, loading, os.path.join(folder, "calibration.npz"))
+            calibration = _made_up(source, loading, str(folder / "calibration.npz"))
         known, trusted, shapes = loading.custom_objects, loading.unsafe_load, loading.input_shapes
         options = {**options, "custom_objects": known, "unsafe_load": trusted, "input_shapes": shapes}
         return convert(subject.keras, calibration=calibration, **options).model

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from types import FrameType
 
+from ..artifact.scratch import own_temporary_files
 from .main import main
 
 
@@ -14,7 +15,9 @@ def run(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit with its code (the ``edgeopt`` console script)."""
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _leave)
-    sys.exit(main(arguments))
+    with own_temporary_files():
+        code = main(arguments)
+    sys.exit(code)
 
 
 def _leave(number: int, _frame: FrameType | None) -> None:

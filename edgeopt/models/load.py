@@ -7,13 +7,13 @@ import importlib
 import json
 import re
 import sys
-import tempfile
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ..artifact.scratch import scratch_folder
 from ..errors import EdgeoptError, FileFormatError, ModelError, UsageError
 from ..process.user_code import import_user_object
 from .detect import Flavour, ModelFile, detect
@@ -165,8 +165,8 @@ def _named_by_content(file: ModelFile) -> Iterator[Path]:
     if file.path.suffix == file.suffix:
         yield file.path
         return
-    with tempfile.TemporaryDirectory(prefix="edgeopt-load-") as folder:
-        link = Path(folder) / f"model{file.suffix}"
+    with scratch_folder("load") as folder:
+        link = folder / f"model{file.suffix}"
         link.symlink_to(file.path.resolve())
         yield link
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ..artifact.scratch import scratch_folder
 from ..errors import DataError, EdgeoptError, InvokeError, one_line
 from ..process.isolation import TENSORFLOW, ChildCrash, OnEvent, run_isolated
 from ..process.request import Request
@@ -44,13 +44,12 @@ def predict_isolated(
 
         loaded = describe(model, input_names=list(inputs))
         return _predict(loaded, inputs)
-    with tempfile.TemporaryDirectory(prefix="edgeopt-predict-") as name:
-        folder = Path(name)
+    with scratch_folder("predict") as folder:
         files = {}
         for position, (key, array) in enumerate(inputs.items()):
             files[key] = str(folder / f"in{position:03d}.npy")
             np.save(files[key], array)
-        request = PredictRequest(os.fspath(model), files, tuple(custom_objects), unsafe_load, name)
+        request = PredictRequest(os.fspath(model), files, tuple(custom_objects), unsafe_load, str(folder))
         try:
             count = run_isolated("edgeopt.models.predict:serve", request.to_dict(), modules=TENSORFLOW)
         except ChildCrash as crash:

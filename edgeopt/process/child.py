@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from typing import NoReturn
 
 from .. import errors
+from ..artifact.scratch import out_of_space
 
 
 def serve_one(target: str) -> int:
@@ -32,7 +33,8 @@ def serve_one(target: str) -> int:
         say({"reply": function(request, lambda event: say({"event": event}))})
     except KeyboardInterrupt:
         return errors.INTERRUPTED_EXIT_CODE
-    except Exception as error:
+    except Exception as raised:
+        error = out_of_space(raised) or raised
         say({"error": {"class": type(error).__name__, "message": str(error), "traceback": traceback.format_exc()}})
     return 0
 

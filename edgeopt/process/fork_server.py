@@ -21,6 +21,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -231,6 +232,7 @@ def _become(request: Mapping[str, Any], descriptors: Sequence[int]) -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     os.environ.clear()
     os.environ.update(request["environment"])
+    tempfile.tempdir = None  # to be taken from the environment again
     sys.path[:] = request["path"]
     os.chdir(request["folder"])
     if (numpy := sys.modules.get("numpy")) is not None:

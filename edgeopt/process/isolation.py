@@ -19,6 +19,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import IO, TYPE_CHECKING, Any
 
 from .. import errors
+from ..artifact.scratch import out_of_space, scratch_folder
 from .clean import python_command
 
 if TYPE_CHECKING:
@@ -77,7 +78,20 @@ def run_isolated(
     verbose = os.environ.get("EDGEOPT_VERBOSE") == "1"
     environment = {**os.environ, "KERAS_BACKEND": "tensorflow"}
     environment |= {} if verbose else _QUIET
-    child = _start(target, environment, () if verbose else modules)
+    # TensorFlow leaves files in a child that ends at once; they go with their folder.
+    with scratch_folder("child") as folder:
+        return _run(target, request, on_event, environment | {"TMPDIR": str(folder)}, () if verbose else modules)
+
+
+def _run(
+    target: str,
+    request: Mapping[str, object],
+    on_event: OnEvent | None,
+    environment: Mapping[str, str],
+    modules: Sequence[str],
+) -> Any:
+    verbose = os.environ.get("EDGEOPT_VERBOSE") == "1"
+    child = _start(target, environment, modules)
     if child.stdin is None or child.stdout is None or child.stderr is None:
         raise RuntimeError("the child process was started without pipes")
     tail: deque[str] = deque(maxlen=60)
@@ -92,7 +106,8 @@ def run_isolated(
         if last is None:
             code = child.wait()
             drain.join(5)
-            raise ChildCrash(signal.Signals(-code).name if code < 0 else "", events, "\n".join(tail))
+            crash = ChildCrash(signal.Signals(-code).name if code < 0 else "", events, "\n".join(tail))
+            raise out_of_space(OSError(crash.tail)) or crash
     finally:
         child.kill()
         child.wait()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import json
 import os
 import re
@@ -140,3 +142,70 @@ def test_files_have_the_permissions_that_the_umask_gives(tmp_path):
     finally:
         os.umask(before)
     assert stat.S_IMODE((tmp_path / "m").stat().st_mode) == 0o640
+
+
+@pytest.mark.parametrize("full_at", [1, 2])
+def test_a_full_disk_leaves_neither_file(artifact, tmp_path, monkeypatch, full_at):
+    """The disk is full when the first of the two is written, or the second."""
+    real, calls = os.fsync, []
+
+    def fsync(descriptor):
+        calls.append(descriptor)
+        if len(calls) == full_at:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    with pytest.raises(OutputError, match="No space left on device; free some space"):
+        artifact.save(tmp_path / "m.tflite")
+    assert os.listdir(tmp_path) == []
+    monkeypatch.undo()
+    artifact.save(tmp_path / "m.tflite")
+
+
+@pytest.mark.parametrize("failing_at", [1, 2])
+def test_a_name_that_cannot_be_given_leaves_neither_file(artifact, tmp_path, monkeypatch, failing_at):
+    real, calls = os.replace, []
+
+    def rename(source, target):
+        calls.append(target)
+        if len(calls) == failing_at:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        real(source, target)
+
+    monkeypatch.setattr(os, "replace", rename)
+    with pytest.raises(OutputError, match="Input/output error"):
+        artifact.save(tmp_path / "m.tflite")
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_sidecar_that_was_left_alone_is_no_obstacle(artifact, tmp_path):
+    artifact.save(tmp_path / "m.tflite")
+    (tmp_path / "m.tflite").unlink()
+    check_output(tmp_path / "m.tflite", force=False)
+    artifact.save(tmp_path / "m.tflite")
+    with pytest.raises(OutputError, match="exists already"):
+        artifact.save(tmp_path / "m.tflite")
+
+
+def test_new_files_have_the_rights_that_the_user_wants_and_nobody_elses_change(artifact, tmp_path, monkeypatch):
+    """The umask is the whole process's: to read it by setting it would open what another thread makes meanwhile."""
+    before = os.umask(0o027)
+    monkeypatch.setattr(os, "umask", lambda _: pytest.fail("the umask was touched"))
+    try:
+        artifact.save(tmp_path / "m.tflite")
+    finally:
+        monkeypatch.undo()
+        os.umask(before)
+    assert [stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()] == [0o640, 0o640]
+
+
+def test_what_a_killed_run_left_is_removed_and_what_is_being_written_is_not(artifact, tmp_path):
+    left, live = (tmp_path / f".m.tflite.{digit * 16}.tmp" for digit in "ab")
+    for path in (left, live):
+        path.write_bytes(b"part")
+    (tmp_path / ".m.tflite.mine.tmp").write_bytes(b"other")
+    with live.open() as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        artifact.save(tmp_path / "m.tflite")
+    assert sorted(os.listdir(tmp_path)) == [live.name, ".m.tflite.mine.tmp", "m.json", "m.tflite"]

@@ -109,14 +109,14 @@ def set_up_device(
 
     if wheelhouse is not None and not Path(wheelhouse).is_dir():
         raise UsageError(f"The wheelhouse {os.fspath(wheelhouse)} is not a folder; make it with `pip download`.")
-    inventory = Inventory.find(inventory)
-    board = inventory.board(name)
+    boards = Inventory.find(inventory)
+    board = boards.board(name)
     start = dataclasses.replace(board, python=python or "python3")
     with start.transport() as transport:
         folder = None if wheelhouse is None else Path(wheelhouse)
         installed = set_up(transport, runtime=runtime, wheelhouse=folder, adopt=adopt, say=say)
     ready = dataclasses.replace(board, python=installed.python)
-    inventory.add(ready, replace=True)
+    boards.add(ready, replace=True)
     return ready, installed
 
 

@@ -63,20 +63,23 @@ def write_together(files: Sequence[tuple[str | os.PathLike[str], bytes]]) -> Non
             os.replace(path, target)
             named += [target] if new else []
     except OSError as error:
-        for made in named:
-            made.unlink(missing_ok=True)
+        _undo(named)
         raise OutputError(
             f"Cannot write {target}: {error.strerror}; free some space or choose another folder."
         ) from error
     except BaseException:
-        for made in named:
-            made.unlink(missing_ok=True)
+        _undo(named)
         raise
     finally:
         for path, descriptor in written:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(path)
             os.close(descriptor)
+
+
+def _undo(named: Sequence[Path]) -> None:
+    for path in named:
+        path.unlink(missing_ok=True)
 
 
 def _opened(target: Path) -> tuple[str, int]:

@@ -9,7 +9,7 @@ import sys
 import numpy as np
 import pytest
 
-from edgeopt.devices import Device, Limits, RunOptions
+from edgeopt.devices import Device, Limits, RunOptions, pack_agent
 from edgeopt.devices.boards.inventory import Board, Inventory
 from edgeopt.flatbuffer import read_model
 from edgeopt.flatbuffer.specs import input_specs
@@ -219,3 +219,68 @@ def test_the_virtual_machine_is_a_pi_4_with_little_memory_and_evaluates_ten_thou
         assert found.samples == 10_000
         # y = x stored more coarsely: half a step of y, and of x before it.
         np.testing.assert_allclose(found.outputs[0].real(), images, atol=0.5 + 0.25 + 1e-4)
+
+
+def test_the_users_files_beside_edgeopts_folder_survive_all_that_edgeopt_does(pi_board, shared_data, tmp_path):
+    """What has the names of edgeopt's own folders, in the home folder and in one that the user names by mistake."""
+    mine = "files/thesis.txt runs/marathon.gpx wheels/bike.jpg venv/wine.txt work/notes.txt outside/x"
+    folders = " ".join(name.partition("/")[0] for name in mine.split())
+    pi_board.ssh(f"cd && mkdir -p {folders} && for f in {mine}; do echo mine > $f; done")
+
+    def inventory(workdir):
+        (tmp_path / "devices.toml").unlink(missing_ok=True)
+        board = Board(NAME, "generic-arm64", pi_board.alias, ssh_config=str(pi_board.config), workdir=workdir)
+        Inventory.find(tmp_path / "devices.toml").add(board)
+        return ["--devices", tmp_path / "devices.toml"]
+
+    bench = ["bench", shared_data / "kws" / "ref_int8.tflite", "--device", NAME, "--runtime", "tflite_runtime"]
+    bench += ["--seconds", "0.2", "--processes", "1"]
+    clean, setup = ["devices", "clean", NAME], ["devices", "setup", NAME]
+    wheels = ["--wheelhouse", cache_folder() / "wheels"]
+
+    for workdir in ("~/", "../x", "/home/pi"):  # refused on this machine: nothing is sent
+        path = tmp_path / "bad.toml"
+        path.write_text(f'[devices.b]\nprofile = "rpi4"\nhost = "board"\nworkdir = "{workdir}"\n')
+        words = ["devices", "add", "c", "--profile", "rpi4", "--host", "board", "--workdir", workdir]
+        for command in (words, ["devices", "clean", "b", "--all"], ["bench", bench[1], "--device", "b"]):
+            _, done = edgeopt(*command, "--devices", path, check=False)
+            assert done.returncode == 2 and "The work folder is" in done.stderr
+    for command in (clean, [*clean, "--all"], [*setup, *wheels], [*setup, *wheels, "--adopt"], bench):
+        _, done = edgeopt(*command, *inventory("work"), check=False)
+        assert done.returncode == 5 and "it holds 'notes.txt', which is not edgeopt's" in done.stderr
+
+    place = inventory(".cache/edgeopt")
+    assert edgeopt(*bench, *place)[0]["emulated"] is True
+    edgeopt(*clean, *place)
+    assert pi_board.ssh("ls -A ~/.cache/edgeopt").split() == [".edgeopt-folder", "lock"]
+    pi_board.ssh("ln -s ~/outside ~/.cache/edgeopt/runs")
+    for command in (bench, clean):
+        _, done = edgeopt(*command, *place, check=False)
+        assert done.returncode == 5 and "runs in it is a symbolic link" in done.stderr
+    pi_board.ssh("rm ~/.cache/edgeopt/runs")
+    edgeopt(*clean, "--all", *place)
+    assert pi_board.ssh("ls -A ~/.cache").split() == []
+
+    # A board that was set up by an edgeopt without marks.
+    pi_board.ssh("mkdir -p ~/old/files ~/old/runs/lost ~/old/venv && touch ~/old/lock")
+    place = inventory("old")
+    for command in ([*clean, "--all"], bench, [*setup, *wheels]):
+        _, done = edgeopt(*command, *place, check=False)
+        assert done.returncode == 5 and "setup NAME --adopt" in done.stderr
+    edgeopt(*setup, *wheels, "--adopt", *place, timeout=900)
+    edgeopt(*bench[:4], "--seconds", "0.2", "--processes", "1", *place)
+    assert pi_board.ssh("ls ~/old/runs").split() == []
+    edgeopt(*clean, "--all", *place)
+    assert "old" not in pi_board.ssh("ls ~").split()
+
+    assert pi_board.ssh(f"cd && cat {mine}").split() == ["mine"] * len(mine.split())
+    pi_board.ssh(f"cd && rm -r {folders}")
+
+
+def test_by_hand_the_agent_sees_its_emulator_as_in_a_benchmark(remote, tmp_path):
+    (tmp_path / "edgeopt-agent.pyz").write_bytes(pack_agent())
+    script = remote.transport.put(tmp_path / "edgeopt-agent.pyz", timeout_s=60)
+    process = remote.transport.start(["python3", script, "info", "--json"])
+    process.stdin.close()
+    assert json.loads(process.stdout.read())["board"]["emulated"] is True
+    assert process.wait(30) == 0

@@ -176,7 +176,14 @@ def test_an_upload_that_was_cut_goes_on_where_it_stopped(transport, payload):
     name = content_name(payload)
     half = payload.read_bytes()[:1_500_000]
     process = transport.start(
-        ["sh", "-c", 'mkdir -p "$1/files"; cat > "$1/files/$2.part"', "sh", transport.workdir, name]
+        [
+            "sh",
+            "-c",
+            'mkdir -p "$1/files"; : > "$1/.edgeopt-folder"; cat > "$1/files/$2.part"',
+            "sh",
+            transport.workdir,
+            name,
+        ]
     )
     process.stdin.write(half)
     process.stdin.close()
@@ -191,7 +198,14 @@ def test_an_upload_that_was_cut_goes_on_where_it_stopped(transport, payload):
 def test_a_damaged_beginning_is_thrown_away_and_all_sent_anew(transport, payload):
     name = content_name(payload)
     process = transport.start(
-        ["sh", "-c", 'mkdir -p "$1/files"; cat > "$1/files/$2.part"', "sh", transport.workdir, name]
+        [
+            "sh",
+            "-c",
+            'mkdir -p "$1/files"; : > "$1/.edgeopt-folder"; cat > "$1/files/$2.part"',
+            "sh",
+            transport.workdir,
+            name,
+        ]
     )
     process.stdin.write(b"x" * 1000)
     process.stdin.close()
@@ -204,7 +218,7 @@ def test_a_damaged_beginning_is_thrown_away_and_all_sent_anew(transport, payload
 @board_test
 def test_an_unfinished_upload_that_hangs_does_not_block_the_next(transport, payload):
     name = content_name(payload)
-    hold = 'mkdir -p "$1/files"; p="$1/files/$2.part"; exec 9>>"$p"; flock -n 9; echo held; cat >/dev/null'
+    hold = 'mkdir -p "$1/files"; : > "$1/.edgeopt-folder"; p="$1/files/$2.part"; exec 9>>"$p"; flock -n 9; echo held; cat >/dev/null'
     holder = transport.start(["sh", "-c", hold, "sh", transport.workdir, name])
     assert holder.stdout.readline() == b"held\n"
     path = transport.put(payload, timeout_s=60)
@@ -236,7 +250,15 @@ def test_a_connection_that_is_killed_during_an_upload_is_a_lost_device_and_the_n
 def test_a_board_that_stops_answering_runs_into_the_timeout(pi_board, transport, tmp_path):
     (tmp_path / "x.npy").write_bytes(b"x")
     blocker = f"{transport.workdir}/files/{content_name(tmp_path / 'x.npy')}.part"
-    said(transport, "sh", "-c", 'mkdir -p "$1/files"; mkfifo "$2"', "sh", transport.workdir, blocker)
+    said(
+        transport,
+        "sh",
+        "-c",
+        'mkdir -p "$1/files"; : > "$1/.edgeopt-folder"; mkfifo "$2"',
+        "sh",
+        transport.workdir,
+        blocker,
+    )
     began = time.monotonic()
     with pytest.raises(DeviceLostError, match="no answer within 4 s"):
         transport.put(tmp_path / "x.npy", timeout_s=4)

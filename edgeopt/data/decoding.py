@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import DataError
+from ..errors import DataError, one_line
 from ..process.quiet import load_tensorflow_quietly
 
 Pixels = npt.NDArray[np.uint8]
@@ -146,5 +146,4 @@ def _tensorflow() -> Any:
 
 
 def _unreadable(path: str, error: Exception) -> DataError:
-    said = " ".join(str(error).split())[:200]
-    return DataError(f"{path} is not a readable image ({said}); remove it or save it again.")
+    return DataError(f"{path} is not a readable image ({one_line(error)}); remove it or save it again.")

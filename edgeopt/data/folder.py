@@ -115,9 +115,9 @@ class Pictures:
         if isinstance(rows, tuple):
             if not rows or rows[0] is ...:
                 return np.asarray(self[:][rows])
-            found = self[rows[0]]
-            inside = rows[1:] if found.ndim < self.ndim else (slice(None), *rows[1:])
-            return np.asarray(found[inside])
+            found, axes = self[rows[0]], rows[1:]
+            axes = axes if found.ndim < self.ndim else (slice(None), *axes)
+            return np.asarray(found[axes])
         if isinstance(rows, (int, np.integer)):
             return self._picture(int(rows))
         return self._pictures(np.arange(len(self))[rows])

@@ -95,7 +95,8 @@ def _widening(samples: Array, parts: int) -> float:
 def _variance_of_mean(likeness: float, count: float) -> float:
     """Return the variance of the mean of `count` values, each of variance 1, of an autoregressive series."""
     inertia = (1 + likeness) / (1 - likeness)
-    return float(inertia / count * (1 - 2 * likeness * (1 - likeness**count) / (count * (1 - likeness**2))))
+    left = math.pow(likeness, count)
+    return inertia / count * (1 - 2 * likeness * (1 - left) / (count * (1 - likeness**2)))
 
 
 def process_interval(medians: List[float]) -> Tuple[float, float]:

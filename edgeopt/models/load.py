@@ -85,7 +85,7 @@ def _load_keras(file: ModelFile, custom_objects: Sequence[str], unsafe_load: boo
 
 
 def load_checked(file: ModelFile, objects: Mapping[str, Any], trusted: bool) -> Any:
-    """Let Keras load a file, unless it names code that is neither Keras's own nor the user's: the only place that does.
+    """Let Keras load a file, unless it names code that is neither Keras's own nor the user's.
 
     Args:
         file: The file, which Keras can load.

@@ -120,10 +120,9 @@ class _Judge:
     def _class(self, kind: Any, module: str | None, registered: str | None, inner: Any, layer: str) -> None:
         if not isinstance(kind, str):
             self._named(module, str(kind), layer)
-        # The formats look one or the other up: both must lead to the user's own object.
-        if self._is_custom(registered or kind) and (
-            self._is_custom(kind) or (kind == str(registered).rpartition(">")[2] and kind not in self.names.classes)
-        ):
+        if self._is_theirs(kind, module, registered):
+            if not self._is_custom(kind):
+                self._refuse(layers.fault(kind, inner), layer)
             return
         if kind in CODE_LAYERS:
             self._code(f"a {kind} layer")
@@ -137,12 +136,24 @@ class _Judge:
             self._named(module, kind, layer)
         self._refuse(layers.fault(kind, inner), layer)
 
+    def _is_theirs(self, kind: str, module: str | None, registered: str | None) -> bool:
+        """Whether it is a class of the user's, however it is looked up.
+
+        The newer formats go by the registered name, and then by the module; the older ones by the name of the class
+        alone, which may be that of one of Keras's.
+        """
+        newer = self._is_custom(registered) if registered else module is None and self._is_custom(kind)
+        by_tail = kind == str(registered).rpartition(">")[2] and kind not in CODE_LAYERS
+        return newer and (by_tail or self._is_custom(kind))
+
     def _function(self, name: Any, module: str | None, registered: str | None, layer: str) -> None:
         if not isinstance(name, str):
             self._named(module, str(name), layer)
-        if self._is_custom(name) or is_foreign(module, name) or self._is_custom_without_package(name):
+        if self._is_custom(name):
             return
-        if registered not in (None, "function", name) or not self.names.holds_function(module, name):
+        by_name = module in (None, "builtins") and self._is_custom_without_package(name)
+        known = by_name or is_foreign(module, name) or self.names.holds_function(module, name)
+        if not known or registered not in (None, "function", name):  # which tf_keras looks for in the module
             self._named(module, name, layer)
 
     def _type_spec(self, item: Mapping[str, Any], layer: str) -> None:

@@ -300,3 +300,12 @@ def test_custom_functions_and_registered_classes_are_accepted(any_keras, tmp_pat
     if suffix == ".keras":  # in HDF5 it is a mere name, and Keras says that it does not know it
         with pytest.raises(UnsafeModelError, match="needs the custom object 'hot'"):
             load_model(path)
+
+
+@pytest.mark.parametrize("suffix", [".keras", ".h5"])
+def test_ones_own_class_may_be_called_as_one_of_keras(any_keras, tmp_path, suffix):
+    kind = type("LayerNormalization", (any_keras.layers.LayerNormalization,), {"__module__": "theirs"})
+    own = any_keras.saving.register_keras_serializable("theirs")(kind)
+    path = tmp_path / f"m{suffix}"
+    any_keras.Sequential([any_keras.Input((4,), name="x"), own()]).save(path)
+    check_file(detect(path), any_keras)

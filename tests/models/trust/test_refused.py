@@ -237,6 +237,26 @@ def test_the_name_of_a_registered_class_does_not_hide_another(any_keras, suffix)
 
 @pytest.mark.smoke
 @FORMS
+def test_the_name_of_ones_own_object_does_not_open_a_module(any_keras, suffix):
+    """Keras would import the module, to look there for what only the user has."""
+
+    @any_keras.saving.register_keras_serializable("ours")
+    def warm(x):
+        return x
+
+    flavour = any_keras.__name__
+    for evil in (function("shutil", "warm", "rmtree"), function("planted_module", "warm")):
+        refused(
+            model(flavour, layer("Activation", {"activation": evil})), flavour, suffix, "needs the custom object 'warm'"
+        )
+    path = write(model(flavour, layer("Mine", {"name": "evil"}, module="planted_module")), flavour, suffix)
+    with any_keras.utils.custom_object_scope({"Mine": type("Mine", (any_keras.layers.Layer,), {})}):
+        with pytest.raises(UnsafeModelError, match="the layer 'evil' names 'planted_module.Mine'"):
+            load_model(path)
+
+
+@pytest.mark.smoke
+@FORMS
 @pytest.mark.parametrize("flavour", ["keras", "tf_keras"])
 def test_what_is_deep_inside(flavour, suffix):
     evil = layer(

@@ -121,21 +121,21 @@ class Device(AbstractContextManager["Device"]):
     ) -> Measurement:
         """Time a model, run samples through it, or both, in one interpreter set-up; the timing comes first.
 
-                Args:
-                    model: The bytes of a .tflite file.
-                    inputs: Input name (of the signature, or of the tensor) to real values, shape ``(n, ...)``; quantised on
-                        the device with the file's own scale and zero point. None: only time it, on noise.
-                    options: Default: those of `RunOptions`.
-                    against: Another .tflite file, to be timed in turns with `model`; see `Latency.comparison`.
-                    evaluate: Whether to bring the outputs of the samples back; without, the first is what is timed.
-                            seed: Has no effect: no interval of a latency is drawn at random.
-                            on_progress: Called with every sign of life.
+        Args:
+            model: The bytes of a .tflite file.
+            inputs: Input name (of the signature, or of the tensor) to real values, shape ``(n, ...)``; quantised on
+                the device with the file's own scale and zero point. None: only time it, on noise.
+            options: Default: those of `RunOptions`.
+            against: Another .tflite file, to be timed in turns with `model`; see `Latency.comparison`.
+            evaluate: Whether to bring the outputs of the samples back; without, the first is what is timed.
+                    seed: Has no effect: no interval of a latency is drawn at random.
+                    on_progress: Called with every sign of life.
 
-                Raises:
-                    DataError: Wrong names, shapes, or values that are not finite.
-                    FileFormatError: `model` is corrupt.
-                    ModelError: The runtime cannot run it; `InvokeError` when it fails in the middle.
-                    DeviceError: The device failed; `DeviceLostError`, `RuntimeMissingError`.
+        Raises:
+            DataError: Wrong names, shapes, or values that are not finite.
+            FileFormatError: `model` is corrupt.
+            ModelError: The runtime cannot run it; `InvokeError` when it fails in the middle.
+            DeviceError: The device failed; `DeviceLostError`, `RuntimeMissingError`.
         """
         chosen = options or RunOptions()
         specs = input_specs(read_model(model))

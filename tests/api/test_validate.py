@@ -174,7 +174,12 @@ def test_progress_is_told() -> None:
             UsageError,
             "Model no.keras does not exist",
         ),
-        (classifier_model(), {"data": (X, LABELS), "baseline": b"PK"}, FileFormatError, "The baseline is a file that starts with b'PK'"),
+        (
+            classifier_model(),
+            {"data": (X, LABELS), "baseline": b"PK"},
+            FileFormatError,
+            "The baseline is a file that starts with b'PK'",
+        ),
         (classifier_model(), {"data": (X, LABELS), "baseline": two_input_model()}, DataError, "baseline's inputs are"),
         (classifier_model(), {"data": (X, LABELS), "baseline": halving_model()}, DataError, r"shape \(12, 3\)"),
         (

@@ -35,18 +35,14 @@ def _operator(config: Mapping[str, Any]) -> str:
 
 def _operator_of(node: Any) -> str:
     """The operator of a node, read as tf_keras reads it."""
+    if isinstance(node, Mapping):
+        return str(node.get("op"))
     import tensorflow as tf
-    from google.protobuf import json_format
 
-    definition = tf.compat.v1.NodeDef()
     try:
-        if isinstance(node, Mapping):
-            json_format.ParseDict(dict(node), definition)
-        else:
-            definition.ParseFromString(str(node).encode())
+        return str(tf.compat.v1.NodeDef.FromString(str(node).encode()).op)
     except Exception:  # protobuf's errors have no common base; whatever this node is, it names no known operator
         return "?"
-    return str(definition.op)
 
 
 def _method(config: Mapping[str, Any]) -> str:

@@ -61,7 +61,7 @@ def test_all_outputs_of_a_model_are_trained_and_the_one_that_was_named_is_scored
     result = optimized(model, passes, (X, LABELS[labels]), (X, LABELS[labels]), recipe={"output": "kind"})
     again = edgeopt.validate(result.artifact, data=(X, KINDS), output_name="kind", bench=SHORT)
     assert result.stages[-1].figures["accuracy"] == again.scores.candidate.value
-    assert result.recipe.to_tables()["output"] == "kind"
+    assert result.recipe.to_tables()["output_name"] == "kind"
     for name in ("kind", "size"):  # both heads have moved
         before, after = (item.get_layer(name).get_weights()[1] for item in (model, result.model))
         assert np.abs(before - after).min() > 0

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Latency(TypedDict):
-    """The median of a timing and its 95 % interval, in milliseconds; more is as in `edgeopt.validate`."""
+    """The median of a timing and its 95 % interval, in milliseconds; further figures are those of a validation."""
 
     p50: float
     p50_ci95: Sequence[float]

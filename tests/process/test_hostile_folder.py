@@ -92,3 +92,42 @@ def test_converting_in_it_runs_nothing_of_it(small_model, hostile, way, tmp_path
     done = subprocess.run(argv, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert not hostile.exists(), hostile.read_text()
+
+
+MINE = """
+import keras
+class Twice(keras.layers.Layer):
+    def call(self, x):
+        return 2 * x
+"""
+MYDATA = """
+import numpy as np
+def gen():
+    for seed in range(20):
+        yield [np.random.default_rng(seed).normal(size=(1, 4)).astype("float32")]
+def test():
+    x = np.concatenate([batch for batch, in gen()])
+    return x, np.zeros(len(x), int)
+"""
+
+
+@pytest.mark.heavy
+def test_what_the_user_names_is_found_in_it_by_parent_and_child(hostile, tmp_path):
+    folder = Path.cwd()
+    (folder / "mine.py").write_text(MINE)
+    (folder / "mydata.py").write_text(MYDATA)
+    (folder / "mets.py").write_text("def f1(y_true, y_pred): return 0.5\n")
+    make = f"import sys; sys.path[0] = {str(folder)!r}; sys.path.append(sys.path.pop(0)); import keras, mine; keras.Sequential("
+    make += "[keras.Input((4,)), mine.Twice(), keras.layers.Dense(2)]).save('own.keras')"
+    subprocess.run([sys.executable, "-c", make], check=True, capture_output=True, cwd=folder)
+    hostile.unlink(missing_ok=True)
+    script = str(Path(sys.executable).with_name("edgeopt"))
+    own = ["--custom-objects", "mine:Twice"]
+    argv = [script, "convert", "own.keras", "-o", "own.tflite", "--calibration", "mydata:gen", *own]
+    done = subprocess.run(argv, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    argv = [script, "validate", "own.tflite", "--data", "mydata:test", "--metric", "mets:f1", "--seconds", "0.1"]
+    done = subprocess.run([*argv, "--baseline", "own.keras", *own], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "mets:f1" in done.stdout and "0.5" in done.stdout
+    assert not hostile.exists(), hostile.read_text()

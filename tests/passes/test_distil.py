@@ -184,7 +184,7 @@ def test_what_the_pass_does_not_say_is_that_of_the_context(keras):
 
 def test_a_builder_by_name():
     assert builder("math:sqrt")(9.0) == 3.0
-    with pytest.raises(UsageError, match="expected module:function that exists"):
+    with pytest.raises(UsageError, match="Cannot import the student builder"):
         builder("math:squareroot")
 
 

@@ -55,7 +55,7 @@ def write(path: Path, samples: Any) -> None:
     rows = max(1, _CHUNK_BYTES // max(1, _row_bytes(samples)))
     header = {"descr": samples.dtype.str, "fortran_order": False, "shape": tuple(samples.shape)}
     with path.open("wb") as stream:
-        write_header: Callable[[IO[bytes], dict[str, object]], None] = np.lib.format.write_array_header_1_0
+        write_header: Any = np.lib.format.write_array_header_1_0
         write_header(stream, header)
         for start in range(0, len(samples), rows):
             part = np.asarray(samples[start : start + rows], samples.dtype)

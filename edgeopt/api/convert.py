@@ -85,7 +85,8 @@ def convert(
         why = "a model that was trained quantised" if report.trained_ranges else f"quantize={settings.quantize!r}"
         warnings.append(f"unused: the calibration data were not needed for {why}")
     description = describe_file(data, settings)
-    images = _image_record(report.images, description["outputs"], warnings)
+    outputs: Any = description["outputs"]
+    images = _image_record(report.images, outputs, warnings)
     sidecar = {
         **description,
         "calibration": report.calibration,

@@ -1,0 +1,1 @@
+"""edgeopt on a Python that this system does not have."""

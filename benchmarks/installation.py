@@ -16,8 +16,11 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import tomllib
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
+
+import tomllib
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 PAGE = CHECKOUT / "docs" / "installation.md"
@@ -99,13 +102,14 @@ def pythons_table(runs: dict[str, dict[str, str]]) -> list[str]:
     lines = [heads, ["---"] * len(heads)]
     for python in PYTHONS:
         for bounds in BOUNDS:
-            core = resolve(python, bounds)
+            with ThreadPoolExecutor() as pool:
+                core, *found = pool.map(partial(resolve, python, bounds), [None, *extras])
             if isinstance(core, str):
                 lines.append([python, bounds, "**refused**: " + reason(core), *[""] * (len(heads) - 3)])
                 continue
             run = runs.get(f"{python}, {bounds}", {})
             same = bool(run) and all(run[name] == core[name] for name in SHOWN)
-            cells = [extra_cell(core, resolve(python, bounds, extra)) for extra in extras]
+            cells = [extra_cell(core, one) for one in found]
             lines.append(
                 [python, bounds, *(core[name] for name in SHOWN), f"yes, {run['python']}" if same else "no", *cells]
             )

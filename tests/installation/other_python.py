@@ -39,7 +39,12 @@ def find_uv() -> str:
 
 
 def build(folder: Path) -> Path:
-    """Return a root below `folder` with Python, edgeopt in /opt/site and the smoke test."""
+    """Return a root below `folder` with Python, edgeopt in /opt/site and the smoke test.
+
+    Raises:
+        Unavailable: This machine cannot make one, whatever edgeopt is like.
+        RuntimeError: edgeopt cannot be installed there.
+    """
     if os.getuid() != 0:
         raise Unavailable("entering another root needs root")
     uv, root = find_uv(), folder / "root"
@@ -58,15 +63,27 @@ def build(folder: Path) -> Path:
     source = folder / "source"
     shutil.copytree(CHECKOUT, source, ignore=shutil.ignore_patterns(".*", "build", "tests", "benchmarks", "*.egg-info"))
     target = ["--python-version", PYTHON, "--python", sys.executable, "--target", str(root / "opt/site")]
-    run([uv, "pip", "install", "--quiet", *target, *wheels, str(source)])
+    must_run([uv, "pip", "install", "--quiet", *target, *wheels, str(source)])
     shutil.copyfile(Path(__file__).with_name("smoke.py"), root / "opt/smoke.py")
     return root
 
 
 def smoke(root: Path) -> str:
-    """Run the smoke test in the root, and return its last line, the versions; raises `Unavailable` with what it said."""
-    done = run(["unshare", "--mount", "--pid", "--fork", "--propagation", "private", "sh", "-c", ENTER, str(root)])
-    return done.stdout.decode().splitlines()[-1]
+    """Run the smoke test in the root, and return its last line, the versions.
+
+    Raises:
+        RuntimeError: It failed; the message is what it said.
+    """
+    namespaces = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--propagation", "private"]
+    return must_run([*namespaces, "sh", "-c", ENTER, str(root)]).splitlines()[-1]
+
+
+def must_run(argv: list[str]) -> str:
+    """Run what fails only if edgeopt does, and return what it printed."""
+    done = subprocess.run(argv, capture_output=True, stdin=subprocess.DEVNULL, text=True, check=False)
+    if done.returncode:
+        raise RuntimeError(f"{argv[0]} failed (status {done.returncode}): {done.stderr[-3000:]}")
+    return done.stdout
 
 
 def main() -> None:
@@ -77,7 +94,7 @@ def main() -> None:
             root = build(Path(folder))
             built = time.monotonic()
             print(smoke(root))
-        except Unavailable as error:
+        except (Unavailable, RuntimeError) as error:
             sys.exit(f"scripts/other-python: {error}")
     print(f"{built - start:.0f} s to build, {time.monotonic() - built:.0f} s to run", file=sys.stderr)
 

@@ -28,6 +28,7 @@ libraries are mapped to these once, where they enter edgeopt, with ``from``.
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Iterable
 from difflib import get_close_matches
 
@@ -132,6 +133,12 @@ class CompilerError(EdgeoptError):
     """An external compiler that is missing or failed."""
 
     exit_code = 6
+
+
+def refuse_windows(what: str) -> None:
+    """Raise a `UsageError` on Windows, where `what` would miss process groups, file locks and users' numbers."""
+    if platform.system() == "Windows":
+        raise UsageError(f"{what} does not work on Windows; expected Linux or macOS: run edgeopt in WSL 2.")
 
 
 def nearest(name: str, valid: Iterable[str]) -> str:

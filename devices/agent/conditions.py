@@ -71,7 +71,9 @@ def state(busy: bool = True) -> Message:
 
 def cores() -> int:
     """Return how many cores this process may use."""
-    return len(os.sched_getaffinity(0))
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1  # not Linux
 
 
 def memory_bytes(field: str) -> Optional[int]:

@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from ...errors import DeviceError
+from ...errors import DeviceError, refuse_windows
 from .base import Process, content_name, require_below
 from .ssh_link import SshAddress, SshLink, program_command, script_command
 from .ssh_scripts import CLAIM, GET, PUT, REMOVE, Conversation, check_size, count, refuse
@@ -45,6 +45,7 @@ class SshTransport:
         Raises:
             UsageError: `workdir` is the home folder, or may lead out of it.
         """
+        refuse_windows("Reaching a board over SSH")
         self._address = address
         self._workdir = checked_workdir(workdir)
         self._python = list(python)

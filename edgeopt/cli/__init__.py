@@ -13,11 +13,10 @@ from .main import main
 
 def run(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit with its code (the ``edgeopt`` console script)."""
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _leave)
-    with own_temporary_files():
-        code = main(arguments)
-    sys.exit(code)
+    for name in ("SIGTERM", "SIGHUP"):
+        if hasattr(signal, name):  # Windows has no SIGHUP
+            signal.signal(getattr(signal, name), _leave)
+    sys.exit(main(arguments))
 
 
 def _leave(number: int, _frame: FrameType | None) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import platform
 import signal
 import subprocess
 import sys
@@ -75,6 +76,7 @@ def run_isolated(
         ChildCrash: The child died (its signal is named) or ended without a reply.
         EdgeoptError: What the function raised, as it raised it.
     """
+    errors.refuse_windows("Converting, training or running a Keras model")
     verbose = os.environ.get("EDGEOPT_VERBOSE") == "1"
     environment = {**os.environ, "KERAS_BACKEND": "tensorflow"}
     environment |= {} if verbose else _QUIET
@@ -123,7 +125,7 @@ def _run(
 
 def _start(target: str, environment: Mapping[str, str], modules: Sequence[str]) -> subprocess.Popen[bytes] | WarmChild:
     """Start the child: a fork of a process that has the modules, or else a new one."""
-    if modules:
+    if modules and platform.system() == "Linux":  # macOS's frameworks do not survive a fork
         from . import fork_server
 
         with contextlib.suppress(fork_server.ServerLost):

@@ -1,1 +1,0 @@
-"""edgeopt on a Python that this system does not have."""

@@ -12,7 +12,10 @@ from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import IO, Protocol, runtime_checkable
 
+from ...artifact.scratch import base_folder
 from ...errors import DeviceError, refuse_windows
+from ..agent.claim import claim, remove
+from ..agent.protocol import AgentError
 
 CHUNK_BYTES = 1 << 20
 
@@ -205,7 +208,7 @@ class LocalTransport:
             DeviceError: The folder cannot be made, belongs to another user, or holds what is not edgeopt's.
         """
         refuse_windows("Measuring on this machine")
-        self._workdir = workdir.absolute() if workdir else Path(tempfile.gettempdir()) / f"edgeopt-{os.getuid()}"
+        self._workdir = workdir.absolute() if workdir else base_folder() / f"edgeopt-{os.getuid()}"
         self._python = list(python)
         _make_private(self._workdir)
         try:

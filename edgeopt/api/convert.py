@@ -15,6 +15,7 @@ from ..errors import ConversionError, RecipeError
 from ..evaluation.classes import fits_output
 from ..process.isolation import TENSORFLOW, ChildCrash, Event, OnEvent, run_isolated
 from ..recipes.convert import ConvertRecipe
+from ..recipes.values import type_name
 from .convert_verify import describe_file, verify
 
 if TYPE_CHECKING:
@@ -136,8 +137,8 @@ def _settings(recipe: ConvertRecipe | None, options: Mapping[str, Any]) -> Conve
     renamed = {_ALIASES.get(key, key): value for key, value in options.items()}
     if len(renamed) != len(options):
         raise RecipeError("input_type and inference_input_type (or output) were both given; give one of them.")
-    for key in renamed.keys() & set(_TYPES):  # tf.int8 and np.int8 as well as "int8"
-        renamed[key] = getattr(renamed[key], "name", getattr(renamed[key], "__name__", renamed[key]))
+    for key in renamed.keys() & set(_TYPES):
+        renamed[key] = type_name(renamed[key])
     base = {} if recipe is None else recipe.to_dict()
     return ConvertRecipe.from_dict({**base, **renamed})
 

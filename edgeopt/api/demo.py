@@ -136,9 +136,8 @@ def demo(
 
     step, stage = on_step or (lambda text: None), on_stage or (lambda text: None)
     target = _prepare_folder(folder, dataset, force)
-    made = _make_files(target, dataset, seed, {"step": step, "stage": stage})
-    epochs, rows = made.pop("epochs"), []
-    stage(f"validating the {len(VARIANTS)} files on this machine: {made['test']} samples each, and the time of one")
+    facts = _make_files(target, dataset, seed, {"step": step, "stage": stage})
+    stage(f"validating the {len(VARIANTS)} files on this machine: {facts.test} samples each, and the time of one")
     plan = BenchPlan(min_seconds=_BENCH_S, processes=_BENCH_PROCESSES)
     rows = []
     for variant, title in VARIANTS.items():

@@ -28,10 +28,10 @@ def recipe_for(target: str, recipe: ConvertRecipe) -> ConvertRecipe:
         RecipeError: The recipe contradicts what the compiler can read.
     """
     wants = accelerator(target).wants.recipe
-    defaults, chosen = ConvertRecipe(), {}
+    defaults, asked, chosen = ConvertRecipe().to_dict(), recipe.to_dict(), {}
     for name, wanted in wants.items():
-        given = getattr(recipe, name)
-        if given == getattr(defaults, name):
+        given = asked[name]
+        if given == defaults[name]:
             chosen[name] = wanted
         elif given != wanted and not (name in _IO_TYPES and given in _INTEGER_IO):
             raise RecipeError(

@@ -16,7 +16,9 @@ def run(arguments: Sequence[str] | None = None) -> None:
     for name in ("SIGTERM", "SIGHUP"):
         if hasattr(signal, name):  # Windows has no SIGHUP
             signal.signal(getattr(signal, name), _leave)
-    sys.exit(main(arguments))
+    with own_temporary_files():
+        code = main(arguments)
+    sys.exit(code)
 
 
 def _leave(number: int, _frame: FrameType | None) -> None:

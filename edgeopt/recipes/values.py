@@ -10,6 +10,11 @@ from typing import Any
 from ..errors import RecipeError, nearest
 
 
+def type_name(value: Any) -> Any:
+    """Return the name of a type: of ``tf.int8`` and ``np.int8`` as well as of "int8" itself; anything else as it is."""
+    return getattr(value, "name", getattr(value, "__name__", value))
+
+
 def as_whole(value: Any) -> int | None:
     """Return a whole number, NumPy's included, as Python's; None for anything else, True and False included."""
     try:

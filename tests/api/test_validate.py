@@ -86,7 +86,7 @@ def test_a_worse_file_misses_a_budget_on_the_drop() -> None:
     )
     assert report.to_dict()["accuracy_drop"] == pytest.approx(2 / 3)
     assert report.to_dict()["agreement"] == pytest.approx(1 / 3)
-    with pytest.raises(BudgetError, match=r"max_drop is 0.5, measured 0.666667"):
+    with pytest.raises(BudgetError, match=r"max_drop is 0.5, measured 0.6667"):
         report.raise_for_budget()
 
 

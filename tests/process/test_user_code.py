@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from importlib.machinery import PathFinder
 
 import pytest
 
@@ -83,7 +84,8 @@ def test_it_may_not_take_the_place_of_what_is_installed(folder):
 def test_it_stays_where_it_was_found_and_is_last_of_all(folder):
     (folder / "kept_here.py").write_text("class Layer: pass\n")
     import_user_object("kept_here:Layer", "the layer")
-    assert sys.meta_path[-1] is user_code._named
+    finders = sys.meta_path
+    assert finders.index(user_code._named) > finders.index(PathFinder)
     assert user_code._named.folders == {"kept_here": str(folder)}
 
 

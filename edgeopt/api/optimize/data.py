@@ -84,7 +84,7 @@ def check_outputs(model: Any, data: RunData, metric: str, output: str | None) ->
     from ...models.load import describe
 
     scoring, spec = load_metric(metric), describe(model).spec
-    names, shape = spec.output_names, getattr(model, "output_shape", None)
+    names, shape = spec.output_names, model.output_shape if hasattr(model, "output_shape") else None
     if not names:
         return  # known only once the model is traced
     check_output(scoring, output, names)

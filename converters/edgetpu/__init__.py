@@ -1,4 +1,7 @@
-"""The Edge TPU: its compiler, what that compiler would map, and the files it makes."""
+"""The Edge TPU: its compiler, what that compiler would map, and the files it makes.
+
+It imports what a converter may.
+"""
 
 from __future__ import annotations
 

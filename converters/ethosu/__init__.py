@@ -1,4 +1,7 @@
-"""Arm Ethos-U: an accelerator whose compiler, Vela, comes from PyPI and runs anywhere."""
+"""Arm Ethos-U: an accelerator whose compiler, Vela, comes from PyPI and runs anywhere.
+
+It imports what a converter may.
+"""
 
 from __future__ import annotations
 

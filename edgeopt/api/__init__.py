@@ -1,1 +1,1 @@
-"""One short module a workflow: what the command line and the Python API both call."""
+"""One short file or folder for each workflow. It may import every room but check, callbacks and cli."""

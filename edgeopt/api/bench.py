@@ -85,13 +85,9 @@ def model_bytes(artifact: PathLike | bytes | Artifact) -> bytes:
     Raises:
         UsageError: The path cannot be read; `FileFormatError` when it is corrupt.
     """
-    from ..flatbuffer import read_file, read_model
+    from .reading import read_tflite
 
-    if isinstance(artifact, str | os.PathLike):
-        content = read_file(artifact)
-        read_model(content, os.fspath(artifact))
-        return content
-    return artifact if isinstance(artifact, bytes) else artifact.model
+    return read_tflite(artifact).data
 
 
 def minimum_runtime(model: bytes) -> int | None:

@@ -1,4 +1,7 @@
-"""The static lint: what each stage, or each accelerator, would do with each part of a model."""
+"""The static lint: what each stage, or each accelerator, would do with each part of a model.
+
+This room imports the workflows of `edgeopt.api` and what those may.
+"""
 
 from __future__ import annotations
 

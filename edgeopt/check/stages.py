@@ -13,6 +13,7 @@ from typing import Any
 
 from ..errors import DataError, EdgeoptError, ModelError, UsageError
 from ..flatbuffer import Model, read_model
+from ..flatbuffer.layer_names import layers_in, paths_in
 from .items import OK, REFUSED, SKIPPED, CheckItem, CheckResult
 from .registry import Subject
 
@@ -270,9 +271,8 @@ def float_layers(file: Model, names: Collection[str]) -> dict[str, str]:
         if not floats or operator.name == "DEQUANTIZE":
             continue
         # The first part of a tensor's name is the model's.
-        paths = [path.split("/") for path in floats[0].name.split(";")]
-        parts = {part for path in paths for part in (path[1:] or path)}
-        owner = next((name for name in names if parts & {name, f"{name}_1"}), floats[0].name)
+        parts = {part for path in paths_in(floats[0].name) for part in (path[1:] or path)}
+        owner = next(iter(layers_in(parts, names)), floats[0].name)
         found.setdefault(owner, operator.name)
     return found
 

@@ -1,4 +1,7 @@
-"""The command line: one module a verb, loaded when that verb is called. Only this package prints or exits."""
+"""The command line: one module a verb, loaded when that verb is called. Only this package prints or exits.
+
+It imports every room but passes and training, and nobody imports it.
+"""
 
 from __future__ import annotations
 

@@ -3,6 +3,8 @@
 Example:
     >>> model = load_model("model_int8.tflite")
     >>> [operator.name for operator in model.main.operators]
+
+This room imports errors only, and TensorFlow never.
 """
 
 from __future__ import annotations

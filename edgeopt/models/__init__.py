@@ -1,1 +1,4 @@
-"""Loading Keras models of both flavours; the only place that picks one."""
+"""Keras models of both flavours: load, trust, flat graph, bridge, rewrite, export.
+
+This room imports the light rooms, flatbuffer, process and data.
+"""

@@ -1,1 +1,1 @@
-"""Keras -> Keras compression passes, one technique a module; `base` is the protocol that they share."""
+"""Keras -> Keras compression passes, one technique a file or folder. Imports training, models and what those may."""

@@ -1,1 +1,1 @@
-"""Board facts, one TOML file a board."""
+"""One TOML file for each kind of board, with facts and their sources; there is no code to import."""

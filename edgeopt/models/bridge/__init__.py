@@ -2,6 +2,8 @@
 
 TFMOT's passes take tf_keras models only. The bridge replays a model's graph with the layers of the other flavour,
 copies the weights, and compares the outputs; so a pass can take and return the flavour that its user works in.
+
+It imports what `edgeopt.models` may.
 """
 
 from __future__ import annotations

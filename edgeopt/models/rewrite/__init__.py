@@ -3,6 +3,8 @@
 Nested models become their layers, bare operations become layers where one computes the same, and layers that only
 scale and shift are folded into a convolution or Dense layer beside them. What cannot be done exactly stays, with the
 reason.
+
+It imports what `edgeopt.models` may.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""Structured removal of filters and neurons, with everything that depends on them."""
+"""Structured removal of filters and neurons, with everything that depends on them.
+
+It imports what a pass may.
+"""
 
 from __future__ import annotations
 

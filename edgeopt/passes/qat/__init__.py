@@ -1,4 +1,7 @@
-"""Quantisation-aware training: the int8 file of a trained model loses less than one that is only calibrated."""
+"""Quantisation-aware training: the int8 file of a trained model loses less than one that is only calibrated.
+
+It imports what a pass may.
+"""
 
 from __future__ import annotations
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -71,3 +72,17 @@ def pi_board() -> Iterator[Board]:
 
     with started("namespace", "machine") as board:
         yield board
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """After a run of minutes, say which files took it: what CONTRIBUTING's budget is held against."""
+    seconds: Counter[str] = Counter()
+    for reports in terminalreporter.stats.values():
+        for report in reports:
+            if isinstance(report, pytest.TestReport):
+                seconds[report.nodeid.split("::")[0]] += report.duration
+    if sum(seconds.values()) < 120:
+        return
+    terminalreporter.section("slowest files")
+    for name, spent in seconds.most_common(10):
+        terminalreporter.write_line(f"{spent:7.1f} s  {name}")

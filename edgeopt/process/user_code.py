@@ -58,8 +58,8 @@ def import_user_object(reference: str, what: str, error: type[EdgeoptError] = Us
     folder = _folder_with(top)
     if folder is not None:
         _named.folders[top] = folder
-        if _named not in sys.meta_path:
-            sys.meta_path.append(_named)
+        sys.meta_path[:] = [finder for finder in sys.meta_path if finder is not _named]
+        sys.meta_path.append(_named)  # behind what others have added since
     importlib.invalidate_caches()  # the file may have been written just now
     try:
         found = getattr(importlib.import_module(module_name), name)

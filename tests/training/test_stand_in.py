@@ -159,7 +159,7 @@ WORKER = """
 import sys
 import numpy as np
 from edgeopt.passes.base import PassContext
-from edgeopt.training.options import Training, train
+from edgeopt.training import Training, train
 import tensorflow as tf
 
 strategy = tf.distribute.MultiWorkerMirroredStrategy() if sys.argv[1] != "alone" else None

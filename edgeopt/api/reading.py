@@ -54,7 +54,7 @@ def read_tflite(source: Any, name: str = "The model") -> TFLiteFile:
     """Read a .tflite file through, and see that it is whole.
 
     Args:
-        source: A path, the bytes of a file, or an `edgeopt.Artifact`.
+        source: A path, the bytes of a file, an `edgeopt.Artifact`, or anything else with the bytes as `model`.
         name: What messages call a file without a path.
 
     Raises:
@@ -64,7 +64,7 @@ def read_tflite(source: Any, name: str = "The model") -> TFLiteFile:
     if isinstance(source, (str, os.PathLike)):
         content = read_file(source)
         return TFLiteFile(content, read_model(content, readable(source)), os.fspath(source))
-    data = source.model if isinstance(source, Artifact) else source
+    data = source.model if hasattr(source, "model") else source
     if not isinstance(data, bytes):
         raise UsageError(f"Received {type(source).__name__}, expected a path, bytes or an artifact; convert it first.")
     return TFLiteFile(data, read_model(data, name), given=source if isinstance(source, Artifact) else None)

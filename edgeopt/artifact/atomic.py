@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import re
 import secrets
@@ -13,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ..errors import OutputError
+from .locking import is_ours, lock
 from .scratch import Scratch
 
 _SUFFIX = ".tmp"
@@ -89,7 +89,7 @@ def _opened(target: Path) -> tuple[str, int]:
         path = target.with_name(f".{target.name}.{secrets.token_hex(8)}{_SUFFIX}")
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
         with contextlib.suppress(OSError):  # a file system without locks
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            lock(descriptor, wait=True)
         if path.exists():
             return str(path), descriptor
         os.close(descriptor)  # another run took it for one that was left
@@ -108,10 +108,10 @@ def _sweep(target: Path) -> None:
     with contextlib.suppress(OSError):
         for path in (path for path in target.parent.iterdir() if ours.fullmatch(path.name)):
             found = path.lstat()
-            if stat.S_ISREG(found.st_mode) and found.st_uid == os.getuid():
+            if stat.S_ISREG(found.st_mode) and is_ours(found):
                 descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
                 try:
-                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    lock(descriptor, wait=False)
                     path.unlink(missing_ok=True)
                 except OSError:
                     continue

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import os
 import re
 import shutil
@@ -19,6 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ..errors import DeviceError, EdgeoptError, OutputError
+from .locking import is_ours, lock
 
 PURPOSES = ("check", "child", "convert", "device", "edgetpu", "load", "predict", "run", "ssh", "vela")
 _OURS = re.compile(rf"(?:edgeopt-(?:{'|'.join(PURPOSES)})|\.saving)-[a-z0-9_]{{8}}")
@@ -65,7 +65,7 @@ class Scratch:
                 shutil.rmtree(self.path, ignore_errors=True)
                 raise
             with contextlib.suppress(OSError):  # a file system without locks: then nobody can sweep here, either
-                fcntl.flock(self._lock, fcntl.LOCK_EX)
+                lock(self._lock, wait=True)
             if (self.path / _LOCK).exists():
                 return
             os.close(self._lock)  # another run took it for a left one, between these two calls
@@ -151,23 +151,23 @@ def sweep(folder: Path) -> None:
 
 def _sweep_one(path: Path) -> None:
     found = path.lstat()
-    if found.st_uid != os.getuid():
+    if not is_ours(found):
         return
     old = time.time() - found.st_mtime > _OLD_S
     if stat.S_ISREG(found.st_mode) and _AUTOGRAPH.fullmatch(path.name) and old:
         path.unlink()
     elif stat.S_ISDIR(found.st_mode) and not _AUTOGRAPH.fullmatch(path.name):
         try:
-            lock = os.open(path / _LOCK, os.O_RDWR | os.O_NOFOLLOW)
+            held = os.open(path / _LOCK, os.O_RDWR | os.O_NOFOLLOW)
         except FileNotFoundError:
             if old:
                 shutil.rmtree(path, ignore_errors=True)
             return
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            lock(held, wait=False)
             shutil.rmtree(path, ignore_errors=True)
         finally:
-            os.close(lock)
+            os.close(held)
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:

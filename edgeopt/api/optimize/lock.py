@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from ...artifact.locking import lock
 from ...errors import OutputError
 
 _TAKEN = (errno.EAGAIN, errno.EACCES)
@@ -32,7 +32,7 @@ def locked(folder: Path, say: Callable[[str], None]) -> Iterator[None]:
         raise OutputError(f"Cannot make the folder {folder}: {error.strerror}; choose another.") from error
     try:
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            lock(descriptor, wait=False)
         except OSError as error:
             if error.errno in _TAKEN:
                 raise OutputError(

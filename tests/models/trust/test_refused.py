@@ -196,7 +196,7 @@ def test_a_compilation_inside_a_model(flavour, suffix):
         (None, "Popen", "subprocess>Popen"),
         ("keras.layers", "Dense", "os>system"),
         ("tensorflow.python.ops.init_ops", "os", None),
-        ("edgeopt.process.isolation", "QuantizedTensor", "edgeopt>QuantizedTensor"),
+        ("edgeopt.process.isolation", "run_isolated", "edgeopt>run_isolated"),
         ("shutil", "__ellipsis__", "rmtree"),
         ("shutil", "TensorShape", "rmtree"),
     ],

@@ -1,4 +1,4 @@
-"""TODO."""
+"""What the bridge says of each thing that is not on the other side as it was on this one."""
 
 from __future__ import annotations
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, TypedDict
 
 import numpy as np
 import numpy.typing as npt
@@ -56,6 +56,32 @@ def bench_plan(
     return plan
 
 
+@dataclass(frozen=True)
+class Energy:
+    """What a power sensor read during a run; the power that the board takes when it is idle is in it.
+
+    Attributes:
+        mean_power_w: Mean of the readings, in watts.
+        readings: How often the sensor was read, at least 1.
+        joules_per_run: Energy of one inference, in joules: the mean power times the seconds of a run.
+        sensor: Where the readings come from: "hwmon", Linux's hardware monitoring.
+    """
+
+    mean_power_w: float
+    readings: int
+    joules_per_run: float
+    sensor: str = "hwmon"
+
+
+class FileFacts(TypedDict, total=False):
+    """The file that was timed, with the activation arena that is planned from it; `against` is the other file."""
+
+    sha256: str
+    size_bytes: int
+    arena_bytes: int | None
+    against: FileFacts
+
+
 @dataclass(frozen=True, eq=False)
 class BenchRun:
     """One timing, with one number of threads.
@@ -81,27 +107,34 @@ class BenchRun:
         ends = spent / spent[-1] * total
         return [{"seconds": float(end), "p50_ms": percentile(part, 50)} for end, part in zip(ends, parts, strict=True)]
 
-    def energy(self) -> dict[str, Any] | None:
-        """Return what the power sensor read during the run, None without a sensor; idle power is in it."""
-        read = [item["power_w"] for item in self.latency.observed if item.get("power_w") is not None]
+    @property
+    def slowdown(self) -> float | None:
+        """The last part's median latency over the first part's; None for a run shorter than `SUSTAINED_S` seconds."""
+        if self.latency.runs["seconds"] < SUSTAINED_S:
+            return None
+        windows = self.over_time()
+        return windows[-1]["p50_ms"] / windows[0]["p50_ms"]
+
+    def energy(self) -> Energy | None:
+        """Return what the power sensor read during the run, None without a sensor."""
+        read = [power for item in self.latency.observed if (power := item.get("power_w")) is not None]
         if not read:
             return None
         mean = sum(read) / len(read)
-        joules = mean * self.latency.runs["seconds"] / self.latency.runs["runs"]
-        return {"mean_power_w": mean, "readings": len(read), "joules_per_run": joules, "sensor": "hwmon"}
+        return Energy(mean, len(read), mean * self.latency.runs["seconds"] / self.latency.runs["runs"])
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Return everything, as JSON holds it."""
         fields = {**self.measurement.to_dict(), "threads": self.measurement.kernel_profile.threads}
         fields["invalid"] = [dict(item) for item in self.invalid]
-        fields["energy"] = self.energy()
-        fields["op_profile"] = self.measurement.op_profile
-        if self.latency.emulated and fields["op_profile"] is not None:
-            fields["op_profile"] = {**fields["op_profile"], "latency_note": NOT_A_MEASUREMENT}
-        if self.latency.runs["seconds"] >= SUSTAINED_S:
-            windows = self.over_time()
-            fields["over_time"] = windows
-            fields["slowdown"] = windows[-1]["p50_ms"] / windows[0]["p50_ms"]
+        energy = self.energy()
+        fields["energy"] = None if energy is None else dict(vars(energy))
+        operators = self.measurement.op_profile
+        emulated = self.latency.emulated and operators is not None
+        fields["op_profile"] = {**(operators or {}), "latency_note": NOT_A_MEASUREMENT} if emulated else operators
+        if self.slowdown is not None:
+            fields["over_time"] = self.over_time()
+            fields["slowdown"] = self.slowdown
             fields["observed"] = [dict(item) for item in self.latency.observed]
         if self.latency.comparison is not None:
             fields["comparison"] = self.latency.comparison.to_dict()
@@ -122,7 +155,7 @@ class BenchReport:
     """
 
     runs: tuple[BenchRun, ...]
-    facts: Mapping[str, Any] = field(default_factory=dict)
+    facts: FileFacts
 
     @property
     def verdict(self) -> str:
@@ -150,13 +183,13 @@ class BenchReport:
             text = "; ".join(sorted(reasons))
             raise InvalidRunError(f"The run on {self.device} does not count: {text}; let the board cool and idle.")
 
-    def fields(self) -> dict[str, Any]:
+    def fields(self) -> dict[str, object]:
         """Return everything but the envelope, as JSON holds it."""
         found = {"device": self.device, **self.facts, "runs": [run.to_dict() for run in self.runs]}
         found["emulated"] = self.emulated
         return {**found, "latency_note": NOT_A_MEASUREMENT} if self.emulated else found
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Return the result in the JSON envelope of all verbs."""
         return envelope(self.verdict, self.fields())
 
@@ -180,22 +213,17 @@ def run_bench(
         raise UsageError("The options ask for no timing; give a BenchPlan.")
     runs = []
     for count in threads:
+        given = replace(chosen, threads=count)
         measured = device.measure(
-            model,
-            inputs,
-            replace(chosen, threads=count),
-            against=against,
-            evaluate=False,
-            seed=seed,
-            on_progress=on_progress,
+            model, inputs, given, against=against, evaluate=False, seed=seed, on_progress=on_progress
         )
         latency = measured.timed()
         runs.append(BenchRun(measured, tuple(invalid_reasons(latency.conditions, latency.observed))))
     return BenchReport(tuple(runs), _facts(model, against))
 
 
-def _facts(model: bytes, against: bytes | None) -> dict[str, Any]:
-    facts: dict[str, Any] = {"sha256": hashlib.sha256(model).hexdigest(), "size_bytes": len(model)}
+def _facts(model: bytes, against: bytes | None) -> FileFacts:
+    facts: FileFacts = {"sha256": hashlib.sha256(model).hexdigest(), "size_bytes": len(model)}
     facts["arena_bytes"] = memory_use(read_model(model)).arena_bytes
     if against is not None:
         facts["against"] = {"sha256": hashlib.sha256(against).hexdigest(), "size_bytes": len(against)}

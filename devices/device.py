@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager
 from dataclasses import asdict, replace
 from pathlib import Path, PurePosixPath
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +22,7 @@ from ..evaluation.metrics import load_metric
 from ..evaluation.report import Answers, ValidationReport, build_report
 from ..flatbuffer import read_model
 from ..flatbuffer.specs import TensorSpec, input_specs
+from .agent.records import Evaluated, Info
 from .boards.inventory import LOCAL, Inventory
 from .boards.profile import Profile, load_profile
 from .measurement import Evaluation, KernelProfile, Latency, Measurement
@@ -91,7 +92,7 @@ class Device(AbstractContextManager["Device"]):
     ) -> None:
         self.transport.close()
 
-    def info(self, delegate: str | None = None) -> dict[str, Any]:
+    def info(self, delegate: str | None = None) -> Info:
         """Ask the device what it is.
 
         Args:
@@ -106,7 +107,7 @@ class Device(AbstractContextManager["Device"]):
         """
         fields = {"delegate": delegate}
         with scratch_folder("device") as folder, self._job("info", fields, folder, None) as job:
-            return job.result()
+            return cast(Info, job.result())
 
     def measure(
         self,
@@ -128,8 +129,8 @@ class Device(AbstractContextManager["Device"]):
             options: Default: those of `RunOptions`.
             against: Another .tflite file, to be timed in turns with `model`; see `Latency.comparison`.
             evaluate: Whether to bring the outputs of the samples back; without, the first is what is timed.
-                    seed: Has no effect: no interval of a latency is drawn at random.
-                    on_progress: Called with every sign of life.
+            seed: Has no effect: no interval of a latency is drawn at random.
+            on_progress: Called with every sign of life of the device.
 
         Raises:
             DataError: Wrong names, shapes, or values that are not finite.
@@ -152,7 +153,7 @@ class Device(AbstractContextManager["Device"]):
                 result = job.result()
                 found = [self._fetch(result["evaluation"], folder)] if fields["evaluate"] else []
             if found and bound is not None and in_pieces(bound):
-                self._forget(fields)
+                self._forget(fields["inputs"])
                 again = replace(chosen, runtime=result["kernel_profile"]["runtime"], bench=None, op_profile=False)
                 found += [self._evaluated(model, part, again, folder, on_progress) for part in parts]
             evaluation = Evaluation.from_reply(*joined(*zip(*found, strict=True))) if found else None
@@ -181,8 +182,8 @@ class Device(AbstractContextManager["Device"]):
             threads: Numbers of threads of one inference; there is one timing for each (default: 1 thread).
             options: Default: those of `RunOptions`; its `threads` are not looked at.
             against: Another .tflite file, to be timed in turns with `model`.
-            seed: Seeds the bootstrap intervals (default 0).
-            on_progress: Called with every sign of life.
+            seed: Has no effect, as in `measure`.
+            on_progress: Called with every sign of life of the device.
 
         Raises:
             EdgeoptError: As in `measure`; `UsageError` for threads that are none.
@@ -190,14 +191,7 @@ class Device(AbstractContextManager["Device"]):
         from .bench import run_bench
 
         return run_bench(
-            self,
-            model,
-            inputs,
-            threads=threads,
-            options=options,
-            against=against,
-            seed=seed,
-            on_progress=on_progress,
+            self, model, inputs, threads=threads, options=options, against=against, seed=seed, on_progress=on_progress
         )
 
     def parity(
@@ -298,17 +292,17 @@ class Device(AbstractContextManager["Device"]):
         options: RunOptions,
         folder: Path,
         on_progress: Callable[[Progress], None] | None,
-    ) -> tuple[Mapping[str, Any], list[npt.NDArray[Any]]]:
+    ) -> tuple[Evaluated, list[npt.NDArray[Any]]]:
         """Run one more piece of the samples, and forget the one before."""
         fields = {**self._fields(model, part, options, folder), "evaluate": True}
         with self._job("measure", fields, folder, on_progress) as job:
             found = self._fetch(job.result()["evaluation"], folder)
-        self._forget(fields)
+        self._forget(fields["inputs"])
         return found
 
-    def _forget(self, fields: Mapping[str, Any]) -> None:
+    def _forget(self, inputs: Mapping[str, str]) -> None:
         """Remove the samples of a piece from the device; where it is this machine, the next piece takes their place."""
-        for path in fields["inputs"].values():
+        for path in inputs.values():
             if PurePosixPath(self.transport.workdir) in PurePosixPath(path).parents:
                 self.transport.remove(path, timeout_s=self.timeouts.transfer_s)
 
@@ -316,7 +310,7 @@ class Device(AbstractContextManager["Device"]):
         return self.transport.put(source, timeout_s=self.timeouts.transfer_s)
 
     def _job(
-        self, operation: str, fields: dict[str, Any], folder: Path, on_progress: Callable[[Progress], None] | None
+        self, operation: str, fields: Mapping[str, object], folder: Path, on_progress: Callable[[Progress], None] | None
     ) -> Job:
         return Job(
             self.transport,
@@ -328,7 +322,7 @@ class Device(AbstractContextManager["Device"]):
             runtime_remedy=self.profile.install_runtime,
         )
 
-    def _fetch(self, raw: Mapping[str, Any], folder: Path) -> tuple[Mapping[str, Any], list[npt.NDArray[Any]]]:
+    def _fetch(self, raw: Evaluated, folder: Path) -> tuple[Evaluated, list[npt.NDArray[Any]]]:
         stored = []
         for position, item in enumerate(raw["outputs"]):
             target = folder / f"fetched-{position}.npy"

@@ -41,7 +41,7 @@ class Difference:
         count = sum(self.histogram.values())
         return 1 - self.histogram.get(0, 0) / count if count else 0.0
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Return the fields, as JSON holds them."""
         histogram = {str(step): count for step, count in sorted(self.histogram.items())}
         return {"equal": self.equal, "max_lsb": self.max_lsb, "share": self.share, "lsb_histogram": histogram}

@@ -80,7 +80,7 @@ class Golden:
             raise FileFormatError(f"{Path(path)} is no golden file ({error}); record it again.") from error
 
     @classmethod
-    def _from_arrays(cls, arrays: dict[str, Array], meta: dict[str, Any]) -> Golden:
+    def _from_arrays(cls, arrays: dict[str, Array], meta: Any) -> Golden:
         inputs = {name[len(_INPUT) :]: array for name, array in arrays.items() if name.startswith(_INPUT)}
         outputs = tuple(
             Output(item["name"], arrays[f"{_OUTPUT}{place}"], item["scale"], item["zero_point"])

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from .agent import records
 from .agent.arith import dequantize, percentile, real_range
 from .agent.batching import REASONS
 from .agent.stats import latency_figures, median_interval, process_interval
@@ -39,7 +39,7 @@ class KernelProfile:
     threads: int
     kernels: str = "default"
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Return the fields."""
         return dict(vars(self))
 
@@ -71,10 +71,10 @@ class Comparison:
     processes: int = 1
 
     @classmethod
-    def from_reply(cls, raw: Mapping[str, Any]) -> Comparison:
+    def from_reply(cls, raw: records.Turns) -> Comparison:
         """Return what the ``comparison`` of an agent's reply says."""
-        first, second = (np.array(raw[name], np.float64) for name in ("first_ns", "second_ns"))
-        ratios, each = first / second, raw.get("process_ratios", ())
+        first, second = np.array(raw["first_ns"], np.float64), np.array(raw["second_ns"], np.float64)
+        ratios, each = first / second, raw.get("process_ratios", [])
         return cls(
             ratio=percentile(ratios, 50),
             ratio_ci95=process_interval(each) if len(each) > 1 else median_interval(ratios),
@@ -90,7 +90,7 @@ class Comparison:
         low, high = self.ratio_ci95
         return "faster" if high < 1 else "slower" if low > 1 else "no difference shown"
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Return the fields, as JSON holds them."""
         return {**vars(self), "ratio_ci95": list(self.ratio_ci95), "verdict": self.verdict}
 
@@ -110,19 +110,19 @@ class Latency:
     """
 
     samples_ms: npt.NDArray[np.float64] = field(repr=False)
-    figures: dict[str, Any]
-    runs: dict[str, Any]
-    conditions: dict[str, Any]
-    observed: tuple[dict[str, Any], ...] = ()
+    figures: records.Figures
+    runs: records.Runs
+    conditions: records.Conditions
+    observed: tuple[records.Observation, ...] = ()
     comparison: Comparison | None = None
 
     @classmethod
-    def from_reply(cls, raw: Mapping[str, Any]) -> Latency:
+    def from_reply(cls, raw: records.Timing) -> Latency:
         """Return what the ``latency`` of an agent's reply says."""
-        found = latency_figures(dict(raw))
+        found = latency_figures(raw)
         samples_ms = np.array(raw["samples_ns"], np.float64) / 1e6
         compared = Comparison.from_reply(raw["comparison"]) if "comparison" in raw else None
-        figures, runs, conditions = found["latency_ms"], found["latency_runs"], dict(raw["conditions"])
+        figures, runs, conditions = found["latency_ms"], found["latency_runs"], raw["conditions"]
         return cls(samples_ms, figures, runs, conditions, tuple(raw.get("observed", ())), compared)
 
     @property
@@ -175,7 +175,7 @@ class Evaluation:
     warnings: tuple[str, ...]
 
     @classmethod
-    def from_reply(cls, raw: Mapping[str, Any], stored: list[npt.NDArray[Any]]) -> Evaluation:
+    def from_reply(cls, raw: records.Evaluated, stored: list[npt.NDArray[Any]]) -> Evaluation:
         """Return what the ``evaluation`` of an agent's reply says, with the fetched outputs."""
         outputs = tuple(
             Output(item["name"], array, item["scale"], item["zero_point"])
@@ -195,7 +195,7 @@ class Evaluation:
         """Return the outputs by name, in the file's order."""
         return {output.name: output for output in self.outputs}
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Return the fields, without the arrays; every reason with its meaning."""
         names = ("samples", "batch", "workers", "seconds")
         reasons = [{"reason": name, "meaning": REASONS[name]} for name in self.reasons]
@@ -221,10 +221,10 @@ class Measurement:
     kernel_profile: KernelProfile
     latency: Latency | None
     evaluation: Evaluation | None
-    runtimes_skipped: tuple[dict[str, str], ...]
+    runtimes_skipped: tuple[records.Skipped, ...]
     machine: str = ""
-    edge_tpu: dict[str, Any] | None = None
-    op_profile: dict[str, Any] | None = None
+    edge_tpu: records.EdgeTpuFacts | None = None
+    op_profile: records.OpProfile | None = None
 
     def timed(self) -> Latency:
         """Return the timing of a job that was asked for one.
@@ -268,7 +268,7 @@ class Measurement:
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything but the output arrays, as JSON holds it; the raw samples are there."""
-        fields: dict[str, Any] = {"device": self.device, "kernel_profile": self.kernel_profile.to_dict()}
+        fields: dict[str, object] = {"device": self.device, "kernel_profile": self.kernel_profile.to_dict()}
         fields["runtimes_skipped"] = list(self.runtimes_skipped)
         if self.edge_tpu is not None:
             fields["edge_tpu"] = self.edge_tpu
@@ -285,7 +285,7 @@ class Measurement:
         return fields
 
 
-def scaling_warning(item: Mapping[str, Any]) -> str | None:
+def scaling_warning(item: records.TensorFacts) -> str | None:
     """Return a sentence when the values of an input hardly fit the range that the file stores, else None.
 
     Args:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -71,7 +71,7 @@ class Side:
     profile: KernelProfile
     machine: str
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Return the fields, as JSON holds them."""
         return {"device": self.device, "machine": self.machine, "kernel_profile": self.profile.to_dict()}
 
@@ -83,7 +83,7 @@ class Divergence:
     tap: Tap
     difference: Difference
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Return the fields, as JSON holds them."""
         place = {"op": self.tap.op, "index": self.tap.operator, "tensor": self.tap.name}
         return {**place, "tensor_index": self.tap.tensor, **self.difference.to_dict()}
@@ -112,7 +112,6 @@ class ParityReport:
     samples: int
     first_divergence: Divergence | None = None
     trace_note: str = ""
-    facts: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def held(self) -> bool:
@@ -149,11 +148,10 @@ class ParityReport:
             f"{self.difference.max_lsb} LSB apart{where}; {self.explanation}"
         )
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Return the result in the JSON envelope of all verbs."""
         at = self.first_divergence
         fields = {
-            **self.facts,
             "level": self.limits.level,
             "limits": dict(vars(self.limits)),
             "held": self.held,

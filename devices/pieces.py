@@ -10,6 +10,8 @@ from typing import Any, cast
 import numpy as np
 import numpy.typing as npt
 
+from .agent.records import Evaluated, TensorFacts
+
 Array = npt.NDArray[Any]
 
 # How much of one input is on disk here, and on the device, at a time.
@@ -62,16 +64,17 @@ def write(path: Path, samples: Any) -> None:
             stream.write(np.ascontiguousarray(part).data)
 
 
-def joined(
-    replies: Sequence[Mapping[str, Any]], stored: Sequence[Sequence[Array]]
-) -> tuple[dict[str, Any], list[Array]]:
+def joined(replies: Sequence[Evaluated], stored: Sequence[Sequence[Array]]) -> tuple[Evaluated, list[Array]]:
     """Return the replies of all pieces as the one that the samples would have had as a whole, and their outputs."""
     first = replies[0]
     inputs = [
-        {**same[0], "low": min(item["low"] for item in same), "high": max(item["high"] for item in same)}
+        cast(
+            TensorFacts,
+            {**same[0], "low": min(item["low"] for item in same), "high": max(item["high"] for item in same)},
+        )
         for same in zip(*(reply["inputs"] for reply in replies), strict=True)
     ]
-    reply = {
+    reply: Evaluated = {
         **first,
         "samples": sum(reply["samples"] for reply in replies),
         "seconds": sum(reply["seconds"] for reply in replies),

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import EdgeoptError
+from .agent.records import EdgeTpu, Info, Installation, State
 from .device import Device
 from .transport.base import Transport
 from .transport.remote import ask_python
@@ -88,7 +89,7 @@ def _ready(device: Device, setup: str) -> Iterator[Line]:
         yield from _delegate_lines(device, delegate, info["edge_tpu"])
 
 
-def _board_lines(device: Device, info: dict[str, Any]) -> Iterator[Line]:
+def _board_lines(device: Device, info: Info) -> Iterator[Line]:
     board = info["board"]
     yield Line("board", OK, f"{board['model'] or 'model unknown'}, kernel {board['kernel']}, {board['libc']}")
     if board["emulated"]:
@@ -101,7 +102,7 @@ def _board_lines(device: Device, info: dict[str, Any]) -> Iterator[Line]:
     yield _expected(device, "page_size_bytes", board["page_size_bytes"], "page size", pages)
 
 
-def _runtime_lines(runtimes: list[dict[str, Any]], setup: str) -> Iterator[Line]:
+def _runtime_lines(runtimes: list[Installation], setup: str) -> Iterator[Line]:
     usable = [item for item in runtimes if item["problem"] is None]
     for item in runtimes:
         if item["problem"] is None:
@@ -132,7 +133,7 @@ def _clock(board_s: float, sent: float, arrived: float) -> Line:
     return Line("clock", OK, "agrees with this machine's")
 
 
-def _state_lines(state: dict[str, Any]) -> Iterator[Line]:
+def _state_lines(state: State) -> Iterator[Line]:
     governors = state["governors"]
     if governors is None:
         yield Line("governor", OK, "none (no clock scaling to be seen)")
@@ -156,7 +157,7 @@ def _state_lines(state: dict[str, Any]) -> Iterator[Line]:
     yield Line("load", WARN if busy else OK, busy or "nothing else runs", "end it before a benchmark" if busy else "")
 
 
-def _delegate_lines(device: Device, delegate: str, found: dict[str, Any]) -> Iterator[Line]:
+def _delegate_lines(device: Device, delegate: str, found: EdgeTpu) -> Iterator[Line]:
     """The accelerator that the profile promises: there, permitted, fast, and does it load?"""
     chips = found["usb"] + found["pci"]
     if not chips:

@@ -7,11 +7,11 @@ import secrets
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from types import TracebackType
-from typing import IO, Any
+from typing import IO
 
 from ..errors import (
     DataError,
@@ -24,7 +24,7 @@ from ..errors import (
     RuntimeMissingError,
     UsageError,
 )
-from .agent.protocol import PROTOCOL_VERSION, decode, encode
+from .agent.protocol import PROTOCOL_VERSION, Message, decode, encode
 from .transport.base import Process, Transport
 from .transport.words import clean, clean_values, lines, shown
 
@@ -110,7 +110,7 @@ class Job:
         transport: Transport,
         agent: str,
         operation: str,
-        fields: dict[str, Any],
+        fields: Mapping[str, object],
         *,
         timeouts: Timeouts | None = None,
         on_progress: Callable[[Progress], None] | None = None,
@@ -135,7 +135,7 @@ class Job:
         head = {"protocol": PROTOCOL_VERSION, "nonce": self._nonce, "op": operation}
         place = {"workdir": transport.workdir, "wait_s": self._timeouts.wait_s}
         self._request = {**head, **place, **fields}
-        self._events: queue.Queue[tuple[str, dict[str, Any]]] = queue.Queue()
+        self._events: queue.Queue[Progress | Message | None] = queue.Queue()  # None: there will be no other
         self._tail: deque[str] = deque(maxlen=TAIL_LINES)
         self._process: Process | None = None
 
@@ -176,7 +176,7 @@ class Job:
             with suppress(OSError):
                 stream.close()
 
-    def result(self) -> dict[str, Any]:
+    def result(self) -> Message:
         """Wait for the reply and return its result.
 
         Raises:
@@ -189,19 +189,19 @@ class Job:
             if left_s <= 0:
                 raise self._lost(f"did not finish within {self._timeouts.job_s:g} s")
             try:
-                what, message = self._events.get(timeout=min(self._timeouts.silence_s, left_s))
+                event = self._events.get(timeout=min(self._timeouts.silence_s, left_s))
             except queue.Empty:
                 if left_s <= self._timeouts.silence_s:
                     continue
                 raise self._lost(f"gave no sign of life for {self._timeouts.silence_s:g} s") from None
-            if what == "end":
+            if event is None:
                 raise self._lost(self._ending())
-            if what == "reply":
-                return self._outcome(message)
+            if not isinstance(event, Progress):
+                return self._outcome(event)
             if self._on_progress is not None:
-                self._on_progress(Progress(message["progress"], message.get("done", 0), message.get("total")))
+                self._on_progress(event)
 
-    def _outcome(self, message: dict[str, Any]) -> dict[str, Any]:
+    def _outcome(self, message: Message) -> Message:
         result = message.get("result")
         if message["ok"] and isinstance(result, dict):
             outputs = result.get("evaluation")  # with the names that the model has
@@ -233,18 +233,19 @@ class Job:
             message = decode(line)
             if message is not None and message.get("nonce") == self._nonce and "ok" in message:
                 if not replied:  # there is one; more would only pile up
-                    self._events.put(("reply", message))
+                    self._events.put(message)
                 replied = True
             elif line.strip():
                 self._tail.append(shown(line))
-        self._events.put(("end", {}))
+        self._events.put(None)
 
     def _read_stderr(self, stream: IO[bytes]) -> None:
         for line in lines(stream):
             message = decode(line)
             if message is not None and message.get("nonce") == self._nonce and "progress" in message:
                 if self._events.qsize() < MOST_EVENTS:  # a board may say more than anyone reads
-                    self._events.put(("progress", clean_values(message)))
+                    told = clean_values(message)
+                    self._events.put(Progress(told["progress"], told.get("done", 0), told.get("total")))
             elif line.strip():
                 self._tail.append(shown(line))
 

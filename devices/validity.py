@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
+
+from .agent.records import Conditions, Look, Observation, State
 
 # Programs that take more than this, of one core, disturb a timing.
 BUSY_CORES = 0.3
@@ -19,7 +20,7 @@ REASONS = {
 }
 
 
-def invalid_reasons(conditions: Mapping[str, Any], observed: Sequence[Mapping[str, Any]] = ()) -> list[dict[str, str]]:
+def invalid_reasons(conditions: Conditions, observed: Sequence[Observation] = ()) -> list[dict[str, str]]:
     """Return why a timing cannot be trusted: "reason" (a key of `REASONS`) and "detail" of each; empty if it can.
 
     Args:
@@ -31,7 +32,7 @@ def invalid_reasons(conditions: Mapping[str, Any], observed: Sequence[Mapping[st
     flags = _throttling_flags(before, after, observed)
     if flags:
         found.append({"reason": "throttled", "detail": ", ".join(flags)})
-    clocks = [state["frequency_mhz"] for state in observed if state.get("frequency_mhz")]
+    clocks = [clock for look in observed if (clock := look.get("frequency_mhz"))]
     if clocks and min(clocks) < (1 - CLOCK_FALL) * clocks[0]:
         found.append({"reason": "clock_fell", "detail": f"from {clocks[0]:g} to {min(clocks):g} MHz"})
     for when, state in (("before", before), ("after", after)):
@@ -42,9 +43,7 @@ def invalid_reasons(conditions: Mapping[str, Any], observed: Sequence[Mapping[st
     return found
 
 
-def unmeasured_reasons(
-    conditions: Mapping[str, Any], observed: Sequence[Mapping[str, Any]] = ()
-) -> list[dict[str, str]]:
+def unmeasured_reasons(conditions: Conditions, observed: Sequence[Observation] = ()) -> list[dict[str, str]]:
     """Return why a timing says nothing of the board: what `invalid_reasons` finds, and an emulated board."""
     found = invalid_reasons(conditions, observed)
     if conditions["board"].get("emulated"):
@@ -52,11 +51,11 @@ def unmeasured_reasons(
     return found
 
 
-def _throttling_flags(
-    before: Mapping[str, Any], after: Mapping[str, Any], observed: Sequence[Mapping[str, Any]]
-) -> list[str]:
+def _throttling_flags(before: State, after: State, observed: Sequence[Observation]) -> list[str]:
     """Return the flags that were up during the run, and those "since boot" that came up in it."""
-    seen = [set((state.get("throttling") or {}).get("flags", ())) for state in (before, *observed, after)]
+    looks: list[Look] = [before, *observed, after]
+    told = [look.get("throttling") for look in looks]
+    seen = [set(item["flags"]) if item else set() for item in told]
     now = {flag for flags in seen for flag in flags if flag.endswith(" now")}
     since = {flag for flag in seen[-1] - seen[0] if flag.endswith(" since boot")}
     return sorted(now | since)

@@ -3,50 +3,50 @@
 from __future__ import annotations
 
 import time
-from typing import Any, Callable, Dict, List, Optional
+from typing import Any, Callable, List, Mapping, Optional, cast
 
 from .conditions import board, resident_bytes, state
 from .latency import BLOCK_NS, alternate, measure
 from .plan import Plan
-from .protocol import Message
+from .records import Observation, Timing
 from .session import Session, example_inputs
 
 Report = Callable[..., None]
 
 
 def bench(
-    session: Session, samples: Any, plan: Message, report: Report, other: Optional[Session] = None, part: int = 0
-) -> Message:
-    """Time `session`: the first run apart (it is cold), then by `plan`; then in turns with `other`, if there is one.
+    session: Session, samples: Any, bounds: Mapping[str, float], report: Report, other: Optional[Session], part: int
+) -> Timing:
+    """Time `session`: the first run apart (it is cold), then by `bounds`; then in turns with `other`, if there is one.
 
     Args:
         session: The model.
         samples: Data for its inputs, or None for noise.
-        plan: What one process does of a timing; see `plan.Plan.split`.
+        bounds: What one process does of a timing; see `plan.Plan.split`.
         report: Takes progress.
-        other: Another model, fed with noise.
-        part: Which of the processes this one is.
+        other: Another model, fed with noise, or None.
+        part: Which of the processes this one is, from 0 on.
 
     Returns:
         What `latency.measure` returns, ``load_ns``, ``first_ns``, ``conditions``, ``observed`` (the state every
         ``observe_seconds``), and ``comparison`` (see `latency.alternate`) if there is another model. Only the first
         process looks for busy programs before, and only the last one after.
     """
-    found = Plan.from_data(plan)
+    found = Plan.from_data(bounds)
     tell = _shifted(report, part * found.max_seconds, found.processes * found.max_seconds)
     feed = samples.feed(session, 0, session.inputs[0].shape[0]) if samples else example_inputs(session)
     before = state(busy=part == 0)
     run = _runner(session, feed)
     first_ns = run()
-    observed: List[Message] = []
-    figures = measure(run, found, tell, lambda seconds, runs: observed.append(_observation(seconds, runs)))
-    result: Dict[str, Any] = dict(figures, load_ns=session.load_ns, first_ns=first_ns)
+    observed: List[Observation] = []
+    result = measure(run, found, tell, lambda seconds, runs: observed.append(_observation(seconds, runs)))
+    result["load_ns"], result["first_ns"] = session.load_ns, first_ns
     if other is not None:
         compared = alternate(run, _runner(other, example_inputs(other)), found, tell)
-        result["comparison"] = dict(compared, block_ns=BLOCK_NS, other_load_ns=other.load_ns)
+        result["comparison"] = {**compared, "block_ns": BLOCK_NS, "other_load_ns": other.load_ns}
     after = state(busy=part == found.processes - 1)
-    conditions = {"board": board(), "before": before, "after": after, "peak_rss_bytes": resident_bytes(peak=True)}
-    return dict(result, observed=observed, conditions=conditions)
+    result["observed"], peak = observed, resident_bytes(peak=True)
+    return {**result, "conditions": {"board": board(), "before": before, "after": after, "peak_rss_bytes": peak}}
 
 
 def _shifted(report: Report, behind: float, total: float) -> Report:
@@ -65,8 +65,8 @@ def _runner(session: Session, feed: List[Any]) -> Callable[[], int]:
     return run
 
 
-def _observation(seconds: float, runs: int) -> Message:
+def _observation(seconds: float, runs: int) -> Observation:
     """Return the state in the middle of a timing, without the part that would take long."""
-    now = state(busy=False)
+    now = dict(state(busy=False))
     kept = ("frequency_mhz", "temperature_c", "throttling", "power_w")
-    return dict({name: now[name] for name in kept}, seconds=seconds, runs=runs)
+    return cast(Observation, dict({name: now[name] for name in kept}, seconds=seconds, runs=runs))

@@ -8,11 +8,12 @@ import os
 import shutil
 import sys
 import tempfile
-from typing import Any, Dict, List, Optional
+from typing import Dict, List, Mapping, Optional
 
 from .conditions import board, state
 from .processes import measure
 from .protocol import AgentError, Message
+from .records import Evaluated
 from .runtimes import AUTO, KERNELS, RUNTIMES
 from .supervisor import Supervisor
 from .tables import info_table, result_table
@@ -145,8 +146,8 @@ def _named(inputs: List[str]) -> Dict[str, str]:
     return named
 
 
-def _bounds(options: argparse.Namespace) -> Message:
-    bounds: Message = {}
+def _bounds(options: argparse.Namespace) -> Dict[str, float]:
+    bounds: Dict[str, float] = {}
     if options.runs is not None:
         bounds.update(max_runs=options.runs, min_runs=min(50, options.runs))
     if options.seconds is not None:
@@ -172,13 +173,13 @@ def _report(options: argparse.Namespace, result: Message) -> Message:
     if "op_profile" in result:
         fields["op_profile"] = result["op_profile"]
     if "evaluation" in result:
-        found: Dict[str, Any] = result["evaluation"]
+        found: Evaluated = result["evaluation"]
         fields["samples"] = found["samples"]
-        fields["evaluation"] = {name: found[name] for name in ("batch", "workers", "reasons", "seconds")}
+        fields["evaluation"] = {name: dict(found)[name] for name in ("batch", "workers", "reasons", "seconds")}
         if options.labels:
             fields.update(score(read_outputs(found["outputs"]), options.labels))
     return _envelope(fields)
 
 
-def _envelope(fields: Message) -> Message:
+def _envelope(fields: Mapping[str, object]) -> Message:
     return dict({"schema_version": 1, "tool": {"name": "edgeopt-agent"}, "verdict": "ok"}, **fields)

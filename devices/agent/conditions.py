@@ -14,7 +14,7 @@ import subprocess
 from typing import Dict, List, Optional
 
 from .hardware import busy_processes, emulator, power_w
-from .protocol import Message
+from .records import State, Throttling
 
 VCGENCMD_TIMEOUT_S = 2
 
@@ -31,7 +31,7 @@ THROTTLED_BITS = {
 }
 
 
-def board() -> Message:
+def board() -> Dict[str, object]:
     """Return what does not change between two runs: model, CPU, kernel, memory, Python."""
     emulated_by = emulator()
     return {
@@ -49,7 +49,7 @@ def board() -> Message:
     }
 
 
-def state(busy: bool = True) -> Message:
+def state(busy: bool = True) -> State:
     """Return what does: governor, clock, temperature, throttling, power, load, free memory, busy programs.
 
     Args:
@@ -88,7 +88,7 @@ def resident_bytes(peak: bool = False) -> Optional[int]:
     return int(kib) * 1024 if kib.isdigit() else None
 
 
-def throttling() -> Optional[Message]:
+def throttling() -> Optional[Throttling]:
     """Return what a Raspberry Pi's firmware says of throttling, decoded; None on other boards."""
     if shutil.which("vcgencmd") is None:
         return None
@@ -105,7 +105,7 @@ def throttling() -> Optional[Message]:
     return decode_throttled(done.stdout.decode("ascii", "replace"))
 
 
-def decode_throttled(answer: str) -> Optional[Message]:
+def decode_throttled(answer: str) -> Optional[Throttling]:
     """Return the meaning of ``throttled=0x50005``; None when the answer is another.
 
     Example:

@@ -13,7 +13,8 @@ import re
 from typing import Any, Dict, NamedTuple, Optional, Tuple
 
 from .hardware import EDGE_TPU_LIBRARY, edge_tpu
-from .protocol import AgentError, Message
+from .protocol import AgentError
+from .records import EdgeTpu, EdgeTpuFacts
 
 EDGE_TPU = "edgetpu"
 # As pycoral names devices: "usb", "usb:0", "pci", "pci:1", ":1".
@@ -116,7 +117,7 @@ def check_runtime(found: Optional[int], needed: Optional[int]) -> None:
         raise _error(message % (found, needed), "update libedgetpu1-std, or compile with --min-runtime %d" % found)
 
 
-def refusal(wanted: Wanted, said: str, hardware: Message) -> Tuple[str, str]:
+def refusal(wanted: Wanted, said: str, hardware: EdgeTpu) -> Tuple[str, str]:
     """Return why a delegate refused and what helps, from what it said and from what is on the board.
 
     Args:
@@ -128,7 +129,8 @@ def refusal(wanted: Wanted, said: str, hardware: Message) -> Tuple[str, str]:
         return "the delegate %s refused (%s)" % (wanted.library, said), "see its own documentation"
     device = wanted.options.get("device", "")
     kinds = ["usb"] if device.startswith("usb") else ["pci"] if device.startswith("pci") else ["usb", "pci"]
-    chips = [chip for kind in kinds for chip in hardware[kind]]
+    found = {"usb": hardware["usb"], "pci": hardware["pci"]}
+    chips = [chip for kind in kinds for chip in found[kind]]
     if not chips:
         place = {"usb": "on USB (lsusb shows 1a6e:089a or 18d1:9302)", "pci": "on PCIe (a driver makes /dev/apex_0)"}
         where = " or ".join(place[kind] for kind in kinds)
@@ -159,10 +161,10 @@ def unresolved(text: str) -> Optional[AgentError]:
     return None
 
 
-def edge_tpu_facts(text: str) -> Message:
+def edge_tpu_facts(text: str) -> EdgeTpuFacts:
     """Return what a result says of the Edge TPU it was taken on: device, runtime version, USB speed, temperature."""
     wanted = parse(text)
-    facts: Message = {"device": wanted.options.get("device", "any"), "runtime_version": None}
+    version = None
     with contextlib.suppress(OSError):
-        facts["runtime_version"] = runtime_version(ctypes.CDLL(wanted.library))
-    return dict(facts, **edge_tpu())
+        version = runtime_version(ctypes.CDLL(wanted.library))
+    return {"device": wanted.options.get("device", "any"), "runtime_version": version, **edge_tpu()}

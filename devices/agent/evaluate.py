@@ -11,11 +11,12 @@ from typing import Any, Callable, List, Optional
 from .arith import Array
 from .arrays import OutputFile, Samples
 from .batching import Opener, Way, choose, run_rows
-from .protocol import AgentError, Message
+from .protocol import AgentError
+from .records import Evaluated
 from .session import Session
 
 
-def evaluate(first: Session, opener: Opener, samples: Samples, folder: str, report: Callable[..., Any]) -> Message:
+def evaluate(first: Session, opener: Opener, samples: Samples, folder: str, report: Callable[..., Any]) -> Evaluated:
     """Run all samples and write the stored outputs, one .npy file an output, shape (n, ...).
 
     Args:
@@ -51,10 +52,10 @@ def evaluate(first: Session, opener: Opener, samples: Samples, folder: str, repo
         "reasons": list(way.reasons),
         "seconds": (time.perf_counter_ns() - start) / 1e9,
         "inputs": [
-            dict(tensor.as_data(), low=extent.low, high=extent.high)
+            {**tensor.as_data(), "low": extent.low, "high": extent.high}
             for tensor, extent in zip(first.inputs, samples.extents)
         ],
-        "outputs": [dict(tensor.as_data(), path=file.path) for tensor, file in zip(first.outputs, files)],
+        "outputs": [{**tensor.as_data(), "path": file.path} for tensor, file in zip(first.outputs, files)],
     }
 
 

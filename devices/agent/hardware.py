@@ -12,7 +12,7 @@ import os
 import time
 from typing import Dict, List, NamedTuple, Optional
 
-from .protocol import Message
+from .records import Busy, Chip, EdgeTpu
 
 BUSY_INTERVAL_S = 0.2
 BUSY_SHARE = 0.1  # of one core; less is the noise of an idle system
@@ -43,7 +43,7 @@ class _Usage(NamedTuple):
     ticks: int
 
 
-def busy_processes(interval_s: float = BUSY_INTERVAL_S) -> List[Message]:
+def busy_processes(interval_s: float = BUSY_INTERVAL_S) -> List[Busy]:
     """Return the other processes that take more than a tenth of a core now: ``name``, ``pid``, ``cores``."""
     before = _cpu_ticks()
     start = time.monotonic()
@@ -52,14 +52,14 @@ def busy_processes(interval_s: float = BUSY_INTERVAL_S) -> List[Message]:
     seconds = time.monotonic() - start
     per_second = os.sysconf("SC_CLK_TCK")
     own = {os.getpid(), os.getppid()}
-    found = []
+    found: List[Busy] = []
     for pid, usage in after.items():
         if pid in own or pid not in before:
             continue
         cores = (usage.ticks - before[pid].ticks) / per_second / seconds
         if cores > BUSY_SHARE:
             found.append({"name": usage.name, "pid": pid, "cores": round(cores, 2)})
-    return sorted(found, key=lambda item: -float(item["cores"]))
+    return sorted(found, key=lambda item: -item["cores"])
 
 
 def power_w() -> Optional[float]:
@@ -69,7 +69,7 @@ def power_w() -> Optional[float]:
     return sum(values) if values else None
 
 
-def edge_tpu() -> Message:
+def edge_tpu() -> EdgeTpu:
     """Return what is there for an Edge TPU.
 
     Returns:
@@ -85,8 +85,8 @@ def _library_file() -> Optional[str]:
     return places[0] if places else None
 
 
-def _edge_tpu_usb() -> List[Message]:
-    found = []
+def _edge_tpu_usb() -> List[Chip]:
+    found: List[Chip] = []
     for folder in sorted(glob.glob("/sys/bus/usb/devices/*")):
         if (_read(folder + "/idVendor"), _read(folder + "/idProduct")) in _EDGE_TPU_USB:
             bus, device = _read(folder + "/busnum") or "0", _read(folder + "/devnum") or "0"
@@ -102,8 +102,8 @@ def _edge_tpu_usb() -> List[Message]:
     return found
 
 
-def _edge_tpu_pci() -> List[Message]:
-    found = []
+def _edge_tpu_pci() -> List[Chip]:
+    found: List[Chip] = []
     for node in sorted(glob.glob("/dev/apex_*")):
         heat = _read("/sys/class/apex/%s/temp" % os.path.basename(node)) or ""
         found.append(

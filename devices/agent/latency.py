@@ -11,7 +11,7 @@ import numpy as np
 
 from .arith import percentile
 from .plan import Plan
-from .protocol import Message
+from .records import Timing, Turns
 
 CHECK_EVERY_NS = 100_000_000
 BLOCK_NS = 20_000_000  # of one model before it is the other's turn: long against a switch, short against a clock change
@@ -28,7 +28,7 @@ def measure(
     plan: Plan,
     report: Callable[..., None],
     observe: Callable[[float, int], None] = lambda seconds, runs: None,
-) -> Message:
+) -> Timing:
     """Time a model by `plan`.
 
     Args:
@@ -45,7 +45,7 @@ def measure(
     collecting = gc.isenabled()
     gc.disable()  # a collection in the middle of a run would be timed with it
     try:
-        return dict(_sample(run, plan, report, observe), warmup_runs=warmup)
+        return {**_sample(run, plan, report, observe), "warmup_runs": warmup}
     finally:
         if collecting:
             gc.enable()
@@ -64,7 +64,7 @@ def _warm_up(run: Callable[[], int], plan: Plan) -> int:
 
 def alternate(
     run_first: Callable[[], int], run_second: Callable[[], int], plan: Plan, report: Callable[..., None]
-) -> Message:
+) -> Turns:
     """Time two models in turns, so that whatever slows the board slows both: blocks A B B A A B B A ...
 
     Args:
@@ -112,7 +112,7 @@ def _block(run: Callable[[], int]) -> int:
 
 def _sample(
     run: Callable[[], int], plan: Plan, report: Callable[..., None], observe: Callable[[float, int], None]
-) -> Message:
+) -> Timing:
     samples = array("q")
     start = time.perf_counter_ns()
     due = start + CHECK_EVERY_NS
@@ -140,9 +140,9 @@ def _sample(
             observe(seconds, runs)
             next_look = seconds + plan.observe_seconds
     found = np.array(samples)
-    result = {"samples_ns": found.tolist(), "runs": runs, "kept_every": stride}
-    result.update(p50_ns=percentile(found, 50), p95_ns=percentile(found, 95))
-    return dict(result, seconds=seconds, stable=is_stable(found), stopped_by=reason)
+    timing: Timing = {"samples_ns": found.tolist(), "runs": runs, "kept_every": stride}
+    timing["p50_ns"], timing["p95_ns"] = percentile(found, 50), percentile(found, 95)
+    return {**timing, "seconds": seconds, "stable": is_stable(found), "stopped_by": reason}
 
 
 def is_stable(samples: Any) -> bool:

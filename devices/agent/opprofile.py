@@ -14,7 +14,8 @@ import re
 import time
 from typing import Any, List, Tuple
 
-from .protocol import AgentError, Message
+from .protocol import AgentError
+from .records import Operator, OpProfile
 
 LIBRARY = "libLiteRt.so"
 _CPU = 1  # kLiteRtHwAcceleratorCpu
@@ -28,7 +29,7 @@ _ROW = re.compile(
 )
 
 
-def profile(path: str, threads: int, kernels: str) -> Message:
+def profile(path: str, threads: int, kernels: str) -> OpProfile:
     """Run a model under the profiler, on zeros.
 
     Args:
@@ -51,14 +52,14 @@ def profile(path: str, threads: int, kernels: str) -> Message:
     return {"runs": runs, "operators": parse(model.summary(runs), runs)}
 
 
-def parse(summary: str, runs: int) -> List[Message]:
+def parse(summary: str, runs: int) -> List[Operator]:
     """Return the rows of the profiler's first table, which is in the order of execution.
 
     Example:
         >>> parse("= Run Order =\\n ADD 0.0 0.1 0.2 50.0% 50.0% 0.0 40 [Builtin]:3\\n\\n", 20)
         [{'op': 'ADD', 'by': 'builtin', 'index': 3, 'ms': 0.4, 'share': 0.5}]
     """
-    found = []
+    found: List[Operator] = []
     for line in summary.partition("Run Order")[2].split("\n\n")[0].splitlines():
         match = _ROW.match(line)
         if match:

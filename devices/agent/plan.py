@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import List, NamedTuple
+from typing import Any, List, Mapping, NamedTuple, cast
 
-from .protocol import AgentError, Message
+from .protocol import AgentError
 
 
 class Plan(NamedTuple):
@@ -28,7 +28,7 @@ class Plan(NamedTuple):
     processes: int = 9
 
     @classmethod
-    def from_data(cls, data: Message) -> "Plan":
+    def from_data(cls, data: Mapping[str, float]) -> "Plan":
         """Return the plan that a request asks for; absent fields keep their defaults.
 
         Raises:
@@ -37,7 +37,7 @@ class Plan(NamedTuple):
         unknown = sorted(set(data) - set(cls._fields))
         if unknown:
             raise AgentError("request", "unknown bench field %r; expected %s" % (unknown[0], ", ".join(cls._fields)))
-        plan = cls(**data)
+        plan = cls(**cast(Any, data))
         possible = 1 <= plan.min_runs <= plan.max_runs and 0 <= plan.min_seconds <= plan.max_seconds
         if not possible or plan.processes < 1:
             raise AgentError("request", "the bounds of the runs contradict each other: %s" % (plan,))

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, List
+from typing import List, cast
 
 from .plan import Plan
 from .protocol import AgentError, Message
+from .records import Conditions, Observation, OpProfile, Timing, Turns
 from .supervisor import Supervisor
 
 # The one runtime with a profiler; see `opprofile`.
@@ -31,26 +32,26 @@ def measure(supervisor: Supervisor, request: Message) -> Message:
         if results:
             part["runtime"] = results[0]["kernel_profile"]["runtime"]
         results.append(supervisor.run(part))
-    latency = dict(merged([result["latency"] for result in results]), plan=whole._asdict())
+    latency: Timing = {**merged([result["latency"] for result in results]), "plan": whole._asdict()}
     result = dict(results[-1], latency=latency, runtimes_skipped=results[0]["runtimes_skipped"])
     if request.get("op_profile"):
         result["op_profile"] = _op_profile(supervisor, request, result["kernel_profile"])
     return result
 
 
-def _op_profile(supervisor: Supervisor, request: Message, kernels: Message) -> Message:
+def _op_profile(supervisor: Supervisor, request: Message, kernels: Message) -> OpProfile:
     """Return the time of each operator, or ``problem``: why there is none. The job itself does not fail of it."""
     if kernels["runtime"] != PROFILED:
         return {"problem": "%s offers no per-operator profile" % kernels["runtime"]}
     if request.get("delegate"):
         return {"problem": "a delegate runs the file as one operator"}
     try:
-        return supervisor.run(dict(request, op="op_profile", runtime=PROFILED))
+        return cast(OpProfile, supervisor.run(dict(request, op="op_profile", runtime=PROFILED)))
     except AgentError as error:
         return {"problem": error.message}
 
 
-def merged(parts: List[Any]) -> Any:
+def merged(parts: List[Timing]) -> Timing:
     """Return the ``latency`` of one process, or that of several in their order as if it were of one.
 
     Returns:
@@ -58,41 +59,44 @@ def merged(parts: List[Any]) -> Any:
         ``seconds``, ``stable``, ``load_ns`` and ``first_ns`` of each. Load and first inference are the first process's,
         which are the cold ones; the conditions are those before the first and after the last.
     """
-    result = dict(parts[0])
+    result = parts[0].copy()
     stride = max(part["kept_every"] for part in parts)
     result["samples_ns"] = [sample for part in parts for sample in part["samples_ns"][:: stride // part["kept_every"]]]
     result["kept_every"] = stride
-    for name in ("runs", "seconds", "warmup_runs"):
-        result[name] = sum(part[name] for part in parts)
+    result["runs"] = sum(part["runs"] for part in parts)
+    result["seconds"] = sum(part["seconds"] for part in parts)
+    result["warmup_runs"] = sum(part["warmup_runs"] for part in parts)
     result["stable"] = all(part["stable"] for part in parts)
     reasons = [part["stopped_by"] for part in parts]
     result["stopped_by"] = next(name for name in ("max_seconds", "max_runs", "stable") if name in reasons)
     result["observed"] = _observed(parts)
     result["conditions"] = _conditions([part["conditions"] for part in parts])
     kept = ("p50_ns", "p95_ns", "runs", "seconds", "stable", "load_ns", "first_ns")
-    result["processes"] = [{name: part[name] for name in kept} for part in parts]
+    result["processes"] = [cast(Timing, {name: dict(part)[name] for name in kept}) for part in parts]
     if "comparison" in result:
         result["comparison"] = _compared([part["comparison"] for part in parts])
     return result
 
 
-def _observed(parts: List[Any]) -> List[Message]:
+def _observed(parts: List[Timing]) -> List[Observation]:
     """Return all looks at the board, with the seconds and runs since the first process's start."""
-    found, seconds, runs = [], 0.0, 0
+    found: List[Observation] = []
+    seconds, runs = 0.0, 0
     for part in parts:
-        found += [dict(look, seconds=look["seconds"] + seconds, runs=look["runs"] + runs) for look in part["observed"]]
+        for look in part["observed"]:
+            found.append({**look, "seconds": look["seconds"] + seconds, "runs": look["runs"] + runs})
         seconds, runs = seconds + part["seconds"], runs + part["runs"]
     return found
 
 
-def _conditions(parts: List[Message]) -> Message:
+def _conditions(parts: List[Conditions]) -> Conditions:
     peaks = [part["peak_rss_bytes"] for part in parts if part["peak_rss_bytes"] is not None]
-    return dict(parts[0], after=parts[-1]["after"], peak_rss_bytes=max(peaks) if peaks else None)
+    return {**parts[0], "after": parts[-1]["after"], "peak_rss_bytes": max(peaks) if peaks else None}
 
 
-def _compared(parts: List[Any]) -> Message:
-    result: Message = dict(parts[0], seconds=sum(part["seconds"] for part in parts))
-    for name in ("first_ns", "second_ns"):
-        result[name] = [block for part in parts for block in part[name]]
+def _compared(parts: List[Turns]) -> Turns:
+    result: Turns = {**parts[0], "seconds": sum(part["seconds"] for part in parts)}
+    result["first_ns"] = [block for part in parts for block in part["first_ns"]]
+    result["second_ns"] = [block for part in parts for block in part["second_ns"]]
     result["process_ratios"] = [part["ratio"] for part in parts]
     return result

@@ -17,7 +17,7 @@ The agent answers with one line on stdout (the reply) and ends. All lines are JS
 from __future__ import annotations
 
 import json
-from typing import Any, Dict, Optional
+from typing import Any, Dict, Mapping, Optional
 
 Message = Dict[str, Any]
 
@@ -64,7 +64,7 @@ class AgentError(Exception):
         return dict(self.details, kind=self.kind, message=self.message)
 
 
-def encode(message: Message) -> bytes:
+def encode(message: Mapping[str, object]) -> bytes:
     """Return `message` (a dict) as one line of bytes, newline included. NaN and infinity are refused."""
     return json.dumps(message, allow_nan=False, separators=(",", ":")).encode("utf-8") + b"\n"
 
@@ -78,7 +78,7 @@ def decode(line: bytes) -> Optional[Message]:
     return message if isinstance(message, dict) else None
 
 
-def reply(nonce: str, result: Message) -> bytes:
+def reply(nonce: str, result: Mapping[str, object]) -> bytes:
     """Return the bytes of a reply that carries `result`."""
     return b"\n" + encode({"nonce": nonce, "ok": True, "result": result})
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any, List
+from typing import Any, Dict, List, Sequence
 
 import numpy as np
 
 from .arith import Array, dequantize, hits
-from .protocol import AgentError, Message
+from .protocol import AgentError
+from .records import TensorFacts
 
 
-def read_outputs(outputs: List[Message]) -> List[Array]:
+def read_outputs(outputs: Sequence[TensorFacts]) -> List[Array]:
     """Return the real values of the outputs that a reply lists, in the model's order."""
     found = []
     for output in outputs:
@@ -20,7 +21,7 @@ def read_outputs(outputs: List[Message]) -> List[Array]:
     return found
 
 
-def score(outputs: List[Array], labels_path: str) -> Message:
+def score(outputs: List[Array], labels_path: str) -> Dict[str, float]:
     """Return the metrics of the first output: accuracy (and top5) for class numbers, mae and mse for other values.
 
     Raises:
@@ -44,8 +45,8 @@ def score(outputs: List[Array], labels_path: str) -> Message:
     return {"mae": float(np.abs(difference).mean()), "mse": float(np.square(difference).mean())}
 
 
-def _classes(output: Array, labels: Array) -> Message:
-    fields: Message = {"accuracy": float(hits(output, labels).mean())}
+def _classes(output: Array, labels: Array) -> Dict[str, float]:
+    fields = {"accuracy": float(hits(output, labels).mean())}
     if output.ndim == 2 and output.shape[1] > 5:
         fields["top5"] = float(hits(output, labels, 5).mean())
     return fields

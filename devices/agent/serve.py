@@ -13,6 +13,7 @@ from .conditions import board, state
 from .hardware import edge_tpu
 from .processes import measure
 from .protocol import PROTOCOL_VERSION, AgentError, Message, decode, failure, parse_request, reply
+from .records import Info
 from .streams import STDIN, Progress, claim_stdout, read_line, watch, write_all
 from .supervisor import Supervisor
 from .workfolder import WorkFolder
@@ -78,7 +79,7 @@ def serve(detached: bool) -> int:
     return 0
 
 
-def _info(request: Message) -> Message:
+def _info(request: Message) -> Info:
     return {
         "protocol": PROTOCOL_VERSION,
         "board": board(),

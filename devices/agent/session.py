@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import Any, Dict, List, Optional, Sequence, Tuple
+from typing import Any, Dict, List, Optional, Sequence, Tuple, cast
 
 import numpy as np
 
 from .arith import Array, quantize
 from .delegate import unresolved
-from .protocol import AgentError, Message
+from .protocol import AgentError
+from .records import TensorFacts
 from .runtimes import Runtime
 
 # Operators that keep something between two invocations.
@@ -47,9 +48,10 @@ class Tensor:
     scale: Optional[float]
     zero_point: int
 
-    def as_data(self) -> Message:
+    def as_data(self) -> TensorFacts:
         """Return what a reply says of it."""
-        return dict(vars(self), dtype=np.dtype(self.dtype).name, shape=list(self.shape), signature=list(self.signature))
+        changed = {"dtype": np.dtype(self.dtype).name, "shape": list(self.shape), "signature": list(self.signature)}
+        return cast(TensorFacts, dict(vars(self), **changed))
 
 
 class Session:
@@ -162,7 +164,7 @@ def example_inputs(session: Session) -> List[Array]:
     return feed
 
 
-def _tensor(detail: Dict[str, Any], names: Dict[int, str]) -> Tensor:
+def _tensor(detail: Any, names: Dict[int, str]) -> Tensor:
     index = int(detail["index"])
     scale, zero_point = detail["quantization"]
     shape = tuple(int(size) for size in detail["shape"])

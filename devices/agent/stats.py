@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Dict, List, Tuple
+from typing import List, Tuple, cast
 
 import numpy as np
 
 from .arith import Array, percentile
+from .records import Figures, Reported, Runs, Timing
 
 _Z95 = 1.959963984540054  # the 97.5 % quantile of the normal distribution
 ENOUGH_PROCESSES = 8  # the next run's median lies within the smallest and the largest of so many in 96 of 100 cases
@@ -34,7 +35,7 @@ def student_quantile(freedom: int) -> float:
     return z + first + second + third
 
 
-def summarize(samples_ms: Array) -> Dict[str, Any]:
+def summarize(samples_ms: Array) -> Figures:
     """Return the figures of a series of latencies, in milliseconds, in the order in which they were taken.
 
     Returns:
@@ -42,13 +43,13 @@ def summarize(samples_ms: Array) -> Dict[str, Any]:
         median, not scaled), ``p95_worst`` (the largest p95 of the parts of the series) and ``p50_ci95`` (see
         `median_interval`).
     """
-    median = percentile(samples_ms, 50)
-    figures: Dict[str, Any] = {"p%d" % percent: percentile(samples_ms, percent) for percent in (50, 90, 95, 99)}
+    p50, p90, p95, p99 = (percentile(samples_ms, percent) for percent in (50, 90, 95, 99))
+    figures: Figures = {"p50": p50, "p90": p90, "p95": p95, "p99": p99}
     figures["mean"] = float(np.mean(samples_ms))
     figures["min"] = float(np.min(samples_ms))
     figures["max"] = float(np.max(samples_ms))
-    figures["mad"] = percentile(np.abs(samples_ms - median), 50)
-    figures["p95_worst"] = max([figures["p95"]] + [percentile(part, 95) for part in _parts(samples_ms)])
+    figures["mad"] = percentile(np.abs(samples_ms - p50), 50)
+    figures["p95_worst"] = max([p95] + [percentile(part, 95) for part in _parts(samples_ms)])
     figures["p50_ci95"] = list(median_interval(samples_ms))
     return figures
 
@@ -124,7 +125,7 @@ def process_interval(medians: List[float]) -> Tuple[float, float]:
     return max(0.0, min(low, mean - half)), max(high, mean + half)
 
 
-def latency_figures(raw: Dict[str, Any]) -> Dict[str, Any]:
+def latency_figures(raw: Timing) -> Reported:
     """Return what a report says of the ``latency`` of a reply.
 
     Returns:
@@ -136,7 +137,7 @@ def latency_figures(raw: Dict[str, Any]) -> Dict[str, Any]:
         the median of each process.
     """
     figures = summarize(np.array(raw["samples_ns"], np.float64) / 1e6)
-    parts = raw.get("processes", ())
+    parts = raw.get("processes", [])
     medians = [part["p50_ns"] / 1e6 for part in parts]
     if len(parts) > 1:
         figures["p50_ci95"] = list(process_interval(medians))
@@ -144,6 +145,6 @@ def latency_figures(raw: Dict[str, Any]) -> Dict[str, Any]:
     figures["load"] = raw["load_ns"] / 1e6
     figures["first"] = raw["first_ns"] / 1e6
     figures["cold"] = figures["load"] + figures["first"]
-    runs = {name: raw[name] for name in ("warmup_runs", "seconds", "stable", "stopped_by")}
-    runs.update(runs=raw.get("runs", len(raw["samples_ns"])), process_p50_ms=medians or [figures["p50"]])
-    return {"latency_ms": figures, "latency_runs": runs}
+    told = {name: dict(raw)[name] for name in ("warmup_runs", "seconds", "stable", "stopped_by")}
+    told.update(runs=raw.get("runs", len(raw["samples_ns"])), process_p50_ms=medians or [figures["p50"]])
+    return {"latency_ms": figures, "latency_runs": cast(Runs, told)}

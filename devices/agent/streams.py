@@ -7,7 +7,7 @@ import sys
 import threading
 from typing import Callable
 
-from .protocol import Message, encode
+from .protocol import encode
 
 STDIN = 0
 
@@ -78,5 +78,4 @@ class Progress:
         if self._quiet or not (stale or done == total):
             return
         self._last = (stage, now)
-        message: Message = {"nonce": self._nonce, "progress": stage, "done": done, "total": total}
-        write_all(2, encode(message))
+        write_all(2, encode({"nonce": self._nonce, "progress": stage, "done": done, "total": total}))

@@ -9,6 +9,7 @@ import sys
 from typing import List, Optional, Sequence, Tuple
 
 from .protocol import AgentError, Message, decode, encode
+from .records import Installation, Skipped
 from .runtimes import RUNTIMES, candidates
 
 _DOING = {
@@ -69,9 +70,9 @@ class Supervisor:
         message = "no TFLite runtime can be used here (%s)" % reasons
         raise AgentError("runtime_missing", message, tried=[_skip(item) for item in skipped])
 
-    def probe(self, nonce: str, delegate: Optional[str] = None) -> List[Message]:
+    def probe(self, nonce: str, delegate: Optional[str] = None) -> List[Installation]:
         """Return, for each runtime, its version, or the reason why it, or `delegate` with it, cannot be used."""
-        found = []
+        found: List[Installation] = []
         for name in RUNTIMES:
             try:
                 result = self.run({"nonce": nonce, "op": "probe", "runtime": name, "delegate": delegate})
@@ -150,5 +151,5 @@ def _is_runtimes_fault(error: AgentError) -> bool:
     return error.kind == "runtime_missing" or (error.kind == "crashed" and error.details.get("stage") == "import")
 
 
-def _skip(item: Tuple[str, str]) -> Message:
+def _skip(item: Tuple[str, str]) -> Skipped:
     return {"runtime": item[0], "reason": item[1]}

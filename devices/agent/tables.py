@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, List, Tuple
 
 from .protocol import Message
+from .records import OpProfile
 
 Rows = List[Tuple[str, str]]
 
@@ -44,7 +45,7 @@ def info_table(result: Message) -> str:
     return _aligned(rows)
 
 
-def _operators(profile: Message) -> Rows:
+def _operators(profile: OpProfile) -> Rows:
     if "problem" in profile:
         return [("operators", "not profiled: %s" % profile["problem"])]
     return [("operator", "%(ms).3f ms  %(op)s (%(by)s %(index)d)" % item) for item in profile["operators"]]

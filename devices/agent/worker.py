@@ -14,9 +14,10 @@ import signal
 import sys
 import time
 import traceback
-from typing import Any, Callable, Dict, List, Optional, Sequence
+from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence
 
 from .protocol import AgentError, Message, decode, encode, failure, reply
+from .records import OpProfile
 from .streams import STDIN, Progress, claim_stdout, read_line, watch, write_all
 
 _PR_SET_PDEATHSIG = 1
@@ -58,7 +59,7 @@ def _answer(request: Message, stage: Stage) -> bytes:
         return failure(nonce, AgentError("internal", message, traceback=traceback.format_exc()))
 
 
-def _probe(request: Message, stage: Stage, report: Progress) -> Message:
+def _probe(request: Message, stage: Stage, report: Progress) -> Dict[str, str]:
     """Import a runtime, and tell its version and NumPy's."""
     runtime = _runtime(request["runtime"], stage)
     import numpy as np
@@ -69,7 +70,7 @@ def _probe(request: Message, stage: Stage, report: Progress) -> Message:
     return {"runtime": runtime.name, "version": runtime.version, "numpy": np.__version__}
 
 
-def _measure(request: Message, stage: Stage, report: Progress) -> Message:
+def _measure(request: Message, stage: Stage, report: Progress) -> Dict[str, object]:
     """Time the model, run data through it, or both; the timing comes first, before all cores get warm."""
     runtime = _runtime(request["runtime"], stage)
     from .arrays import Samples, open_all
@@ -103,8 +104,8 @@ def _measure(request: Message, stage: Stage, report: Progress) -> Message:
         if any(native[tensor.index] != tensor.shape for tensor in session.inputs):
             session = opener(native)
     stage("invoke")
-    result: Message = {"kernel_profile": _kernel_profile(runtime, session, kernels), "model": _interface(session)}
-    result["machine"] = platform.machine()
+    result: Dict[str, object] = {"kernel_profile": _kernel_profile(runtime, session, kernels)}
+    result.update(model=_interface(session), machine=platform.machine())
     if delegate and parse(delegate).is_edge_tpu:
         result["edge_tpu"] = edge_tpu_facts(delegate)
     if request.get("bench") is not None:
@@ -118,7 +119,7 @@ def _measure(request: Message, stage: Stage, report: Progress) -> Message:
     return result
 
 
-def _op_profile(request: Message, stage: Stage, report: Progress) -> Message:
+def _op_profile(request: Message, stage: Stage, report: Progress) -> OpProfile:
     """Tell the time of each operator."""
     from .opprofile import profile
 
@@ -126,7 +127,7 @@ def _op_profile(request: Message, stage: Stage, report: Progress) -> Message:
     return profile(request["model"], request.get("threads", 1), request.get("kernels", "default"))
 
 
-def _kernel_profile(runtime: Any, session: Any, kernels: str) -> Message:
+def _kernel_profile(runtime: Any, session: Any, kernels: str) -> Dict[str, object]:
     return {
         "runtime": runtime.name,
         "version": runtime.version,
@@ -136,7 +137,7 @@ def _kernel_profile(runtime: Any, session: Any, kernels: str) -> Message:
     }
 
 
-def _interface(session: Any) -> Message:
+def _interface(session: Any) -> Dict[str, object]:
     return {
         "inputs": [tensor.as_data() for tensor in session.inputs],
         "outputs": [tensor.as_data() for tensor in session.outputs],
@@ -155,7 +156,7 @@ def _runtime(name: str, stage: Stage) -> Any:
     return Runtime(name)
 
 
-def _paths_in_order(session: Any, inputs: Message) -> List[str]:
+def _paths_in_order(session: Any, inputs: Dict[str, str]) -> List[str]:
     """Return the data files in the order of the model's inputs; they are keyed by name or by "#" + tensor index.
 
     Raises:
@@ -213,7 +214,7 @@ def _die_first() -> None:
         pass
 
 
-_JOBS: Dict[str, Callable[[Message, Stage, Progress], Message]] = {
+_JOBS: Dict[str, Callable[[Message, Stage, Progress], Mapping[str, object]]] = {
     "probe": _probe,
     "measure": _measure,
     "op_profile": _op_profile,

@@ -82,7 +82,7 @@ class Board:
         """Return a transport to it; nothing is sent yet."""
         return SshTransport(self.address(), workdir=self.workdir, python=[self.python])
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Return the fields that are set, as the file holds them."""
         defaults = {field.name: field.default for field in fields(self)}
         return {key: value for key, value in asdict(self).items() if key != "name" and value != defaults[key]}

@@ -68,7 +68,7 @@ class Profile:
         """Return the value of a fact, None where the profile does not state it."""
         return self.facts[fact].value if fact in self.facts else None
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Return the fields, as JSON holds them."""
         facts = {name: dict(vars(fact)) for name, fact in self.facts.items()}
         return {"name": self.name, "title": self.title, "facts": facts, "notes": [dict(vars(n)) for n in self.notes]}
@@ -94,7 +94,7 @@ def load_profile(name: str) -> Profile:
     if name not in profile_names():
         raise UsageError(f"Unknown board profile {name!r}{nearest(name, profile_names())}")
     text = (resources.files(f"{__package__}.profiles") / f"{name}.toml").read_text("utf-8")
-    fields: dict[str, Any] = tomllib.loads(text)
+    fields = tomllib.loads(text)
     notes = tuple(Note(**note) for note in fields.pop("notes", []))
     facts = {key: Fact(**fact) for key, fact in fields.pop("facts", {}).items()}
     return Profile(name=name, notes=notes, facts=facts, **fields)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from ...errors import DeviceError, UsageError
 from ..transport.remote import Finished, ask_python, run_program
@@ -39,7 +38,7 @@ class Installed:
     facts: BoardFacts
     shipped: tuple[str, ...]
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Return the fields, as JSON holds them."""
         facts = {"python": list(self.facts.python), "glibc": list(self.facts.glibc), "machine": self.facts.machine}
         runtime = {"package": self.runtime.package, "version": self.runtime.version}

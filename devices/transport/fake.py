@@ -7,15 +7,16 @@ import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, cast
 
 import numpy as np
 import numpy.typing as npt
 
 from ...errors import DeviceError
 from ..agent.protocol import AgentError, Message, decode, failure, parse_request, reply
+from ..agent.records import Conditions, Evaluated, Timing
 
-Answer = Callable[[Message], Message]
+Answer = Callable[[Message], Mapping[str, object]]
 
 
 class DeviceGone(Exception):
@@ -179,10 +180,10 @@ def _measured(runtime: str, request: Message) -> Message:
     return {"kernel_profile": profile, "runtimes_skipped": []}
 
 
-def _latency(samples_ms: Sequence[float], first_ms: float, load_ms: float) -> Message:
+def _latency(samples_ms: Sequence[float], first_ms: float, load_ms: float) -> Timing:
     known = ("governors", "frequency_mhz", "temperature_c", "throttling", "power_w", "load_average", "busy")
     state = dict.fromkeys((*known, "memory_available_bytes"))
-    board = {"model": "fake", "emulated": False}
+    around = {"board": {"model": "fake", "emulated": False}, "before": state, "after": state, "peak_rss_bytes": None}
     return {
         "samples_ns": [round(value * 1e6) for value in samples_ms],
         "first_ns": round(first_ms * 1e6),
@@ -191,15 +192,15 @@ def _latency(samples_ms: Sequence[float], first_ms: float, load_ms: float) -> Me
         "seconds": sum(samples_ms) / 1e3,
         "stable": True,
         "stopped_by": "stable",
-        "conditions": {"board": board, "before": state, "after": state, "peak_rss_bytes": None},
+        "conditions": cast(Conditions, around),
     }
 
 
-def _evaluation(outputs: Mapping[str, npt.NDArray[Any]]) -> Message:
+def _evaluation(outputs: Mapping[str, npt.NDArray[Any]]) -> Evaluated:
     counts = {len(array) for array in outputs.values()}
     listed = [
         {"name": name, "path": f"/fake/output-{position}.npy", "scale": None, "zero_point": 0}
         for position, name in enumerate(outputs)
     ]
     way = {"batch": 1, "workers": 1, "reasons": [], "seconds": 0.0, "inputs": []}
-    return {**way, "samples": max(counts, default=0), "outputs": listed}
+    return cast(Evaluated, {**way, "samples": max(counts, default=0), "outputs": listed})

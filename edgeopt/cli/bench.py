@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from ..devices import BenchReport
+    from ..devices.agent.records import OpProfile
     from ..devices.bench import BenchRun
 
 SLOWEST = 5  # operators that are printed; the JSON has all
@@ -134,22 +135,22 @@ def _remarks(run: BenchRun) -> list[tuple[str, str]]:
         words = interval_words(compared.processes)
         interval = f"{figure(compared.ratio, compared.ratio_ci95)} of the other's time ({words} {ends})"
         found.append((f"against: {interval}, {compared.pairs} pairs in turns: {compared.verdict}{note}", "bold"))
-    fields = run.to_dict()
-    if "slowdown" in fields:
-        found.append((f"over time: the last part took {fields['slowdown']:.2f} of the first part's time", "bold"))
-        series = " ".join(f"{item['p50_ms']:.3f}" for item in fields["over_time"])
+    if run.slowdown is not None:
+        found.append((f"over time: the last part took {run.slowdown:.2f} of the first part's time", "bold"))
+        series = " ".join(f"{item['p50_ms']:.3f}" for item in run.over_time())
         found.append((f"p50 ms in parts: {series}{note}", ""))
-    if fields["energy"] is not None:
-        found.append((f"power: {fields['energy']['mean_power_w']:.2f} W by the board's sensor, idle included", ""))
+    energy = run.energy()
+    if energy is not None:
+        found.append((f"power: {energy.mean_power_w:.2f} W by the board's sensor, idle included", ""))
     found += _operators(run.measurement.op_profile or {}, note)
     return found + [(f"warning: {text}", "yellow") for text in run.measurement.warnings]
 
 
-def _operators(profile: dict[str, Any], note: str) -> list[tuple[str, str]]:
+def _operators(profile: OpProfile, note: str) -> list[tuple[str, str]]:
     """Return the operators that take most of the time, or why they are not known."""
     if "problem" in profile:
         return [(f"operators: not profiled: {profile['problem']}", "")]
-    slowest = sorted(profile.get("operators", ()), key=lambda item: -item["ms"])[:SLOWEST]
+    slowest = sorted(profile.get("operators", []), key=lambda item: -item["ms"])[:SLOWEST]
     lines = [f"  {item['ms']:.3f} ms ({100 * item['share']:.0f} %) {item['op']} ({item['by']} {item['index']})"
              for item in slowest]  # fmt: skip
     return [(f"slowest operators, one inference{note}:\n" + "\n".join(lines), "")] if lines else []

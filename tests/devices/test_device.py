@@ -126,7 +126,7 @@ def test_slow_machines_stop_at_the_seconds(device: Device) -> None:
 def test_progress_is_told(device: Device, untimed: RunOptions) -> None:
     events: list[Progress] = []
     device.measure(float_model(), {"x": X}, untimed, on_progress=events.append)
-    assert [(event.stage, event.total) for event in events] == [("evaluate", 210)] * len(events)
+    assert {(event.stage, event.total) for event in events} == {("evaluate", 210)}, "and so at least one"
     done = [event.done for event in events]
     assert done == sorted(set(done)) and done[-1] == 210
 

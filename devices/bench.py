@@ -87,8 +87,8 @@ class BenchRun:
     """One timing, with one number of threads.
 
     Attributes:
-        measurement: The latencies.
-        invalid: Why they do not count: "reason" and "detail" of each; empty if they do.
+        measurement: The latencies, with their conditions and kernel profile.
+        invalid: Why they do not count: "reason" (a key of `validity.REASONS`) and "detail" of each; empty if they do.
     """
 
     measurement: Measurement
@@ -96,7 +96,7 @@ class BenchRun:
 
     @property
     def latency(self) -> Latency:
-        """The timing."""
+        """The timing, which a bench always has."""
         return self.measurement.timed()
 
     def over_time(self) -> list[dict[str, float]]:
@@ -146,8 +146,9 @@ class BenchReport:
     """What `Device.bench` found.
 
     Attributes:
-        runs: One for each number of threads.
-        facts: The file: "sha256", "size_bytes", "arena_bytes" (planned from the file), and of the other one.
+        runs: One timing for each number of threads, in the order in which they were asked for; at least one.
+        facts: The file's "sha256", "size_bytes" and "arena_bytes" (planned from the file; None where it cannot be),
+            and "against": the other file's, where there was one.
 
     Example:
         >>> report = device.bench(model, threads=[1, 4])

@@ -126,7 +126,7 @@ class Device(AbstractContextManager["Device"]):
             model: The bytes of a .tflite file.
             inputs: Input name (of the signature, or of the tensor) to real values, shape ``(n, ...)``; quantised on
                 the device with the file's own scale and zero point. None: only time it, on noise.
-            options: Default: those of `RunOptions`.
+            options: How the model is run; None takes the defaults of `RunOptions`.
             against: Another .tflite file, to be timed in turns with `model`; see `Latency.comparison`.
             evaluate: Whether to bring the outputs of the samples back; without, the first is what is timed.
             seed: Has no effect: no interval of a latency is drawn at random.
@@ -180,7 +180,7 @@ class Device(AbstractContextManager["Device"]):
             model: The bytes of a .tflite file.
             inputs: As in `measure`; the first sample is what is timed. None: noise.
             threads: Numbers of threads of one inference; there is one timing for each (default: 1 thread).
-            options: Default: those of `RunOptions`; its `threads` are not looked at.
+            options: How the model is run; None takes the defaults of `RunOptions`. Its `threads` are not looked at.
             against: Another .tflite file, to be timed in turns with `model`.
             seed: Has no effect, as in `measure`.
             on_progress: Called with every sign of life of the device.
@@ -212,9 +212,9 @@ class Device(AbstractContextManager["Device"]):
             model: The bytes of a .tflite file.
             inputs: Input name to real values, as `measure` takes them.
             limits: What is asserted; default: L1, equal bits under the reference kernels.
-            options: Default: those of `RunOptions`; its `bench` is not looked at.
+            options: How the model is run; None takes the defaults of `RunOptions`. Its `bench` is not looked at.
             trace: Whether to look for the first operator that differs.
-            on_progress: Called with every sign of life.
+            on_progress: Called with every sign of life of a device.
 
         Raises:
             EdgeoptError: As in `measure`; a difference does not raise, see `ParityReport.raise_for_parity`.
@@ -244,7 +244,7 @@ class Device(AbstractContextManager["Device"]):
             labels: Shape ``(n, ...)``; None for a metric that needs none.
             metric: As in `edgeopt.evaluation.metrics.load_metric`.
             budget: Limits; a drop cannot be judged here, since there is no baseline.
-            options: Default: those of `RunOptions`.
+            options: How the model is run; None takes the defaults of `RunOptions`.
             seed: Seeds the bootstrap intervals (default 0).
 
         Raises:

@@ -25,9 +25,10 @@ class Difference:
 
     Attributes:
         equal: Whether they are the same, bit for bit.
-        max_lsb: The largest difference, in steps.
-        histogram: Difference in steps -> number of elements; the last key, `LONGEST_HISTOGRAM`, counts all above, too.
-        first_sample: The first sample that differs, None if none does.
+        max_lsb: The largest difference, in steps of the output's scale (LSB), at least 0.
+        histogram: The number of elements by their difference in steps; the last key, `LONGEST_HISTOGRAM`, counts all
+            above, too.
+        first_sample: The number of the first sample that differs, from 0 on; None if none does.
     """
 
     equal: bool

@@ -30,7 +30,7 @@ class Golden:
 
     Attributes:
         sha256: SHA-256 of the model's bytes, in hex.
-        inputs: Input name -> real values ``(n, ...)``.
+        inputs: The real values of each input by its name, shape ``(n, ...)``.
         measurement: The outputs, as the file stores them, with the kernel profile and the device.
     """
 

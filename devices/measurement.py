@@ -29,7 +29,7 @@ class KernelProfile:
         runtime: "ai_edge_litert" or "tflite_runtime".
         version: The version of the runtime.
         delegate: "xnnpack" when a part of the graph was given to it, "none" otherwise.
-        threads: Number of threads of one inference.
+        threads: Number of threads of one inference, at least 1.
         kernels: "default", "builtin" (no XNNPACK) or "reference".
     """
 
@@ -58,9 +58,9 @@ class Comparison:
         ratio_ci95: From the smallest to the largest of the processes' own ratios (see `agent.stats.process_interval`);
             of a single process, `agent.stats.median_interval` over the pairs, which knows of this process alone.
         processes: Number of processes that the blocks were spread over.
-        first_ms: Median time, in milliseconds, of A's blocks.
-        second_ms: Median time, in milliseconds, of B's blocks.
-        pairs: Number of pairs of blocks.
+        first_ms: Median time of an inference over A's blocks, in milliseconds.
+        second_ms: Median time of an inference over B's blocks, in milliseconds.
+        pairs: Number of pairs of blocks, at least 1.
     """
 
     ratio: float
@@ -142,8 +142,9 @@ class Output:
 
     Attributes:
         name: The name in the file's signature.
-        stored: Shape ``(n, ...)``, of the file's type.
-        scale: None when it is not quantised.
+        stored: The values of all samples, shape ``(n, ...)``, of the type that the file stores.
+        scale: The real value of one step, above 0; None when the output is not quantised.
+        zero_point: The stored value that stands for 0; 0 when the output is not quantised.
     """
 
     name: str
@@ -161,9 +162,13 @@ class Evaluation:
     """The outputs of all samples, and the way that they went through.
 
     Attributes:
-        batch: Number of samples of one invocation.
-        workers: Number of interpreters that ran side by side.
-        reasons: Why not more of both: keys of `edgeopt.devices.agent.batching.REASONS`.
+        outputs: Each output of the file, in the file's order.
+        samples: Number of samples that were run, at least 1.
+        batch: Number of samples of one invocation, at least 1.
+        workers: Number of interpreters that ran side by side, at least 1.
+        reasons: Why not more of both: keys of `edgeopt.devices.agent.batching.REASONS`; empty if nothing held it back.
+        seconds: How long the samples took together, in seconds.
+        warnings: A sentence on each input whose values look wrongly scaled.
     """
 
     outputs: tuple[Output, ...]
@@ -208,11 +213,13 @@ class Measurement:
 
     Attributes:
         device: How messages call the device.
-        latency: None when it was not asked for.
-        evaluation: None when it was not asked for.
-        runtimes_skipped: What was tried before: "runtime" and "reason" of each.
+        kernel_profile: Which kernels ran.
+        latency: The timing; None when the job was not asked for one.
+        evaluation: The outputs; None when the job was given no samples, or was not asked for their outputs.
+        runtimes_skipped: The runtimes that were tried before this one: "runtime" and "reason" of each.
         machine: The kind of CPU, as `uname -m` prints it; "" when it is not known.
-        edge_tpu: What is known of the Edge TPU that ran it: device, runtime version, USB speed, temperature.
+        edge_tpu: What is known of the Edge TPU that ran it: device, runtime version, USB speed in Mbit/s, and
+            temperature in degrees Celsius; None where none did.
         op_profile: "runs" and "operators" ("op", "by", "index", "ms", "share" of each), or "problem"; None when it was
             not asked for.
     """

@@ -95,13 +95,13 @@ class ParityReport:
 
     Attributes:
         limits: The level that was asserted, with its limits.
-        sides: The two.
+        sides: Where the file was run: the first device, or the recording, and the one that is compared with it.
         difference: How far all outputs together lie apart.
-        outputs: Output name -> its difference.
-        agreement: Share of samples with the same class; None where no output holds scores.
-        first_divergence: None when nothing differs, or it was not traced.
-        trace_note: Why it was not traced, "" if it was.
-        samples: How many samples were run.
+        outputs: How far each output lies apart, by its name.
+        agreement: Share of samples with the same class, in [0, 1]; None where no output holds scores.
+        samples: Number of samples that were run, at least 1.
+        first_divergence: The first operator whose result differs; None when nothing differs, or it was not traced.
+        trace_note: Why it was not traced; "" if it was.
     """
 
     limits: Limits

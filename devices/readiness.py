@@ -44,8 +44,8 @@ def check(device: Device, setup: str = "edgeopt devices setup NAME") -> Iterator
     """Yield a line for each fact of a device, as it is found out; the first failure that bars the rest ends it.
 
     Args:
-        device: The board.
-        setup: The command that installs a runtime on it.
+        device: The board, which is contacted, and stays open.
+        setup: The command that installs a runtime on it, as the remedies name it.
     """
     for step in (_reached, _python, _ready):
         try:

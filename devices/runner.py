@@ -70,12 +70,12 @@ class Timeouts:
     """How long a host waits, in seconds.
 
     Attributes:
-        transfer_s: For one file to be shipped or fetched.
-        silence_s: Without a sign of life; a working agent gives one at least every few seconds, and after every
-            inference.
-        job_s: For a whole job.
-        wait_s: For another job on the device to end.
-        exit_s: For the agent to end once it has been told to.
+        transfer_s: How long one file may take to be shipped or fetched (default 600).
+        silence_s: How long a job may give no sign of life (default 300); a working agent gives one at least every few
+            seconds, and after every inference.
+        job_s: How long a whole job may take (default 21600, which is six hours).
+        wait_s: How long the agent waits for another job on the device to end (default 60).
+        exit_s: How long the agent may take to end once it has been told to (default 15); then it is killed.
     """
 
     transfer_s: float = 600.0
@@ -119,12 +119,12 @@ class Job:
         """Prepare it.
 
         Args:
-            transport: How the device is reached.
-            agent: The agent's path on the device.
+            transport: How the device is reached; it stays open.
+            agent: The absolute path of the agent, a .pyz file, on the device.
             operation: One of `edgeopt.devices.agent.protocol.OPERATIONS`.
             fields: The operation's own fields of the request.
-            timeouts: Default: those of `Timeouts`.
-            on_progress: Called in the thread that waits in `result`.
+            timeouts: How long to wait; None takes the defaults of `Timeouts`.
+            on_progress: Called with every sign of life, in the thread that waits in `result`; None ignores them.
             runtime_remedy: How a runtime is installed on this device, for the error message.
         """
         self._transport, self._agent = transport, agent

@@ -24,8 +24,8 @@ def invalid_reasons(conditions: Conditions, observed: Sequence[Observation] = ()
     """Return why a timing cannot be trusted: "reason" (a key of `REASONS`) and "detail" of each; empty if it can.
 
     Args:
-        conditions: "before" and "after", as an agent tells them.
-        observed: The state in the middle.
+        conditions: The state of the board before and after the timing, as an agent tells it.
+        observed: The looks at the board in the middle of it, in their order; empty if there were none.
     """
     before, after = conditions["before"], conditions["after"]
     found = []

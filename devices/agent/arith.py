@@ -83,7 +83,7 @@ def top_k(scores: Array, k: int) -> Array:
     """Return the classes of the `k` largest scores, best first; of equal scores the lower class comes first.
 
     Args:
-        scores: Shape (n, classes).
+        scores: One row of scores a sample, shape (n, classes).
         k: At least 1; more than there are classes means all of them.
 
     Returns:

@@ -20,10 +20,10 @@ def bench(
     """Time `session`: the first run apart (it is cold), then by `bounds`; then in turns with `other`, if there is one.
 
     Args:
-        session: The model.
-        samples: Data for its inputs, or None for noise.
+        session: The model, open at its own batch.
+        samples: Data for its inputs, the first of which are run; None for noise (see `session.example_inputs`).
         bounds: What one process does of a timing; see `plan.Plan.split`.
-        report: Takes progress.
+        report: Takes progress: the stage, and the seconds that are behind of how many.
         other: Another model, fed with noise, or None.
         part: Which of the processes this one is, from 0 on.
 

@@ -62,8 +62,8 @@ def load(module: Any, text: str, minimum_runtime: Optional[int] = None) -> Any:
 
     Args:
         module: The runtime's `interpreter` module.
-        text: As `parse` takes it.
-        minimum_runtime: Edge TPU runtime that the model needs, where it is known.
+        text: The delegate's name, as `parse` takes it.
+        minimum_runtime: The oldest Edge TPU runtime that the model runs with, 10 to 14; None where it is not known.
 
     Raises:
         AgentError: It cannot be loaded; the message says why, and what helps.
@@ -121,8 +121,8 @@ def refusal(wanted: Wanted, said: str, hardware: EdgeTpu) -> Tuple[str, str]:
     """Return why a delegate refused and what helps, from what it said and from what is on the board.
 
     Args:
-        wanted: The delegate.
-        said: Its own message; libedgetpu's is empty.
+        wanted: The delegate that was asked for, as `parse` returns it.
+        said: Its own message, which is empty where it is libedgetpu.
         hardware: As `hardware.edge_tpu` returns it.
     """
     if not wanted.is_edge_tpu:

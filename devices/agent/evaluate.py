@@ -22,9 +22,9 @@ def evaluate(first: Session, opener: Opener, samples: Samples, folder: str, repo
     Args:
         first: A session that is open at the model's own batch, as the latency was measured with.
         opener: Opens another session like it, for the given input shapes.
-        samples: The inputs.
-        folder: Where ``output-<position>.npy`` are written.
-        report: Takes progress.
+        samples: The real values of all inputs, at least one sample.
+        folder: An existing folder, where ``output-<position>.npy`` are written.
+        report: Takes progress: the stage, and the samples that are behind of how many.
 
     Returns:
         ``samples``, ``batch``, ``workers``, ``reasons`` (keys of `batching.REASONS`), ``seconds``, ``inputs`` (with the

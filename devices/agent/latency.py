@@ -33,8 +33,8 @@ def measure(
 
     Args:
         run: Runs the model once and returns the nanoseconds that its invocation took.
-        plan: When to stop.
-        report: Takes progress.
+        plan: When to stop, and how long to warm up.
+        report: Takes progress: the stage, and the seconds that are behind of how many.
         observe: Called every ``observe_seconds``, between two runs, with the seconds and runs so far.
 
     Returns:
@@ -70,8 +70,8 @@ def alternate(
     Args:
         run_first: Runs the first model once, as `run` of `measure` does.
         run_second: Runs the other model once.
-        plan: Its warm-up and seconds bound this, too.
-        report: Takes progress.
+        plan: Its warm-up and seconds bound this, too; it may take twice `max_seconds`.
+        report: Takes progress, as that of `measure`.
 
     Returns:
         ``first_ns`` and ``second_ns``: the median run of each block, pair by pair; ``ratio``, the median over the

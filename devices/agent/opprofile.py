@@ -34,7 +34,7 @@ def profile(path: str, threads: int, kernels: str) -> OpProfile:
 
     Args:
         path: Path of the .tflite file.
-        threads: Number of threads of one inference.
+        threads: Number of threads of one inference, at least 1.
         kernels: A key of `runtimes.KERNELS`.
 
     Returns:

@@ -58,10 +58,10 @@ class Session:
     """An interpreter with memory allocated for given input shapes.
 
     Attributes:
-        inputs: One array an input, in the order of the file's main graph.
-        outputs: Likewise.
-        threads: The number of threads that one invocation may use.
-        load_ns: What making the interpreter and allocating its tensors took.
+        inputs: The inputs, in the order of the file's main graph.
+        outputs: The outputs, in the order of the file's main graph.
+        threads: The number of threads that one invocation may use, at least 1.
+        load_ns: How long it took to make the interpreter and to allocate its tensors, in nanoseconds.
         delegate: The one that was asked for; else "xnnpack" when a part of the graph was given to it; else "none".
         stateful: Whether the model keeps something between invocations.
     """

@@ -48,7 +48,7 @@ class Board:
         name: What ``--device`` calls it: any text without a comma.
         profile: The kind of board, see `edgeopt.devices.profile_names`.
         host: As ssh takes it: ``pi@kitchen.local``, an address, or a name of ssh_config.
-        port: None: what ssh_config says, or 22.
+        port: The port of the SSH server; None (the default) takes what ssh_config says, or 22.
         python: The Python there that has NumPy and a runtime; ``~/`` at its start is the home folder.
         workdir: The folder there that is edgeopt's own, relative to the home folder or absolute.
         ssh_config: Another ssh_config than the user's; in a file, relative to that file's folder.

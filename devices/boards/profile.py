@@ -52,10 +52,10 @@ class Profile:
 
     Attributes:
         name: The name that ``--profile`` and inventories use.
-        title: A title that people read.
+        title: The board's name as people know it: "Raspberry Pi 4".
         install_runtime: How a TFLite runtime is installed on it, as the end of an error message.
-        notes: Pitfalls, each with its source.
-        facts: Each known fact, by its name in `FACTS`.
+        notes: Pitfalls of this kind of board, each with its source (default: none).
+        facts: Each known fact by its name in `FACTS`; one that is not known is left out (default: none).
     """
 
     name: str

@@ -16,8 +16,8 @@ class Wheel:
     Attributes:
         package: "ai-edge-litert" or "tflite-runtime".
         version: The version of the release.
-        pythons: First and last minor version of Python 3.
-        machines: Machine, as `uname -m` prints it -> the oldest glibc that the wheels run with.
+        pythons: First and last minor version of Python 3 that there are wheels for.
+        machines: The oldest glibc that the wheels run with, by machine, as `uname -m` prints that.
         numpy: The requirement that goes with it. tflite-runtime was built for NumPy 1 and states no upper bound.
     """
 

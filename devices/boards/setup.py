@@ -28,9 +28,9 @@ class Installed:
 
     Attributes:
         python: The new Python on the board, for the inventory.
-        runtime: The release of the TFLite runtime.
+        runtime: The release of the TFLite runtime that was chosen for the board.
         facts: The board's Python, machine and C library, which decided on the release.
-        shipped: The wheels that came from the host.
+        shipped: The file names of the wheels that came from the host; empty when the board fetched them itself.
     """
 
     python: str
@@ -79,7 +79,7 @@ def set_up(
         runtime: "ai-edge-litert" or "tflite-runtime"; None takes the best that was built for the board.
         wheelhouse: A folder of .whl files of this host, for a board without internet.
         adopt: Take over a work folder from before edgeopt marked its own, if it holds nothing else.
-        say: Takes a line on each step.
+        say: Takes a line on each step, to be shown to the user; by default they are dropped.
 
     Raises:
         UsageError: The wheelhouse lacks a wheel.

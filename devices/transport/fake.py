@@ -83,12 +83,12 @@ class FakeTransport:
 
     @property
     def workdir(self) -> str:
-        """A folder that does not exist."""
+        """The folder that paths on the fake device begin with; it exists nowhere."""
         return "/fake"
 
     @property
     def python(self) -> Sequence[str]:
-        """Never started."""
+        """The argv of a Python that is never started."""
         return ["python3"]
 
     def put(self, source: Path, *, timeout_s: float) -> str:
@@ -114,7 +114,7 @@ class FakeTransport:
                 del kept[found]
 
     def close(self) -> None:
-        """Remember it."""
+        """Remember in `closed` that it was called."""
         self.closed = True
 
     def _serve(self, line: bytes, stdout: IO[bytes], stderr: IO[bytes]) -> bool:

@@ -67,10 +67,10 @@ def ask_python(transport: Transport, expression: str, imports: str, *, timeout_s
     """Return what a Python expression gives on the device, as JSON; noise of a login shell does no harm.
 
     Args:
-        transport: The device.
+        transport: How the device is reached.
         expression: Of a type that JSON knows; must be one for any Python that may be found there.
-        imports: The modules it needs: ``os, sys``.
-        timeout_s: For the whole.
+        imports: The modules that the expression needs, with commas between them: ``os, sys``.
+        timeout_s: How long all of it may take, in seconds.
 
     Raises:
         DeviceError: There is no such Python, or it fails.

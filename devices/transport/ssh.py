@@ -38,7 +38,7 @@ class SshTransport:
         """Remember where the board is; nothing is sent yet.
 
         Args:
-            address: The board.
+            address: Where ssh finds the board.
             workdir: The folder there that is edgeopt's own; relative to the home folder, or absolute.
             python: The argv of the Python there that has NumPy and a runtime; ``~/`` at its start is the home folder.
 
@@ -77,7 +77,7 @@ class SshTransport:
 
     @property
     def python(self) -> Sequence[str]:
-        """The argv of the board's Python."""
+        """The argv of the board's Python, with the home folder in place of ``~/``."""
         first, *rest = self._python
         return [f"{self.home}/{first[2:]}" if first.startswith("~/") else first, *rest]
 
@@ -128,7 +128,7 @@ class SshTransport:
 
         Args:
             adopt: Also take a folder without a mark, if it holds only names of edgeopt's own.
-            timeout_s: For the whole.
+            timeout_s: How long all of it may take, in seconds.
 
         Raises:
             DeviceError: It is not edgeopt's, or cannot be written.

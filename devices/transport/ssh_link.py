@@ -62,9 +62,9 @@ class SshAddress:
 
     Attributes:
         host: ``pi@kitchen.local``, an address, or a name of ssh_config.
-        port: None: what ssh_config says, or 22.
-        config: Another ssh_config, None for the user's.
-        connect_timeout_s: For the connection and the login.
+        port: The port of the SSH server; None (the default) takes what ssh_config says, or 22.
+        config: Another ssh_config; None (the default) takes the user's.
+        connect_timeout_s: How long the connection and the login may take, in seconds (default 15).
     """
 
     host: str
@@ -100,7 +100,7 @@ class SshLink:
 
     Attributes:
         home: The user's home folder on the board.
-        workdir: The work folder, absolute.
+        workdir: The absolute path of the work folder on the board.
     """
 
     def __init__(self, address: SshAddress, workdir: str) -> None:

@@ -39,17 +39,17 @@ def bench(
     Args:
         artifact: The file: a path, its bytes, or an `edgeopt.Artifact`.
         device: "local", a name of the inventory, or a `edgeopt.devices.Device`, which stays open.
-        inventory: The inventory's file.
-        threads: Numbers of threads of one inference; there is one timing for each.
+        inventory: The inventory's file; None looks for the project's and the user's.
+        threads: Numbers of threads of one inference, each at least 1; there is one timing for each (default: 1 thread).
         runtime: "ai_edge_litert", "tflite_runtime", or "auto": the first of them that loads on the device.
         kernels: "default", "builtin" (without XNNPACK) or "reference".
         delegate: "edgetpu", or the path of a shared library on the device.
         against: Another file, to be timed in turns with this one: the way to say "faster".
         data: Samples as `edgeopt.data.load_dataset` takes them, the first of which is run; None: noise.
-        plan: When a timing ends; see `edgeopt.devices.bench_plan`.
-        op_profile: Also tell the time of each operator, where the runtime has a profiler.
-        keep: Leave the run's folder on the device until its next run.
-        seed: Seeds the bootstrap intervals (default 0).
+        plan: When a timing ends (default: as `BenchPlan` says); see `edgeopt.devices.bench_plan`.
+        op_profile: Also tell the time of each operator, where the runtime has a profiler (default: yes).
+        keep: Leave the run's folder on the device until its next run (default: no).
+        seed: Has no effect: no interval of a latency is drawn at random.
         on_progress: Called with every sign of life of the device.
 
     Raises:

@@ -93,12 +93,12 @@ def set_up_device(
 
     Args:
         name: A board of the inventory.
-        inventory: The inventory's file.
+        inventory: The inventory's file; None looks for the project's and the user's.
         runtime: "ai-edge-litert" or "tflite-runtime"; None takes the best that was built for the board.
         wheelhouse: A folder of wheels to be sent, for a board without internet.
         python: The Python there to start from; default ``python3``.
         adopt: Take over a work folder from before edgeopt marked its own, if it holds nothing else.
-        say: Takes a line on each step.
+        say: Takes a line on each step, to be shown to the user; by default they are dropped.
 
     Raises:
         UsageError: No such device or folder, or a wheel is missing in it.
@@ -125,7 +125,7 @@ def clean_device(name: str, inventory: PathLike | None = None, *, everything: bo
 
     Args:
         name: A board of the inventory.
-        inventory: The inventory's file.
+        inventory: The inventory's file; None looks for the project's and the user's.
         everything: Remove the whole work folder, with the environment.
 
     Raises:

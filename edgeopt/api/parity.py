@@ -44,7 +44,7 @@ def parity(
         data: Samples as `edgeopt.data.load_dataset` takes them; labels are not looked at.
         device: "local", a name of the inventory, or a `edgeopt.devices.Device`, which stays open.
         other: The other device, likewise.
-        inventory: The inventory's file.
+        inventory: The inventory's file; None looks for the project's and the user's.
         limits: What is asserted; default: L1, equal bits under the reference kernels.
         samples: At most this many are run, the first ones.
         runtime: "ai_edge_litert", "tflite_runtime", or "auto": what the other device has.
@@ -139,7 +139,7 @@ def check_golden(
         artifact: The file that it was recorded with.
         path: The golden file.
         device: The device that runs the file, by name or as an object.
-        inventory: The inventory's file.
+        inventory: The inventory's file; None looks for the project's and the user's.
         limits: What is asserted; default L1.
         runtime: "auto" takes the one that it was recorded with.
         threads: Number of threads of one inference (default 1).

@@ -21,33 +21,21 @@ if TYPE_CHECKING:
     from .transport.fake import DeviceGone, FakeTransport
     from .transport.ssh import SshAddress, SshTransport
 
-# public name -> the module that defines it
-_PUBLIC = {
-    "BenchPlan": "plans",
-    "BenchReport": "bench",
-    "Device": "device",
-    "DeviceGone": "transport.fake",
-    "Evaluation": "measurement",
-    "FakeTransport": "transport.fake",
-    "KernelProfile": "measurement",
-    "Latency": "measurement",
-    "Limits": "parity",
-    "LocalTransport": "transport.base",
-    "Measurement": "measurement",
-    "Output": "measurement",
-    "ParityReport": "parity",
-    "Profile": "boards.profile",
-    "Progress": "runner",
-    "RunOptions": "plans",
-    "SshAddress": "transport.ssh",
-    "SshTransport": "transport.ssh",
-    "Timeouts": "runner",
-    "Transport": "transport.base",
-    "bench_plan": "bench",
-    "load_profile": "boards.profile",
-    "pack_agent": "pack",
-    "profile_names": "boards.profile",
+# module -> the public names that it defines
+_DEFINED = {
+    "bench": ("BenchReport", "bench_plan"),
+    "boards.profile": ("Profile", "load_profile", "profile_names"),
+    "device": ("Device",),
+    "measurement": ("Evaluation", "KernelProfile", "Latency", "Measurement", "Output"),
+    "pack": ("pack_agent",),
+    "parity": ("Limits", "ParityReport"),
+    "plans": ("BenchPlan", "RunOptions"),
+    "runner": ("Progress", "Timeouts"),
+    "transport.base": ("LocalTransport", "Transport"),
+    "transport.fake": ("DeviceGone", "FakeTransport"),
+    "transport.ssh": ("SshAddress", "SshTransport"),
 }
+_PUBLIC = {name: module for module, names in _DEFINED.items() for name in names}
 
 __all__ = [
     "BenchPlan",

@@ -31,37 +31,22 @@ from .transport.words import clean, clean_values, lines, shown
 TAIL_LINES = 20
 MOST_EVENTS = 10_000
 
-# Kind of an agent's error -> the exception that it becomes here.
-ERRORS: dict[str, type[EdgeoptError]] = {
-    "protocol": DeviceError,
-    "request": UsageError,
-    "busy": DeviceError,
-    "storage": DeviceError,
-    "data": DataError,
-    "file": FileFormatError,
-    "unsupported": ModelError,
-    "invoke": InvokeError,
-    "runtime_missing": RuntimeMissingError,
-    "delegate": DeviceError,
-    "memory": DeviceError,
-    "crashed": DeviceError,
-    "internal": DeviceError,
-}
-
-# Kind -> what the user can do about it.
-REMEDIES = {
-    "protocol": "install the same edgeopt release on both sides",
-    "request": "correct it",
-    "busy": "wait for it to end, or end it",
-    "storage": "free some space or make the folder writable",
-    "data": "pass the samples as real values in the model's own shape",
-    "file": "convert or download the model again",
-    "unsupported": "use a runtime that has it, or convert without that operator",
-    "invoke": "check the model with `edgeopt inspect`",
-    "delegate": "install its library there, of the runtime's own version",
-    "memory": "use a smaller model or a device with more memory",
-    "crashed": "try the other runtime, and check the file with `edgeopt inspect`",
-    "internal": "report it with this message",
+# Kind of an agent's error -> the exception that it becomes here, and what the user can do about it ("": the device
+# knows, as `runtime_remedy`).
+ERRORS: dict[str, tuple[type[EdgeoptError], str]] = {
+    "protocol": (DeviceError, "install the same edgeopt release on both sides"),
+    "request": (UsageError, "correct it"),
+    "busy": (DeviceError, "wait for it to end, or end it"),
+    "storage": (DeviceError, "free some space or make the folder writable"),
+    "data": (DataError, "pass the samples as real values in the model's own shape"),
+    "file": (FileFormatError, "convert or download the model again"),
+    "unsupported": (ModelError, "use a runtime that has it, or convert without that operator"),
+    "invoke": (InvokeError, "check the model with `edgeopt inspect`"),
+    "runtime_missing": (RuntimeMissingError, ""),
+    "delegate": (DeviceError, "install its library there, of the runtime's own version"),
+    "memory": (DeviceError, "use a smaller model or a device with more memory"),
+    "crashed": (DeviceError, "try the other runtime, and check the file with `edgeopt inspect`"),
+    "internal": (DeviceError, "report it with this message"),
 }
 
 
@@ -209,10 +194,9 @@ class Job:
         error = message.get("error")
         if message["ok"] or not isinstance(error, dict) or error.get("kind") not in ERRORS:
             raise self._lost("sent a reply that is none")
-        kind, text = error["kind"], clean(str(error.get("message", "")))
-        remedy = clean(str(error.get("remedy") or ""))
-        remedy = remedy or (self._runtime_remedy if kind == "runtime_missing" else REMEDIES[kind])
-        raise ERRORS[kind](f"{_capital(self._transport.name)}: {text}; {remedy}.")
+        (exception, usual), text = ERRORS[error["kind"]], clean(str(error.get("message", "")))
+        remedy = clean(str(error.get("remedy") or "")) or usual or self._runtime_remedy
+        raise exception(f"{_capital(self._transport.name)}: {text}; {remedy}.")
 
     def _lost(self, what: str) -> DeviceLostError:
         tail = " | ".join(self._tail) or "nothing"

@@ -16,8 +16,8 @@ TEXT = "This folder was made by edgeopt. `edgeopt devices clean` removes what is
 # All that edgeopt has ever put into its folder.
 OWN = ("files", "lock", "runs", "venv", "wheels")
 
-_ELSEWHERE = "name a folder of edgeopt's own with --workdir"
-_ADOPT = "`edgeopt devices setup NAME --adopt` takes it over, if nothing in it is yours"
+ELSEWHERE = "name a folder of edgeopt's own with --workdir"
+ADOPT = "`edgeopt devices setup NAME --adopt` takes it over, if nothing in it is yours"
 
 
 def claim(path: str, adopt: bool = False) -> None:
@@ -38,9 +38,9 @@ def claim(path: str, adopt: bool = False) -> None:
         found = os.listdir(path)
         strange = sorted(set(found) - set(OWN))
         if strange:
-            raise _refused(path, "it holds %r, which is not edgeopt's" % strange[0], _ELSEWHERE)
+            raise _refused(path, "it holds %r, which is not edgeopt's" % strange[0], ELSEWHERE)
         if found and not adopt:
-            raise _refused(path, "nothing says that edgeopt made it (%s is missing)" % MARKER, _ADOPT)
+            raise _refused(path, "nothing says that edgeopt made it (%s is missing)" % MARKER, ADOPT)
         with open(os.path.join(path, MARKER), "w") as stream:
             stream.write(TEXT)
     except OSError as error:
@@ -57,15 +57,15 @@ def require_own(path: str) -> None:
     """
     found = os.lstat(path)
     if stat.S_ISLNK(found.st_mode):
-        raise _refused(path, "it is a symbolic link", _ELSEWHERE)
+        raise _refused(path, "it is a symbolic link", ELSEWHERE)
     if found.st_uid != os.getuid():
-        raise _refused(path, "it belongs to another user", _ELSEWHERE)
+        raise _refused(path, "it belongs to another user", ELSEWHERE)
     home, real = os.path.realpath(os.path.expanduser("~")), os.path.realpath(path)
     if os.path.join(home, "").startswith(os.path.join(real, "")):
-        raise _refused(path, "it is the home folder, or above it", _ELSEWHERE)
+        raise _refused(path, "it is the home folder, or above it", ELSEWHERE)
     for name in (MARKER, *OWN):
         if os.path.islink(os.path.join(path, name)):
-            raise _refused(path, "%s in it is a symbolic link" % name, _ELSEWHERE)
+            raise _refused(path, "%s in it is a symbolic link" % name, ELSEWHERE)
 
 
 def remove(path: str) -> None:

@@ -5,10 +5,9 @@ from __future__ import annotations
 from pathlib import PurePosixPath
 
 from ...errors import DeviceError, UsageError
+from ..agent.claim import ADOPT, ELSEWHERE
 
 _HOMES = ("/home", "/Users")
-_ELSEWHERE = "name a folder of edgeopt's own with --workdir"
-_ADOPT = "`edgeopt devices setup NAME --adopt` takes it over, if nothing in it is yours"
 
 
 def checked_workdir(text: str) -> str:
@@ -37,8 +36,8 @@ def folder_refusal(name: str, workdir: str, answer: str) -> DeviceError | None:
     """Return the error for what a script says of the work folder, None if it speaks of something else."""
     kind, _, detail = answer.partition(" ")
     why, remedy = {
-        "refuse": (detail, _ELSEWHERE),
-        "strange": (f"it holds {detail!r}, which is not edgeopt's", _ELSEWHERE),
-        "unmarked": (f"nothing says that edgeopt made it ({detail} is missing)", _ADOPT),
+        "refuse": (detail, ELSEWHERE),
+        "strange": (f"it holds {detail!r}, which is not edgeopt's", ELSEWHERE),
+        "unmarked": (f"nothing says that edgeopt made it ({detail} is missing)", ADOPT),
     }.get(kind, ("", ""))
     return DeviceError(f"The work folder {workdir} on {name} is not used: {why}; {remedy}.") if why else None

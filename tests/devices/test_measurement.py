@@ -64,3 +64,16 @@ def test_warnings_collect_what_makes_the_numbers_less_than_they_seem() -> None:
         {"reason": "stateful", "meaning": "the model keeps state between invocations"}
     ]
     assert Measurement("it", profile, latency(True), None, ()).warnings == ()
+
+
+def test_outputs_that_are_there_are_real_and_those_that_are_not_are_an_error() -> None:
+    profile = KernelProfile("tflite_runtime", "2.14.0", "none", 1)
+    outputs = (Output("b", np.array([[3]], np.int8), 0.5, 1), Output("a", np.array([[2.0]], np.float32), None, 0))
+    evaluation = Evaluation(outputs, 1, 1, 1, (), 0.1, ())
+    found = Measurement("it", profile, None, evaluation, ()).real_outputs()
+    assert {name: array.tolist() for name, array in found.items()} == {"b": [[1.0]], "a": [[2.0]]}
+    assert list(found) == ["b", "a"], "in the file's order"
+    with pytest.raises(RuntimeError, match="was given no samples"):
+        Measurement("it", profile, latency(True), None, ()).real_outputs()
+    with pytest.raises(RuntimeError, match="was asked for no timing"):
+        Measurement("it", profile, None, evaluation, ()).timed()

@@ -66,12 +66,16 @@ class Pass(ABC):
         wants_teacher: Whether the driver should give it the original model as teacher where the run has none; by
             default not.
         old_options: Earlier spelling of an option in recipes -> the option's name.
+        leaves: What the note of its report says that the technique leaves as it is: "size_bytes", "macs", "latency_ms".
+        changes: What the note says that it changes, of the same. Where the figures differ, the note is not told.
     """
 
     name: ClassVar[str]
     training: Training | None = None
     wants_teacher: ClassVar[bool] = False
     old_options: ClassVar[Mapping[str, str]] = {"schedule": "learning_rate_schedule"}
+    leaves: ClassVar[tuple[str, ...]] = ()
+    changes: ClassVar[tuple[str, ...]] = ()
 
     @property
     def needs(self) -> tuple[str, ...]:

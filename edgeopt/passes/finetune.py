@@ -54,6 +54,7 @@ class FineTune(Pass):
     keep_zeros: bool = True
 
     name = "finetune"
+    leaves = ("size_bytes", "macs", "latency_ms")
 
     def __post_init__(self) -> None:
         if self.training.epochs == 0:

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
 
 from ...evaluation.figures import figure, interval_ends
+from ...passes.registry import pass_class
 from .result import Figures, Stage, Turns
 
 _WORDS = {
@@ -15,13 +16,6 @@ _WORDS = {
     "macs": "the MACs",
     "latency_ms": "the latency here",
 }
-# What a technique's note says that it leaves as it is, or changes: where the figures differ, the note is not told.
-_LEAVES = {
-    "prune": ("size_bytes", "latency_ms"),
-    "cluster": ("size_bytes", "latency_ms"),
-    "finetune": ("size_bytes", "macs", "latency_ms"),
-}
-_CHANGES = {"channels": ("macs",)}
 # Smaller changes of a size come from names and metadata in the file, not from the technique.
 _SIZE_TOLERANCE = 0.01
 
@@ -146,8 +140,9 @@ def _latency_change(old: Figures, new: Figures, turns: Turns | None) -> Change:
 
 def _note(after: Stage, changes: Mapping[str, Change]) -> str:
     """Return what the technique buys, in words, unless the figures beside it say otherwise."""
-    other = [name for name in _LEAVES.get(after.kind, ()) if changes[name].changed]
-    idle = [name for name in _CHANGES.get(after.kind, ()) if not changes[name].changed]
+    claimed = pass_class(after.kind)
+    other = [name for name in claimed.leaves if changes[name].changed]
+    idle = [name for name in claimed.changes if not changes[name].changed]
     if not other and not idle:
         return after.note
     if idle:

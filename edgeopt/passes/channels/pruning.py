@@ -72,6 +72,7 @@ class ChannelPruning(Pass):
     samples: int = 256
 
     name = "channels"
+    changes = ("macs",)
 
     def __post_init__(self) -> None:
         check_layers(self.layers, "0.5")

@@ -84,6 +84,7 @@ class Cluster(Pass):
     training: Training = field(default_factory=Training)
 
     name = "cluster"
+    leaves = ("size_bytes", "latency_ms")
 
     def __post_init__(self) -> None:
         check_layers(self.layers, "16")

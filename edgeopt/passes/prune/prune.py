@@ -85,6 +85,7 @@ class Prune(Pass):
     training: Training = field(default_factory=Training)
 
     name = "prune"
+    leaves = ("size_bytes", "latency_ms")
     old_options: ClassVar[Mapping[str, str]] = {"schedule": "sparsity_schedule"}
 
     def __post_init__(self) -> None:

@@ -33,15 +33,10 @@ _MEASURED = (
     "metric", "accuracy", "accuracy_ci95", "accuracy_drop", "accuracy_drop_ci95", "drop", "drop_ci95", "agreement",
     "samples", "latency_ms", "kernel_profile", "device", "emulated",
 )  # fmt: skip
-
-
 # Two files are timed in turns for at most so long.
 _TURNS_S = 5.0
-
 # With fewer zeros, the sparse format's indices alone take more than it saves.
 _WORTH_TRYING = 0.3
-
-
 # What they take from an artifact's sidecar.
 _READ = (
     "size_bytes", "gzip_bytes", "macs", "parameters", "peak_activation_bytes", "expanded_weight_bytes", "ops",
@@ -140,16 +135,14 @@ class Workbench:
         """Time a file: the median of an inference, in milliseconds."""
         from ...devices import BenchPlan
 
-        figures = self._measured(data, None, self.measuring.plan or BenchPlan()).to_dict()["latency_ms"]
-        return float(figures["p50"])
+        return float(self._measured(data, None, self.measuring.plan or BenchPlan()).timed().figures["p50"])
 
     def in_turns(self, file: Artifact, other: Artifact) -> Turns | None:
         """Time a file and another in turns, so that what slows the device slows both; None for the same file.
 
         Two timings one after the other differ by what else the device did meanwhile, and not only by the files.
         """
-        from ...devices import BenchPlan, RunOptions
-        from ..devices import open_device
+        from ...devices import BenchPlan
 
         if file.model == other.model:
             return None
@@ -158,10 +151,8 @@ class Workbench:
         plan = replace(
             plan, min_runs=1, min_seconds=min(plan.min_seconds, _TURNS_S), max_seconds=min(plan.max_seconds, _TURNS_S)
         )
-        options = RunOptions(runtime=self.measuring.runtime, bench=plan)
-        with open_device(self.measuring.device, self.measuring.inventory) as target:
-            latency = target.measure(file.model, None, options, against=other.model, evaluate=False).latency
-        if latency is None or latency.comparison is None:
+        latency = self._measured(file.model, None, plan, against=other.model).timed()
+        if latency.comparison is None:
             return None
         return cast(Turns, {**latency.comparison.to_dict(), "unmeasured": list(latency.unmeasured)})
 
@@ -176,15 +167,17 @@ class Workbench:
 
     def predict(self, data: bytes, inputs: Mapping[str, Array]) -> list[Array]:
         """Run samples through a file on the device; return the real values of each output."""
-        found = self._measured(data, inputs, None).evaluation
-        return [] if found is None else [output.real() for output in found.outputs]
+        return list(self._measured(data, inputs, None).real_outputs().values())
 
-    def _measured(self, data: bytes, inputs: Mapping[str, Array] | None, plan: BenchPlan | None) -> Measurement:
+    def _measured(
+        self, data: bytes, inputs: Mapping[str, Array] | None, plan: BenchPlan | None, against: bytes | None = None
+    ) -> Measurement:
         from ...devices import RunOptions
         from ..devices import open_device
 
         with open_device(self.measuring.device, self.measuring.inventory) as target:
-            return target.measure(data, inputs, RunOptions(runtime=self.measuring.runtime, bench=plan))
+            options = RunOptions(runtime=self.measuring.runtime, bench=plan)
+            return target.measure(data, inputs, options, against=against)
 
     def context(self, checkpoints: Path | None, training: Training) -> PassContext:
         """Return what a pass gets; only an early stop on validation data makes every epoch look at them."""

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..flatbuffer import Model
 from .devices import open_device
+from .reading import PathLike, TFLiteFile, read_tflite
 
 if TYPE_CHECKING:
     from ..artifact.artifact import Artifact
     from ..devices import BenchPlan, BenchReport, Device, Progress
-
-PathLike = str | os.PathLike[str]
 
 
 def bench(
@@ -62,47 +62,35 @@ def bench(
     """
     from ..devices import BenchPlan, RunOptions
 
-    model, other = model_bytes(artifact), None if against is None else model_bytes(against)
+    file, other = read_tflite(artifact), None if against is None else read_tflite(against).data
     options = RunOptions(
         runtime=runtime,
         kernels=kernels,
         delegate=delegate,
-        minimum_runtime=minimum_runtime(model),
+        minimum_runtime=minimum_runtime(file.model),
         keep=keep,
         op_profile=op_profile,
         bench=plan or BenchPlan(),
     )
-    inputs = None if data is None else bound_inputs(artifact, data, 1)
+    inputs = None if data is None else bound_inputs(file, data, 1)
     with open_device(device, inventory) as target:
         return target.bench(
-            model, inputs, threads=threads, options=options, against=other, seed=seed, on_progress=on_progress
+            file.data, inputs, threads=threads, options=options, against=other, seed=seed, on_progress=on_progress
         )
 
 
-def model_bytes(artifact: PathLike | bytes | Artifact) -> bytes:
-    """Return the bytes of a .tflite file, which is read through once.
-
-    Raises:
-        UsageError: The path cannot be read; `FileFormatError` when it is corrupt.
-    """
-    from .reading import read_tflite
-
-    return read_tflite(artifact).data
-
-
-def minimum_runtime(model: bytes) -> int | None:
+def minimum_runtime(model: Model) -> int | None:
     """Return the Edge TPU runtime that a compiled file asks for; None for a file that is not compiled.
 
     Raises:
         FileFormatError: Its package is corrupt.
     """
     from ..converters.edgetpu.package import packages
-    from ..flatbuffer import read_model
 
-    return max((package.minimum_runtime for package in packages(read_model(model))), default=0) or None
+    return max((package.minimum_runtime for package in packages(model)), default=0) or None
 
 
-def bound_inputs(artifact: PathLike | bytes | Artifact, data: Any, samples: int | None = None) -> dict[str, Any]:
+def bound_inputs(file: TFLiteFile, data: Any, samples: int | None = None) -> dict[str, Any]:
     """Return samples (the first `samples` of them) by input name, in the file's order.
 
     A folder of images is read as the file's calibration was, which its sidecar tells.
@@ -113,9 +101,7 @@ def bound_inputs(artifact: PathLike | bytes | Artifact, data: Any, samples: int 
     from ..data.dataset import load_dataset
     from ..flatbuffer.specs import input_specs
     from .pictures import image_options
-    from .reading import read_tflite
 
-    file = read_tflite(artifact)
     specs = input_specs(file.model)
     folder = isinstance(data, (str, os.PathLike)) and os.path.isdir(data)
     dataset = load_dataset(data, **(image_options(file.artifact) if folder else {}))

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from ..artifact.atomic import refuse_to_overwrite
 from ..errors import UsageError
-from .bench import PathLike, bound_inputs, minimum_runtime, model_bytes
+from .bench import bound_inputs, minimum_runtime
 from .devices import open_device
+from .reading import PathLike, read_tflite
 
 if TYPE_CHECKING:
     from ..artifact.artifact import Artifact
@@ -73,18 +74,18 @@ def parity(
         raise UsageError("A compiled file was given without a delegate to run it; name one, such as edgetpu.")
     chosen = limits or Asserted()
     options = RunOptions(runtime=runtime, threads=threads, kernels=kernels, bench=None)
-    model = model_bytes(artifact)
-    inputs = bound_inputs(artifact, data, samples)
+    file = read_tflite(artifact)
+    inputs = bound_inputs(file, data, samples)
     with ExitStack() as stack:
         ours = stack.enter_context(open_device(other, inventory))
         theirs = stack.enter_context(open_device(device, inventory))
         if delegate is None:
-            return ours.parity(theirs, model, inputs, limits=chosen, options=options, on_progress=on_progress)
+            return ours.parity(theirs, file.data, inputs, limits=chosen, options=options, on_progress=on_progress)
         # An accelerator's operators cannot be looked into: only the outputs are compared.
-        plain = ours.measure(model, inputs, chosen.options(options), on_progress=on_progress)
-        content = model if compiled is None else model_bytes(compiled)
-        chip = replace(options, delegate=delegate, minimum_runtime=minimum_runtime(content))
-        fast = theirs.measure(content, inputs, replace(chip, runtime=plain.kernel_profile.runtime))
+        plain = ours.measure(file.data, inputs, chosen.options(options), on_progress=on_progress)
+        fitted = file if compiled is None else read_tflite(compiled)
+        chip = replace(options, delegate=delegate, minimum_runtime=minimum_runtime(fitted.model))
+        fast = theirs.measure(fitted.data, inputs, replace(chip, runtime=plain.kernel_profile.runtime))
         return compare_measurements(chosen, plain, fast)
 
 
@@ -114,10 +115,10 @@ def record_golden(
 
     refuse_to_overwrite(path, force)
     options = (limits or Asserted()).options(RunOptions(runtime=runtime, threads=threads, kernels=kernels))
-    model = model_bytes(artifact)
-    inputs = bound_inputs(artifact, data, samples)
+    file = read_tflite(artifact)
+    inputs = bound_inputs(file, data, samples)
     with open_device(device, inventory) as target:
-        golden = record(target, model, inputs, options)
+        golden = record(target, file.data, inputs, options)
     golden.save(path)
     return golden
 
@@ -158,4 +159,4 @@ def check_golden(
     chosen = recorded.runtime if runtime == "auto" else runtime
     options = RunOptions(runtime=chosen, threads=threads, kernels=kernels or recorded.kernels, bench=None)
     with open_device(device, inventory) as target:
-        return hold_against(target, model_bytes(artifact), golden, limits or Asserted(), options)
+        return hold_against(target, read_tflite(artifact).data, golden, limits or Asserted(), options)

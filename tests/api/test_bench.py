@@ -10,7 +10,7 @@ from edgeopt.api.bench import bench, minimum_runtime
 from edgeopt.api.parity import parity
 from edgeopt.converters.edgetpu.package import packages
 from edgeopt.errors import DeviceError, ModelError, UsageError
-from edgeopt.flatbuffer import load_model
+from edgeopt.flatbuffer import load_model, read_model
 
 PLAIN = "mobilenet_v1_0.25_128_quant.tflite"
 COMPILED = "mobilenet_v1_0.25_128_quant_edgetpu.tflite"
@@ -19,11 +19,11 @@ COMPILED = "mobilenet_v1_0.25_128_quant_edgetpu.tflite"
 def test_a_compiled_file_names_the_runtime_it_needs(shared_data: Path) -> None:
     compiled = shared_data / "coral" / COMPILED
     (package,) = packages(load_model(compiled))
-    assert minimum_runtime(compiled.read_bytes()) == package.minimum_runtime > 0
+    assert minimum_runtime(read_model(compiled.read_bytes())) == package.minimum_runtime > 0
 
 
 def test_a_plain_file_needs_none(shared_data: Path) -> None:
-    assert minimum_runtime((shared_data / "coral" / PLAIN).read_bytes()) is None
+    assert minimum_runtime(read_model((shared_data / "coral" / PLAIN).read_bytes())) is None
 
 
 def test_a_compiled_file_without_the_delegate_is_one_sentence(shared_data: Path) -> None:

@@ -8,6 +8,7 @@ from PIL import Image
 
 import edgeopt
 from edgeopt.api.bench import bound_inputs
+from edgeopt.api.reading import read_tflite
 from edgeopt.data.dataset import load_dataset
 from edgeopt.devices import BenchPlan
 from edgeopt.errors import DataError
@@ -198,7 +199,7 @@ def test_validate_reads_pictures_as_the_calibration_did_unless_told_otherwise(tm
     ).to_dict()
     assert (other["images"]["resize"], other["images"]["scaling"]) == ("area", "0..1")
     assert other["calibration_overlap"]["count"] == 0
-    few = bound_inputs(tmp_path / "m.tflite", tmp_path / "set", 2)["image"]  # what bench and parity run
+    few = bound_inputs(read_tflite(tmp_path / "m.tflite"), tmp_path / "set", 2)["image"]  # what bench and parity run
     np.testing.assert_array_equal(few, load_dataset(tmp_path / "set", **prepared).arrays[0][:2])
     arrays = np.zeros((4, 8, 8, 3), np.float32)
     assert edgeopt.validate(tmp_path / "m.tflite", data=(arrays, [0, 1, 0, 1]), bench=SHORT).to_dict()["images"] is None

@@ -77,23 +77,21 @@ def run_isolated(
         EdgeoptError: What the function raised, as it raised it.
     """
     errors.refuse_windows("Converting, training or running a Keras model")
-    verbose = os.environ.get("EDGEOPT_VERBOSE") == "1"
-    environment = {**os.environ, "KERAS_BACKEND": "tensorflow"}
-    environment |= {} if verbose else _QUIET
     # TensorFlow leaves files in a child that ends at once; they go with their folder.
     with scratch_folder("child") as folder:
-        return _run(target, request, on_event, environment | {"TMPDIR": str(folder)}, () if verbose else modules)
+        return _run(target, request, on_event, str(folder), modules)
 
 
 def _run(
     target: str,
     request: Mapping[str, object],
     on_event: OnEvent | None,
-    environment: Mapping[str, str],
+    temporary: str,
     modules: Sequence[str],
 ) -> Any:
     verbose = os.environ.get("EDGEOPT_VERBOSE") == "1"
-    child = _start(target, environment, modules)
+    environment = {**os.environ, "KERAS_BACKEND": "tensorflow", **({} if verbose else _QUIET), "TMPDIR": temporary}
+    child = _start(target, environment, () if verbose else modules)
     if child.stdin is None or child.stdout is None or child.stderr is None:
         raise RuntimeError("the child process was started without pipes")
     tail: deque[str] = deque(maxlen=60)

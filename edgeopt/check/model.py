@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
+from ..api.reading import readable
 from ..artifact.envelope import envelope
 from ..errors import CheckError, UsageError
 from ..flatbuffer.reader import IDENTIFIER, read_file
@@ -95,7 +96,7 @@ def check_model(model: Any, *, target: str | None = None, **options: Any) -> Che
 
 def _subject(model: Any, loading: Loading) -> Subject:
     if isinstance(model, (str, os.PathLike)):
-        name = os.fsencode(model).decode("utf-8", "replace")
+        name = readable(model)
         if is_tflite(model):
             return Subject(name, tflite=read_file(model))
         return Subject(name, keras=model, loading=loading)

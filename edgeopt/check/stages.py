@@ -147,11 +147,7 @@ def load(subject: Subject) -> Any:
 
 def _steps(look: StageInspection) -> list[tuple[str, str]]:
     """Return name and class of each layer and bare operation, in the order of the model."""
-    found = {
-        step.name: type(step.layer).__name__ if step.layer is not None else step.operation
-        for step in _graph(look).steps
-    }
-    return list(found.items())
+    return list({step.name: step.kind for step in _graph(look).steps}.items())
 
 
 def _parts(look: StageInspection) -> list[tuple[str, str]]:

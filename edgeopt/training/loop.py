@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from ..errors import DataError, ModelError, UsageError
+from ..errors import DataError, ModelError, UsageError, one_line
 from ..models.detect import Flavour
 from ..models.load import flavour_of, import_keras
 from .batch_norm import renew_statistics
@@ -162,5 +162,5 @@ def _fit(model: Any, flavour: Flavour, feed: Feed, validation: Feed | None, watc
             callbacks=[*callbacks, as_callback(import_keras(flavour), watch)],
         )
     except tf.errors.OpError as error:
-        gist = " ".join(str(error.message).split())[:300]
+        gist = one_line(error.message, 300)
         raise DataError(f"Pass {watch.name!r} could not train on these data: {gist}") from error

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from ...errors import FileFormatError, UnsafeModelError
+from ...errors import FileFormatError, UnsafeModelError, one_line
 
 # By what the name says, for the many versions of an operator.
 _PATTERN = re.compile(
@@ -54,7 +54,7 @@ def check_graphs(folder: Path) -> None:
         # The file that the loader takes, where there are several.
         model = tf.__internal__.saved_model.parse_saved_model(str(folder))
     except Exception as error:
-        text = " ".join(str(error).split())[:300]
+        text = one_line(error, 300)
         raise FileFormatError(f"The SavedModel {folder} cannot be loaded ({text}); save it again.") from error
     for graph in model.meta_graphs:
         _Graph(graph).check(folder)

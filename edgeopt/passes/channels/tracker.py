@@ -177,4 +177,4 @@ def describe(step: Step) -> str:
         >>> describe(step)
         "'dense_3' (Dense)"
     """
-    return f"{step.name!r} ({type(step.layer).__name__ if step.layer is not None else step.operation})"
+    return f"{step.name!r} ({step.kind})"

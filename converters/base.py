@@ -19,11 +19,14 @@ class ConvertedFile:
         model: The file's bytes.
         flags: The converter's settings, by the names that its users know.
         seconds: How long each stage took.
+        float_model: The float .tflite file whose ranges were measured, with the same inputs and outputs; None where
+            nothing was calibrated.
     """
 
     model: bytes
     flags: Mapping[str, object]
     seconds: Mapping[str, float] = field(default_factory=dict)
+    float_model: bytes | None = None
 
 
 class Converter(Protocol):
@@ -41,14 +44,21 @@ class Converter(Protocol):
     def name(self) -> str:
         """How reports call the backend, with its version."""
 
-    def convert(self, lean: LeanModel, recipe: ConvertRecipe, samples: Mapping[str, Array] | None) -> ConvertedFile:
+    def convert(
+        self,
+        lean: LeanModel,
+        recipe: ConvertRecipe,
+        samples: Mapping[str, Array] | None,
+        held_back: Mapping[str, Array] | None = None,
+    ) -> ConvertedFile:
         """Convert.
 
         Args:
             lean: The exported model.
             recipe: What is asked for.
             samples: Input name -> calibration samples of shape (samples, ...), when the recipe needs them and the
-                model does not hold its ranges itself.
+                model does not hold its ranges itself. All of them make the ranges.
+            held_back: Other samples in the same form, to choose by; None where there are none.
 
         Raises:
             ConversionError: The backend refuses the model; the operator and, where known, the layer are named.

@@ -45,10 +45,11 @@ class Calibration:
     """Which engine measured the ranges.
 
     ``fast``: this module, with TensorFlow's result; ``exact``: this module, where TensorFlow's kernels compute wrongly
-    with several threads; ``tflite``: TensorFlow's own.
+    with several threads; ``tflite``: TensorFlow's own. `content` is the float file, once it is known.
     """
 
     engine: str = "tflite"
+    content: bytes | None = None
 
 
 @contextmanager
@@ -65,7 +66,7 @@ def faster_calibration() -> Iterator[Calibration]:
         def calibrate(self, dataset_gen: Callable[[], Iterable[Sample]]) -> bytes:
             samples = iter(dataset_gen())
             first = next(samples, None)
-            content = bytes(self._model_content)
+            outcome.content = content = bytes(self._model_content)
             if first is None or not _supported(read_model(content)):
                 measured = super().calibrate(lambda: chain([first] if first is not None else [], samples))
                 return widened_cell_states(bytes(measured))

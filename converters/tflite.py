@@ -34,7 +34,13 @@ class TFLiteBackend:
 
         return f"TFLiteConverter of TensorFlow {tf.__version__}"
 
-    def convert(self, lean: LeanModel, recipe: ConvertRecipe, samples: Mapping[str, Array] | None) -> ConvertedFile:
+    def convert(
+        self,
+        lean: LeanModel,
+        recipe: ConvertRecipe,
+        samples: Mapping[str, Array] | None,
+        held_back: Mapping[str, Array] | None = None,
+    ) -> ConvertedFile:
         """Convert; see `edgeopt.converters.base.Converter`."""
         import tensorflow as tf
 
@@ -57,7 +63,9 @@ class TFLiteBackend:
         finished = time.monotonic()
         flags["calibrator"] = calibration.engine if samples is not None else None
         seconds = {"convert": finished - started - clock.seconds, "calibrate": clock.seconds}
-        return ConvertedFile(put_names(model, [item.name for item in lean.inputs], lean.output_names), flags, seconds)
+        names = [item.name for item in lean.inputs], lean.output_names
+        floats = None if calibration.content is None else put_names(calibration.content, *names)
+        return ConvertedFile(put_names(model, *names), flags, seconds, floats)
 
 
 class _Clock:

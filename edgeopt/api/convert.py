@@ -148,7 +148,7 @@ def _file_job(
 ) -> FileJob:
     """Fail in milliseconds on what needs no TensorFlow to be seen; the rest is for the child."""
     from ..models.detect import detect, wrappers_in
-    from .convert_job import FileJob, WrittenSamples
+    from .convert_job import FileJob, WrittenChosen
     from .convert_prepare import check_trained, choose
 
     maker = wrappers_in(detect(path).config_text)
@@ -158,7 +158,7 @@ def _file_job(
     chosen = None
     if not maker and recipe.needs_calibration and (in_memory or calibration is None):
         found = choose(recipe, calibration)
-        chosen = None if found is None else WrittenSamples.write(found, folder)
+        chosen = None if found is None else WrittenChosen.write(found, folder)
     data = None if calibration is None or in_memory else os.fspath(calibration)
     return FileJob(recipe, folder, path, custom_objects, unsafe_load, maker, data, chosen)
 

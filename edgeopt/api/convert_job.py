@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from ..data.calibration import Chosen
 from ..data.dataset import Array, Dataset, of_pictures
 from ..data.folder import Pictures
 from ..models.export.export import LeanModel
@@ -16,10 +17,11 @@ from ..models.spec import InputSpec, LoadedModel
 from ..process.isolation import OnEvent
 from ..process.request import Request
 from ..recipes.convert import ConvertRecipe
-from .convert_prepare import Chosen, ConvertReport, Prepared, choose, prepare, quantized_layers
+from .convert_prepare import ConvertReport, Prepared, choose, prepare, quantized_layers
 
 MODEL_FILE = "model.tflite"
 SAMPLES_FILE = "samples.npz"
+HELD_BACK_FILE = "held_back.npz"
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,6 @@ class WrittenSamples:
         names: Names of the arrays; empty where they have none.
         source: Where they came from.
         note: How they were prepared.
-        warnings: What is to be said of them.
         pictures: The images, as `Pictures.to_dict` gives them; None for arrays.
         class_names: Of the images' folder.
     """
@@ -40,26 +41,53 @@ class WrittenSamples:
     names: Sequence[str]
     source: str
     note: str
-    warnings: Sequence[str]
     pictures: Mapping[str, Any] | None = None
     class_names: Sequence[str] = ()
 
     @classmethod
-    def write(cls, chosen: Chosen, folder: Path) -> WrittenSamples:
-        """Write samples to `folder`."""
-        data = chosen.data
+    def write(cls, data: Dataset, target: Path) -> WrittenSamples:
+        """Write samples; arrays go to the .npz file `target`."""
         if data.pictures is not None:
-            pictures = data.pictures.to_dict()
-            return cls(None, (), data.source, data.note, chosen.warnings, pictures, data.class_names)
-        return cls(_write_arrays(folder, data.arrays), data.names, data.source, data.note, chosen.warnings)
+            return cls(None, (), data.source, data.note, data.pictures.to_dict(), data.class_names)
+        return cls(_write_arrays(target, data.arrays), data.names, data.source, data.note)
+
+    def read(self) -> Dataset:
+        """Read them back."""
+        if self.pictures is not None:
+            return of_pictures(Pictures.from_dict(self.pictures), None, self.class_names, self.source)
+        arrays = () if self.arrays is None else tuple(_read_arrays(self.arrays))
+        return Dataset(arrays, tuple(self.names), None, self.source, self.note)
+
+
+@dataclass(frozen=True)
+class WrittenChosen:
+    """The samples that calibrate a model, written for another process: what `Chosen` holds."""
+
+    data: WrittenSamples
+    warnings: Sequence[str]
+    held_back: WrittenSamples | None
+
+    @classmethod
+    def write(cls, chosen: Chosen, folder: Path) -> WrittenChosen:
+        """Write them to `folder`."""
+        others = chosen.held_back
+        return cls(
+            WrittenSamples.write(chosen.data, folder / SAMPLES_FILE),
+            chosen.warnings,
+            None if others is None else WrittenSamples.write(others, folder / HELD_BACK_FILE),
+        )
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> WrittenChosen:
+        """Return what `to_dict` of a request made of it."""
+        others = values["held_back"]
+        return cls(
+            WrittenSamples(**values["data"]), values["warnings"], None if others is None else WrittenSamples(**others)
+        )
 
     def read(self) -> Chosen:
         """Read them back."""
-        if self.pictures is not None:
-            images = Pictures.from_dict(self.pictures)
-            return Chosen(of_pictures(images, None, self.class_names, self.source), self.warnings)
-        arrays = () if self.arrays is None else tuple(_read_arrays(self.arrays))
-        return Chosen(Dataset(arrays, tuple(self.names), None, self.source, self.note), self.warnings)
+        return Chosen(self.data.read(), self.warnings, None if self.held_back is None else self.held_back.read())
 
 
 @dataclass(frozen=True)
@@ -84,13 +112,13 @@ class FileJob(Request):
     unsafe_load: bool
     trained_ranges: str
     calibration: str | None
-    chosen: WrittenSamples | None
+    chosen: WrittenChosen | None
     target: ClassVar[str] = "edgeopt.api.convert_job:convert_file"
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> FileJob:
         """Return the job that `to_dict` gave."""
-        chosen = None if values["chosen"] is None else WrittenSamples(**values["chosen"])
+        chosen = None if values["chosen"] is None else WrittenChosen.from_dict(values["chosen"])
         return cls(**{**values, **_common(values), "chosen": chosen})
 
     def run(self, emit: OnEvent) -> ConvertReport:
@@ -124,6 +152,7 @@ class LeanJob(Request):
         folder: Where the .tflite file goes.
         lean: The exported model.
         samples: The .npz file of the calibration samples, an array an input; None for none.
+        held_back: The same of other samples.
         report: What preparing them has to say.
     """
 
@@ -131,14 +160,18 @@ class LeanJob(Request):
     folder: Path
     lean: LeanModel
     samples: str | None
+    held_back: str | None
     report: ConvertReport
     target: ClassVar[str] = "edgeopt.api.convert_job:convert_lean"
 
     @classmethod
     def of(cls, prepared: Prepared, recipe: ConvertRecipe, folder: Path) -> LeanJob:
         """Write the samples to `folder` and return the job."""
-        samples = None if prepared.samples is None else _write_arrays(folder, list(prepared.samples.values()))
-        return cls(recipe, folder, prepared.lean, samples, prepared.report)
+        samples, others = (
+            None if given is None else _write_arrays(folder / name, list(given.values()))
+            for given, name in ((prepared.samples, SAMPLES_FILE), (prepared.held_back, HELD_BACK_FILE))
+        )
+        return cls(recipe, folder, prepared.lean, samples, others, prepared.report)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> LeanJob:
@@ -150,11 +183,13 @@ class LeanJob(Request):
 
     def run(self, emit: OnEvent) -> ConvertReport:
         """Convert; the .tflite file is in the folder afterwards."""
-        samples = None
-        if self.samples is not None:
-            arrays = _read_arrays(self.samples)
-            samples = {item.name: array for item, array in zip(self.lean.inputs, arrays, strict=True)}
-        return _convert(Prepared(self.lean, samples, self.report), self.recipe, self.folder, emit)
+        prepared = Prepared(self.lean, self._by_input(self.samples), self._by_input(self.held_back), self.report)
+        return _convert(prepared, self.recipe, self.folder, emit)
+
+    def _by_input(self, file: str | None) -> dict[str, Array] | None:
+        if file is None:
+            return None
+        return {item.name: array for item, array in zip(self.lean.inputs, _read_arrays(file), strict=True)}
 
 
 def _common(values: Mapping[str, Any]) -> dict[str, object]:
@@ -176,14 +211,13 @@ def _convert(prepared: Prepared, recipe: ConvertRecipe, folder: Path, emit: OnEv
 
     emit({"stage": "convert"})
     backend = TFLiteBackend()
-    converted = backend.convert(prepared.lean, recipe, prepared.samples)
+    converted = backend.convert(prepared.lean, recipe, prepared.samples, prepared.held_back)
     (folder / MODEL_FILE).write_bytes(converted.model)
     seconds = {**prepared.report.seconds, **converted.seconds}
     return replace(prepared.report, seconds=seconds, backend=backend.name, flags=converted.flags)
 
 
-def _write_arrays(folder: Path, arrays: Sequence[Array]) -> str:
-    target = folder / SAMPLES_FILE
+def _write_arrays(target: Path, arrays: Sequence[Array]) -> str:
     np.savez(target, *arrays)
     return str(target)
 

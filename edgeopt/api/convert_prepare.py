@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ..data.calibration import calibration_set, check_fit, range_warnings
+from ..data.calibration import Chosen, calibration_set, check_fit, range_warnings
 from ..data.dataset import Array, Dataset, sample_hashes
 from ..errors import DataError, RecipeError
 from ..models.detect import carries_ranges
@@ -21,14 +21,6 @@ from ..models.spec import InputSpec, LoadedModel, fix_shapes
 from ..process.isolation import OnEvent
 from ..process.request import Request
 from ..recipes.convert import ConvertRecipe
-
-
-@dataclass(frozen=True)
-class Chosen:
-    """The samples that calibrate a model, and what is to be said of them."""
-
-    data: Dataset
-    warnings: Sequence[str]
 
 
 @dataclass(frozen=True)
@@ -60,10 +52,18 @@ class ConvertReport(Request):
 
 @dataclass(frozen=True)
 class Prepared:
-    """An exported model with its calibration samples, and what is to be reported of both."""
+    """An exported model with its calibration samples, and what is to be reported of both.
+
+    Attributes:
+        lean: The exported model.
+        samples: Input name -> samples that make the ranges; None where none are needed.
+        held_back: Input name -> other samples, to compare the file with the model on; None where there are none.
+        report: What preparing them has to say.
+    """
 
     lean: LeanModel
     samples: Mapping[str, Array] | None
+    held_back: Mapping[str, Array] | None
     report: ConvertReport
 
 
@@ -80,7 +80,7 @@ def choose(recipe: ConvertRecipe, calibration: Any) -> Chosen | None:
             f"quantize={recipe.quantize!r} needs calibration data, which was not given; pass --calibration DATA "
             "(a few hundred real samples), or --quantize dynamic, which needs none."
         )
-    data, warnings = calibration_set(
+    return calibration_set(
         calibration,
         recipe.calibration_samples,
         recipe.seed,
@@ -88,7 +88,6 @@ def choose(recipe: ConvertRecipe, calibration: Any) -> Chosen | None:
         image_scaling=recipe.image_scaling,
         image_resize=recipe.image_resize,
     )
-    return Chosen(data, warnings)
 
 
 def prepare(
@@ -118,10 +117,10 @@ def prepare(
     emit({"layers": model.layers})
     inputs = fix_shapes(model.spec, recipe.input_shapes, None if recipe.dynamic_batch else recipe.batch_size)
     warnings = [*model.warnings, *_batch_warnings(inputs, recipe)]
-    samples = None
+    samples = held_back = None
     if chosen is not None:
-        bound = chosen.data.bind([item.name for item in inputs], [item.shape for item in inputs])
-        samples = {name: np.asarray(array) for name, array in bound.items()}
+        samples = _bound(chosen.data, inputs)
+        held_back = None if chosen.held_back is None else _bound(chosen.held_back, inputs)
         check_fit(samples, {item.name: item.dtype for item in inputs}, chosen.data.source)
         warnings += [*chosen.warnings, *range_warnings(samples, input_expectations(model))]
     with _stage("export", seconds, emit):
@@ -136,7 +135,12 @@ def prepare(
         preparation="" if chosen is None else chosen.data.note,
         images=None if chosen is None else chosen.data.image_record(inputs[0].shape),
     )
-    return Prepared(lean, samples, report)
+    return Prepared(lean, samples, held_back, report)
+
+
+def _bound(data: Dataset, inputs: Sequence[InputSpec]) -> dict[str, Array]:
+    bound = data.bind([item.name for item in inputs], [item.shape for item in inputs])
+    return {name: np.asarray(array) for name, array in bound.items()}
 
 
 def check_trained(recipe: ConvertRecipe) -> None:

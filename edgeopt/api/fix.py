@@ -173,8 +173,8 @@ def _samples(model: Any, calibration: Any, seed: int) -> list[Any]:
     inputs = describe(model).spec.inputs
     shape = inputs[0].shape
     size = (shape[1], shape[2]) if len(shape) == 4 and shape[1] and shape[2] else None
-    chosen, _ = calibration_set(calibration, _SAMPLES, seed, image_size=size)
-    bound = chosen.bind([item.name for item in inputs], [item.shape for item in inputs])
+    chosen = calibration_set(calibration, _SAMPLES, seed, image_size=size)
+    bound = chosen.data.bind([item.name for item in inputs], [item.shape for item in inputs])
     return list(bound.values())
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,26 @@ from ..errors import DataError
 from .dataset import Array, Dataset, load_dataset
 from .labels import Labels
 
+Indices = npt.NDArray[np.int64]
+
 _CHUNK = 1 << 24  # elements looked at together
+# So many other samples are kept back, to compare the file with the model on what its ranges have not seen.
+HELD_BACK = 50
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """The samples that calibrate a model, and what is to be said of them.
+
+    Attributes:
+        data: The samples that make the ranges.
+        warnings: What is odd of them, but usable.
+        held_back: Up to `HELD_BACK` other samples of the same source; None where it has no more.
+    """
+
+    data: Dataset
+    warnings: Sequence[str] = ()
+    held_back: Dataset | None = None
 
 
 def calibration_set(
@@ -23,13 +43,13 @@ def calibration_set(
     image_size: tuple[int, int] | None = None,
     image_scaling: str = "0..255",
     image_resize: str = "bilinear",
-) -> tuple[Dataset, list[str]]:
-    """Return the samples that calibrate a model, with warnings about what is odd but usable.
+) -> Chosen:
+    """Return the samples that calibrate a model, with warnings about what is odd but usable, and some held back.
 
     Args:
         source: Anything that `load_dataset` takes.
         count: How many samples to use.
-        seed: Picks which ones, a whole number of at least 0.
+        seed: Picks which ones, a whole number of at least 0. Of a stream, the first `count` are used.
         image_size: (height, width) that the images of a folder get; None takes the size of the first.
         image_scaling: What the pixels of a folder of images become: ``0..255``, the default, ``0..1`` or ``-1..1``.
         image_resize: How the images of a folder are resized: one of `edgeopt.recipes.convert.IMAGE_RESIZES`.
@@ -37,34 +57,48 @@ def calibration_set(
     Raises:
         DataError: Data that cannot be read, or that `check_values` or `check_variety` refuses.
     """
+    most = count + HELD_BACK
+    order: list[Indices] = []  # of a folder's images, of which only those chosen are read
 
-    def choose(total: int, labels: Labels | None) -> npt.NDArray[np.int64]:
-        return choose_samples(total, labels, count, seed)
+    def choose(total: int, labels: Labels | None) -> Indices:
+        order.append(sample_order(total, labels, seed)[:most])
+        return np.sort(order[0])
 
     dataset = load_dataset(
         source,
         image_size=image_size,
         image_scaling=image_scaling,
         image_resize=image_resize,
-        limit=count,
+        limit=most,
         choose=choose,
     )
     check_values(dataset)
-    chosen = dataset.take(choose(dataset.count, dataset.labels))
+    if order:
+        rows = np.argsort(np.argsort(order[0]))
+    elif dataset.streamed:
+        rows = np.arange(dataset.count)
+    else:
+        rows = sample_order(dataset.count, dataset.labels, seed)[:most]
+    chosen = dataset.take(np.sort(rows[:count]))
     warnings = check_variety(chosen)
     if chosen.count < count:
         warnings.append(
             f"few-samples: only {chosen.count} calibration samples are there, {count} were asked for; "
             "ranges may be too narrow"
         )
-    return chosen, warnings
+    return Chosen(chosen, warnings, dataset.take(np.sort(rows[count:])) if len(rows) > count else None)
 
 
-def choose_samples(total: int, labels: Labels | None, count: int, seed: int) -> npt.NDArray[np.int64]:
-    """Return the indices of at most `count` of `total` samples, ascending: seeded, and balanced over classes.
+def choose_samples(total: int, labels: Labels | None, count: int, seed: int) -> Indices:
+    """Return the indices of at most `count` of `total` samples, ascending: the first of `sample_order`."""
+    return np.sort(sample_order(total, labels, seed)[:count])
 
-    With labels (integers, strings or one-hot rows), classes take turns until `count` is reached, so that each has as
-    many samples as the rarest allows.
+
+def sample_order(total: int, labels: Labels | None, seed: int) -> Indices:
+    """Return the indices of all samples in the order in which they are chosen: seeded, and balanced over classes.
+
+    With labels (integers, strings or one-hot rows), classes take turns, so that a first part of the order has as many
+    of each as the rarest allows.
     """
     order = np.random.default_rng(seed).permutation(total)
     classes = _classes(labels)
@@ -74,7 +108,7 @@ def choose_samples(total: int, labels: Labels | None, count: int, seed: int) -> 
             members = np.flatnonzero(classes[order] == label)
             turn[members] = np.arange(len(members))
         order = order[np.argsort(turn, kind="stable")]
-    return np.sort(order[:count]).astype(np.int64)
+    return order.astype(np.int64)
 
 
 def check_values(dataset: Dataset) -> None:
@@ -174,7 +208,7 @@ def _chunks(array: Array) -> Iterator[tuple[int, Array]]:
         yield start, np.asarray(array[start : start + rows])
 
 
-def _not_finite(rows: Array) -> npt.NDArray[np.int64]:
+def _not_finite(rows: Array) -> Indices:
     return np.flatnonzero(~np.isfinite(rows).reshape(len(rows), -1).all(axis=1))
 
 

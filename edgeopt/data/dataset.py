@@ -48,6 +48,7 @@ class Dataset:
         note: How inputs were prepared (image size and scaling), if edgeopt did it.
         class_names: Of a folder of images, by class number.
         label_name: What the source calls the labels; a model may have an input of that name.
+        streamed: Whether the samples are the first that a stream gave.
     """
 
     arrays: tuple[Array, ...]
@@ -58,6 +59,7 @@ class Dataset:
     label_name: str = ""
     weights: Labels | None = None
     class_names: tuple[str, ...] = ()
+    streamed: bool = False
 
     def __post_init__(self) -> None:
         if not self.arrays:
@@ -368,4 +370,4 @@ def _from_stream(stream: Any, limit: int | None, source: str) -> Dataset:
     if limit is None and is_endless(stream):
         raise DataError(f"{source} never ends; give a part of it, as take(n) does.")
     arrays, names, labels, weights = read_stream(stream, limit, source)
-    return Dataset(arrays, names, labels, source, weights=weights)
+    return Dataset(arrays, names, labels, source, weights=weights, streamed=True)

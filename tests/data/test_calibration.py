@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edgeopt.data.calibration import calibration_set, check_fit, choose_samples, range_warnings
+from edgeopt.data.calibration import HELD_BACK, calibration_set, check_fit, choose_samples, range_warnings
 from edgeopt.errors import DataError
 
 
@@ -51,9 +51,24 @@ def test_regression_targets_are_no_classes():
 
 
 def test_the_set_is_the_chosen_samples(x):
-    chosen, warnings = calibration_set(x, 30, 7)
-    np.testing.assert_array_equal(chosen.arrays[0], x[choose_samples(100, None, 30, 7)])
-    assert warnings == []
+    chosen = calibration_set(x, 30, 7)
+    np.testing.assert_array_equal(chosen.data.arrays[0], x[choose_samples(100, None, 30, 7)])
+    assert chosen.warnings == []
+
+
+def test_others_are_held_back_where_there_are_more(x):
+    chosen = calibration_set(x, 30, 7)
+    both = np.concatenate([chosen.data.arrays[0], chosen.held_back.arrays[0]])
+    assert chosen.held_back.count == HELD_BACK
+    assert len(np.unique(both, axis=0)) == 30 + HELD_BACK
+    assert calibration_set(x, 95, 7).held_back.count == 5
+    assert calibration_set(x, 100, 7).held_back is None
+
+
+def test_of_a_stream_the_first_samples_calibrate_and_the_next_are_held_back(x):
+    chosen = calibration_set(([row[np.newaxis]] for row in x), 30, 7)
+    np.testing.assert_array_equal(chosen.data.arrays[0], x[:30])
+    np.testing.assert_array_equal(chosen.held_back.arrays[0], x[30 : 30 + HELD_BACK])
 
 
 def test_images_are_chosen_before_they_are_read(tmp_path):
@@ -61,8 +76,10 @@ def test_images_are_chosen_before_they_are_read(tmp_path):
 
     for index in range(9):
         Image.fromarray(np.full((2, 2, 3), index * 20, np.uint8)).save(tmp_path / f"{index}.png")
-    chosen, _ = calibration_set(tmp_path, 4, 1)
-    assert chosen.arrays[0][:, 0, 0, 0].tolist() == (choose_samples(9, None, 4, 1) * 20.0).tolist()
+    chosen = calibration_set(tmp_path, 4, 1)
+    shades = chosen.data.arrays[0][:, 0, 0, 0].tolist()
+    assert shades == (choose_samples(9, None, 4, 1) * 20.0).tolist()
+    assert sorted(shades + chosen.held_back.arrays[0][:, 0, 0, 0].tolist()) == [index * 20.0 for index in range(9)]
 
 
 # --- whether they can be trusted -----------------------------------------------------------------------------------
@@ -106,14 +123,14 @@ def test_samples_that_never_change_are_refused():
 
 
 def test_one_constant_input_of_several_is_a_warning(x):
-    _, warnings = calibration_set({"a": x, "state": np.zeros((100, 2))}, 100, 0)
+    warnings = calibration_set({"a": x, "state": np.zeros((100, 2))}, 100, 0).warnings
     assert warnings == [
         "constant: the calibration values of input 'state' are all 0.0; the file will be exact around that value only"
     ]
 
 
 def test_too_few_samples_are_a_warning(x):
-    _, warnings = calibration_set(x, 200, 0)
+    warnings = calibration_set(x, 200, 0).warnings
     assert warnings == [
         "few-samples: only 100 calibration samples are there, 200 were asked for; ranges may be too narrow"
     ]

@@ -115,7 +115,7 @@ def _requantized_scalars(graph: Subgraph) -> set[int]:
     return {
         output
         for operator in graph.operators
-        if operator.name == "QUANTIZE" and operator.inputs and graph.tensors[operator.inputs[0]].is_constant
+        if operator.name == "QUANTIZE" and any(i >= 0 and graph.tensors[i].is_constant for i in operator.inputs[:1])
         for output in operator.outputs
     }
 

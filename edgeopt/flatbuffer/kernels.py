@@ -184,8 +184,10 @@ def _weights(
     found: list[tuple[tuple[int, ...], tuple[int, ...]]] = []
     for place in inputs:
         index = operator.inputs[place] if place < len(operator.inputs) else -1
-        while index in producers and producers[index].name in _PASSED_THROUGH:
-            index = producers[index].inputs[0]
+        # Upwards only: a damaged file may have an operator that reads what it writes.
+        above = operator.index
+        while index in producers and producers[index].name in _PASSED_THROUGH and producers[index].index < above:
+            above, index = producers[index].index, next(iter(producers[index].inputs), -1)
         if index >= 0 and _is_kernel(subgraph.tensors[index]):
             found.append(((index,), axes))
     return found

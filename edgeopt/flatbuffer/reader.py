@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import struct
 from typing import Any
@@ -12,7 +13,7 @@ import numpy.typing as npt
 from ..errors import FileFormatError, UsageError
 from .model import ABSENT, Model, Operator, Quantization, Signature, Subgraph, Tensor
 from .schema import dtype_name, operator_name, read_options, schema
-from .wire import MAX_RANK, Broken, CheckedBytes, each, integers, text
+from .wire import MAX_ELEMENTS, MAX_RANK, Broken, CheckedBytes, each, integers, text
 
 IDENTIFIER = b"TFL3"
 _MAGIC = {
@@ -157,6 +158,8 @@ class _Reader:
         signature = integers(self.data, item.ShapeSignatureAsNumpy())
         if max(len(shape), len(signature)) > MAX_RANK:
             raise Broken(f"tensor {index} has {len(shape)} dimensions")
+        if math.prod(max(size, 1) for size in shape) > MAX_ELEMENTS:
+            raise Broken(f"tensor {index} has the shape {shape}")
         buffer = _inside(item.Buffer(), len(buffers), "buffer") if buffers else 0
         tensor = Tensor(
             index=index,
@@ -166,7 +169,7 @@ class _Reader:
             shape_signature=signature or None,
             buffer=buffer,
             is_variable=item.IsVariable(),
-            quantization=self._quantization(item.Quantization()),
+            quantization=self._quantization(item.Quantization(), shape),
             sparse=item.Sparsity() is not None,
             has_rank=item.HasRank(),
             raw=buffers[buffer] if buffers else None,
@@ -175,7 +178,7 @@ class _Reader:
             raise Broken(f"constant {index} has {tensor.raw.size} bytes for {tensor.nbytes}")
         return tensor
 
-    def _quantization(self, item: Any) -> Quantization | None:
+    def _quantization(self, item: Any, shape: tuple[int, ...]) -> Quantization | None:
         scales = None if item is None else item.ScaleAsNumpy()
         if not isinstance(scales, np.ndarray) or not scales.size:
             return None
@@ -186,7 +189,10 @@ class _Reader:
             points = np.zeros(1, np.int64)
         if points.size not in (1, scales.size):
             raise Broken(f"a tensor has {scales.size} scales and {points.size} zero points")
-        return Quantization(scales, np.broadcast_to(points, scales.shape), item.QuantizedDimension())
+        axis = item.QuantizedDimension()
+        if scales.size > 1 and (not 0 <= axis < len(shape) or shape[axis] != scales.size):
+            raise Broken(f"a tensor of shape {shape} has {scales.size} scales along dimension {axis}")
+        return Quantization(scales, np.broadcast_to(points, scales.shape), axis)
 
     def _operator(self, index: int, item: Any, codes: list[tuple[int, str, bool, int]], tensors: int) -> Operator:
         code, name, custom, version = codes[_inside(item.OpcodeIndex(), len(codes), "operator code")]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from dataclasses import dataclass
 
 from ..errors import ModelError
@@ -9,7 +10,10 @@ from .model import Model
 from .reader import read_model
 from .schema import schema
 
-_IDENTIFIER = b"TFL3"
+# Where the tables' fields stand in the schema, as flatbuffers counts them.
+_OUTPUTS = 4 + 2 * 2
+_SIGNATURES = 4 + 2 * 7
+_MOST_BYTES = 2**31 - 2**24
 # What an interpreter can hand out as an array, and two machines can be compared by.
 _COMPARABLE = frozenset({"int8", "uint8", "int16", "int32", "int64", "float32", "bool"})
 
@@ -46,22 +50,23 @@ def taps(model: Model) -> list[Tap]:
 def with_taps(data: bytes) -> tuple[bytes, list[Tap]]:
     """Return a file whose outputs are all results of the main graph, one for each tap, and the taps.
 
-    The operators and weights stay as they are, so the same kernels run. It has no signatures.
+    A list of outputs is put behind the file, and the graph is pointed to it; all else keeps its place and its bytes, so
+    the same kernels run. It has no signatures.
 
     Raises:
         FileFormatError: `data` is corrupt.
-        ModelError: The file cannot be rewritten (larger than a flatbuffer can be).
+        ModelError: The file cannot be changed so: it is larger than a flatbuffer can be, or states no outputs.
     """
-    import flatbuffers
-
     found = taps(read_model(data))
-    generated = schema()
-    root = generated.ModelT.InitFromObj(generated.Model.GetRootAs(data))
-    root.subgraphs[0].outputs = [tap.tensor for tap in found]
-    root.signatureDefs = None
-    builder = flatbuffers.Builder(len(data) + 1024)
-    try:
-        builder.Finish(root.Pack(builder), file_identifier=_IDENTIFIER)
-    except flatbuffers.builder.BuilderSizeError as error:
-        raise ModelError(f"The file has {len(data)} bytes, too many to rewrite; compare its outputs alone.") from error
-    return bytes(builder.Output()), found
+    root = schema().Model.GetRootAs(data)
+    graph = root.Subgraphs(0)._tab
+    place, start = graph.Offset(_OUTPUTS), -(-len(data) // 4) * 4
+    if start > _MOST_BYTES or not place:
+        what = f"has {len(data)} bytes, too many to add to" if place else "states no outputs"
+        raise ModelError(f"The file {what}; compare the outputs of a file of which this is not so.")
+    changed = bytearray(data.ljust(start, b"\0"))
+    changed += struct.pack(f"<{1 + len(found)}I", len(found), *(tap.tensor for tap in found))
+    struct.pack_into("<I", changed, graph.Pos + place, start - (graph.Pos + place))
+    if field := root._tab.Offset(_SIGNATURES):
+        struct.pack_into("<I", changed, root._tab.Indirect(root._tab.Pos + field), 0)  # how many there are
+    return bytes(changed), found

@@ -17,6 +17,8 @@ Table = TypeVar("Table")
 # More than any real model has (the largest hold some ten thousand), few enough to be read in seconds.
 MAX_TABLES = 200_000
 MAX_RANK = 32
+# Not counting dimensions of 0: NumPy holds no array of more bytes than 2 ** 63, not even an empty one.
+MAX_ELEMENTS = 2**56
 
 
 class Broken(Exception):

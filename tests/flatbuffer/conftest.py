@@ -176,7 +176,12 @@ def file() -> FileBuilder:
 
 @pytest.fixture
 def small_file() -> bytes:
-    """A real little network: a quantised convolution and a dense layer, with signature and metadata."""
+    """A real little network."""
+    return build_small_file()
+
+
+def build_small_file() -> bytes:
+    """Return a quantised convolution and a dense layer, with signature and metadata."""
     file = FileBuilder()
     values = np.arange(-36, 36, dtype=np.int8)
     x = file.tensor([1, 4, 4, 2], name="x", scales=[0.5], zero_points=[-128])

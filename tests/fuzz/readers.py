@@ -1,0 +1,60 @@
+"""The readers of outside data that are tried with damaged files, one target each.
+
+A new one: a `Reader` in a file of `targets/`, and its name in `MODULES`.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from .mutator import Mutate, mutate
+
+# Reader -> module of `targets` whose READERS hold it.
+MODULES = {"tflite": "tflite", "taps": "tflite"}
+
+
+@dataclass(frozen=True)
+class Reader:
+    """A reader of outside data.
+
+    Attributes:
+        read: Reads the bytes of a file, and computes all that edgeopt computes from it. Returns, or raises an
+            `EdgeoptError`; all else is a finding.
+        seeds: Makes the real files that are damaged, by name.
+        sources: The files whose lines it should reach, as patterns below the checkout.
+        reproducers: Files that were trouble once, as patterns below the shared data; tried as they are, and damaged.
+        mutate: How a file is damaged.
+        cases: How many damaged files CI tries.
+        in_child: edgeopt reads it in a child process: that process may crash.
+    """
+
+    read: Callable[[bytes], None]
+    seeds: Callable[[], Mapping[str, bytes]]
+    sources: tuple[str, ...]
+    reproducers: tuple[str, ...] = ()
+    mutate: Mutate = mutate
+    cases: int = 1000
+    in_child: bool = False
+
+    def files(self) -> dict[str, bytes]:
+        """Return the seeds and, where the shared data are there, the reproducers, by name."""
+        shared = shared_data()
+        paths = [path for pattern in self.reproducers for path in sorted(shared.glob(pattern))]
+        return {**self.seeds(), **{str(path.relative_to(shared)): path.read_bytes() for path in paths}}
+
+
+def load_reader(name: str) -> Reader:
+    """Return the reader `name`; what it needs is imported."""
+    module = importlib.import_module(f"{__package__}.targets.{MODULES[name]}")
+    found: Reader = module.READERS[name]
+    return found
+
+
+def shared_data() -> Path:
+    """Return the folder of real models and data, which may be absent."""
+    checkout = Path(__file__).resolve().parents[2]
+    return Path(os.environ.get("EDGEOPT_TEST_DATA", checkout.parent / "shared" / "data"))

@@ -1,0 +1,131 @@
+"""The process that reads damaged files, within limits; what it finds it says in JSON lines on stdout.
+
+    python -m tests.fuzz.worker READER SEED FIRST COUNT SECONDS FOLDER TRACE_EVERY
+
+Case number i is file i as it is while there are so many, and a damaged one from then on. Before each case its number is
+written to FOLDER/current, so that whoever started the process knows which one it died or hangs in.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import resource
+import signal
+import sys
+import time
+import traceback
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from edgeopt.errors import EdgeoptError
+
+from .lines import LineTracer
+from .readers import Reader, load_reader
+
+LIMIT_S = 5.0  # CPU time of one case: what other processes do is no matter
+LIMIT_BYTES = 1 << 30  # resident, above what the process has after its imports
+_ADDRESS_SPACE = 3 << 30  # where an allocation fails, so that no case takes the machine along
+_REPORT_S = 1.0
+_MOST_MESSAGE = 2000
+
+
+class Overtime(BaseException):
+    """A case took longer than it may."""
+
+
+def make_case(reader: Reader, files: Sequence[bytes], seed: int, index: int) -> bytes:
+    """Return the bytes of case `index`."""
+    if index < len(files):
+        return files[index]
+    rng = random.Random(f"{seed}/{index}")
+    return reader.mutate(rng.choice(files), files, rng)
+
+
+def attempt(reader: Reader, data: bytes) -> tuple[str, str]:
+    """Read `data`; return ("accepted" or "refused", "") or the kind of a finding and its traceback."""
+    signal.setitimer(signal.ITIMER_PROF, LIMIT_S)
+    try:
+        reader.read(data)
+        return "accepted", ""
+    except Overtime:
+        return "slow", traceback.format_exc()
+    except EdgeoptError as error:
+        # The bare class is what a foreign exception becomes on its way out of a child process.
+        fine = type(error) is not EdgeoptError and 0 < len(str(error)) <= _MOST_MESSAGE
+        return ("refused", "") if fine else (type(error).__name__, traceback.format_exc())
+    except Exception as error:
+        return type(error).__name__, traceback.format_exc()
+    finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
+
+
+def _overtime(*_: object) -> None:
+    raise Overtime
+
+
+def say(message: dict[str, Any]) -> None:
+    """Write one line to whoever started this process."""
+    _CHANNEL.write(json.dumps(message) + "\n")
+    _CHANNEL.flush()
+
+
+def resident_bytes() -> int:
+    """Return the most memory that this process has had."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def run(name: str, seed: int, cases: range, seconds: float, folder: Path, trace_every: int) -> None:
+    """Try so many cases, or for so many seconds."""
+    begin = time.monotonic()
+    reader = load_reader(name)
+    files = list(reader.files().values())
+    tracer = LineTracer(reader.sources)
+    signal.signal(signal.SIGPROF, _overtime)
+    before = resident_bytes()
+    with open("/proc/self/statm") as stream:
+        address_space = int(stream.read().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (address_space + _ADDRESS_SPACE,) * 2)
+    current = os.open(folder / "current", os.O_WRONLY | os.O_CREAT, 0o644)
+    tally = {"accepted": 0, "refused": 0, "cases": 0, "slowest_s": 0.0}
+    say({"files": len(files)})
+    said = time.monotonic()
+    for index in cases:
+        os.pwrite(current, b"%20d" % index, 0)
+        data = make_case(reader, files, seed, index)
+        traced = trace_every > 0 and index % trace_every == 0
+        start = time.process_time()
+        outcome, trace = tracer.run(attempt, reader, data) if traced else attempt(reader, data)
+        tally["cases"] += 1
+        if not traced:
+            tally["slowest_s"] = max(tally["slowest_s"], time.process_time() - start)
+        if not trace and (taken := resident_bytes() - before) > LIMIT_BYTES:
+            outcome, trace = "memory", f"{taken} bytes\n"
+        if trace:
+            say({"finding": outcome, "case": index, "trace": trace, "data": data.hex()})
+        else:
+            tally[outcome] += 1
+        if outcome == "memory":
+            break  # the peak stays: the rest is for a new process
+        now = time.monotonic()
+        if now - said > _REPORT_S:
+            say({"tally": tally, "peak_bytes": resident_bytes() - before, "lines": tracer.hits()})
+            said = now
+        if now - begin > seconds:
+            break
+    say({"tally": tally, "peak_bytes": resident_bytes() - before, "lines": tracer.hits(), "end": True})
+
+
+if __name__ == "__main__":
+    # What a library prints is not to be taken for a line of ours.
+    _CHANNEL = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+    warnings.simplefilter("ignore")
+    _name, _seed, _first, _count, _seconds, _folder, _every = sys.argv[1:]
+    _cases = range(int(_first), int(_first) + int(_count))
+    run(_name, int(_seed), _cases, float(_seconds), Path(_folder), int(_every))
+    sys.stdout.flush()
+    os._exit(0)

@@ -8,7 +8,7 @@ from edgeopt.evaluation.fidelity import EQUAL_DB, snr_db
 
 def test_the_ratio_is_that_of_the_powers_in_decibels():
     expected = np.array([3.0, -4.0, 0.0])
-    assert snr_db(expected, expected + [0.05, 0, 0]) == pytest.approx(10 * np.log10(25 / 0.0025))
+    assert snr_db(expected, expected + np.array([0.05, 0, 0])) == pytest.approx(10 * np.log10(25 / 0.0025))
     assert snr_db(expected, np.zeros(3)) == pytest.approx(0.0)
 
 

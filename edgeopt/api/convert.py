@@ -84,7 +84,8 @@ def convert(
     warnings = [*report.warnings, *verify(data, settings, progress.layers)]
     if calibration is not None and (report.trained_ranges or not settings.needs_calibration):
         why = "a model that was trained quantised" if report.trained_ranges else f"quantize={settings.quantize!r}"
-        warnings.append(f"unused: the calibration data were not needed for {why}")
+        use = "; the file was compared with the model on them" if report.fidelity else ""
+        warnings.append(f"unused: the calibration data were not needed for {why}{use}")
     description = describe_file(data, settings)
     outputs: Any = description["outputs"]
     images = _image_record(report.images, outputs, warnings)
@@ -93,6 +94,7 @@ def convert(
         "calibration": report.calibration,
         "images": images,
         "preprocess": "; ".join(note for note in (report.preparation, settings.preprocess) if note),
+        "fidelity": report.fidelity,
         "warnings": warnings,
         "seconds": {**report.seconds, "total": time.monotonic() - started},
         "recipe": settings.to_dict(),
@@ -156,8 +158,8 @@ def _file_job(
         check_trained(recipe)
     in_memory = calibration is not None and not isinstance(calibration, (str, os.PathLike))
     chosen = None
-    if not maker and recipe.needs_calibration and (in_memory or calibration is None):
-        found = choose(recipe, calibration)
+    if in_memory or calibration is None:
+        found = choose(recipe, calibration, trained=bool(maker))
         chosen = None if found is None else WrittenChosen.write(found, folder)
     data = None if calibration is None or in_memory else os.fspath(calibration)
     return FileJob(recipe, folder, path, custom_objects, unsafe_load, maker, data, chosen)
@@ -181,7 +183,7 @@ def _lean_job(
     if trained:
         check_trained(recipe)
     prepared = prepare(
-        lambda: loaded, recipe, lambda: None if trained else choose(recipe, calibration), folder / "lean", progress
+        lambda: loaded, recipe, lambda: choose(recipe, calibration, trained=trained), folder / "lean", progress
     )
     return LeanJob.of(prepared, recipe, folder)
 

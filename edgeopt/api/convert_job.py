@@ -12,12 +12,13 @@ import numpy as np
 from ..data.calibration import Chosen
 from ..data.dataset import Array, Dataset, of_pictures
 from ..data.folder import Pictures
+from ..errors import one_line
 from ..models.export.export import LeanModel
 from ..models.spec import InputSpec, LoadedModel
 from ..process.isolation import OnEvent
 from ..process.request import Request
 from ..recipes.convert import ConvertRecipe
-from .convert_prepare import ConvertReport, Prepared, choose, prepare, quantized_layers
+from .convert_prepare import ConvertReport, Prepared, choose, prepare, quantized_layers, stage
 
 MODEL_FILE = "model.tflite"
 SAMPLES_FILE = "samples.npz"
@@ -138,9 +139,9 @@ class FileJob(Request):
             )
 
     def _choose(self) -> Chosen | None:
-        if self.trained_ranges:
-            return None
-        return choose(self.recipe, self.calibration) if self.chosen is None else self.chosen.read()
+        if self.chosen is not None:
+            return self.chosen.read()
+        return choose(self.recipe, self.calibration, trained=bool(self.trained_ranges))
 
 
 @dataclass(frozen=True)
@@ -207,14 +208,33 @@ def convert_lean(request: Mapping[str, Any], emit: OnEvent) -> dict[str, object]
 
 
 def _convert(prepared: Prepared, recipe: ConvertRecipe, folder: Path, emit: OnEvent) -> ConvertReport:
+    from ..converters.cause import mask_warnings
+    from ..converters.comparison import compare_with_model
     from ..converters.tflite import TFLiteBackend
 
     emit({"stage": "convert"})
     backend = TFLiteBackend()
-    converted = backend.convert(prepared.lean, recipe, prepared.samples, prepared.held_back)
+    samples, held_back = prepared.samples, prepared.held_back
+    converted = backend.convert(prepared.lean, recipe, samples, held_back)
     (folder / MODEL_FILE).write_bytes(converted.model)
     seconds = {**prepared.report.seconds, **converted.seconds}
-    return replace(prepared.report, seconds=seconds, backend=backend.name, flags=converted.flags)
+    fidelity, warnings = None, list(prepared.report.warnings)
+    if recipe.fidelity and (samples is not None or held_back is not None):
+        with stage("fidelity", seconds, emit):
+            try:
+                fidelity = compare_with_model(converted, prepared.lean, samples, held_back)
+            except (RuntimeError, ValueError) as error:
+                warnings.append(f"fidelity: not measured, because the file does not run here ({one_line(error)})")
+    if fidelity is None and recipe.needs_calibration:
+        warnings += mask_warnings(converted.model, prepared.lean.layer_names)
+    return replace(
+        prepared.report,
+        warnings=[*warnings, *([] if fidelity is None else fidelity.warnings())],
+        seconds=seconds,
+        backend=backend.name,
+        flags=converted.flags,
+        fidelity=None if fidelity is None else fidelity.to_dict(),
+    )
 
 
 def _write_arrays(target: Path, arrays: Sequence[Array]) -> str:

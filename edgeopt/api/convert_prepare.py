@@ -5,13 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ..data.calibration import Chosen, calibration_set, check_fit, range_warnings
+from ..data.calibration import HELD_BACK, Chosen, calibration_set, check_fit, range_warnings
 from ..data.dataset import Array, Dataset, sample_hashes
 from ..errors import DataError, RecipeError
 from ..models.detect import carries_ranges
@@ -37,6 +37,8 @@ class ConvertReport(Request):
         images: The same of a folder of images, field by field, with its classes; None for other samples.
         backend: Name of the converter; "" before it ran.
         flags: The converter's settings, by the names that its users know.
+        fidelity: How near the file's outputs are to the model's, as `Fidelity.to_dict` says; None where it was not
+            measured.
     """
 
     flavour: str
@@ -48,6 +50,7 @@ class ConvertReport(Request):
     images: Mapping[str, Any] | None = None
     backend: str = ""
     flags: Mapping[str, object] = field(default_factory=dict)
+    fidelity: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -67,27 +70,34 @@ class Prepared:
     report: ConvertReport
 
 
-def choose(recipe: ConvertRecipe, calibration: Any) -> Chosen | None:
-    """Read and check the calibration data; None where the recipe needs none.
+def choose(recipe: ConvertRecipe, calibration: Any, *, trained: bool = False) -> Chosen | None:
+    """Read and check the calibration data; None where none are needed, and none were given to compare outputs on.
+
+    Args:
+        recipe: What is asked for.
+        calibration: Whatever `edgeopt.data.load_dataset` takes, or None.
+        trained: Whether the model carries its ranges itself, so that the samples make none.
 
     Raises:
         DataError: There are none although they are needed, or they cannot be used.
     """
-    if not recipe.needs_calibration:
-        return None
-    if calibration is None:
+    needed = recipe.needs_calibration and not trained
+    if calibration is None and needed:
         raise DataError(
             f"quantize={recipe.quantize!r} needs calibration data, which was not given; pass --calibration DATA "
             "(a few hundred real samples), or --quantize dynamic, which needs none."
         )
-    return calibration_set(
+    if calibration is None or not (needed or recipe.fidelity):
+        return None
+    chosen = calibration_set(
         calibration,
-        recipe.calibration_samples,
+        recipe.calibration_samples if needed else HELD_BACK,
         recipe.seed,
         image_size=recipe.image_size,
         image_scaling=recipe.image_scaling,
         image_resize=recipe.image_resize,
     )
+    return chosen if needed else replace(chosen, warnings=(), held_back=None)
 
 
 def prepare(
@@ -110,25 +120,28 @@ def prepare(
         EdgeoptError: The data, the model, or the two together do not do.
     """
     seconds: dict[str, float] = {}
-    with _stage("data", seconds, emit):
+    with stage("data", seconds, emit):
         chosen = choose_data()
-    with _stage("load", seconds, emit):
+    with stage("load", seconds, emit):
         model = load()
     emit({"layers": model.layers})
     inputs = fix_shapes(model.spec, recipe.input_shapes, None if recipe.dynamic_batch else recipe.batch_size)
     warnings = [*model.warnings, *_batch_warnings(inputs, recipe)]
+    trained = carries_ranges(model.layers)
     samples = held_back = None
     if chosen is not None:
         samples = _bound(chosen.data, inputs)
         held_back = None if chosen.held_back is None else _bound(chosen.held_back, inputs)
         check_fit(samples, {item.name: item.dtype for item in inputs}, chosen.data.source)
         warnings += [*chosen.warnings, *range_warnings(samples, input_expectations(model))]
-    with _stage("export", seconds, emit):
+    with stage("export", seconds, emit):
         lean = export_lean(model, inputs, folder, activations=recipe.activations)
     emit({"loops": lean.loops})
+    if trained or not recipe.needs_calibration:
+        samples, held_back = None, samples  # they make no ranges
     report = ConvertReport(
         flavour=model.flavour.value,
-        trained_ranges=carries_ranges(model.layers),
+        trained_ranges=trained,
         warnings=[*warnings, *lean.warnings],
         seconds=seconds,
         calibration=None if chosen is None or samples is None else _calibration_report(recipe, chosen, samples),
@@ -189,7 +202,7 @@ def _calibration_report(recipe: ConvertRecipe, chosen: Chosen, samples: Mapping[
 
 
 @contextmanager
-def _stage(name: str, seconds: dict[str, float], emit: OnEvent) -> Iterator[None]:
+def stage(name: str, seconds: dict[str, float], emit: OnEvent) -> Iterator[None]:
     """Tell that a stage begins, and keep how long it took."""
     emit({"stage": name})
     started = time.monotonic()

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..errors import FileFormatError, OutputError, UsageError
+from ..errors import BudgetError, FileFormatError, OutputError, UsageError
+from ..evaluation.fidelity import Fidelity
 from .atomic import refuse_to_overwrite, write_together
 from .envelope import envelope
 
@@ -51,9 +52,36 @@ class Artifact:
         """Whether no float tensor is left and inputs and outputs have 8 bits."""
         return bool(self.sidecar.get("fully_int8", False))
 
+    @property
+    def fidelity(self) -> Fidelity | None:
+        """How near the file's outputs are to the model's; None where that was not measured."""
+        found = self.sidecar.get("fidelity")
+        return None if found is None else Fidelity.from_dict(found)
+
+    def raise_for_fidelity(self) -> None:
+        """Do nothing when the file keeps what the recipe's `min_fidelity` promises, or it promises nothing.
+
+        Raises:
+            BudgetError: An output has a lower signal-to-noise ratio, or was not compared with the model's.
+        """
+        promised = (self.sidecar.get("recipe") or {}).get("min_fidelity")
+        if promised is None:
+            return
+        found = self.fidelity
+        if found is None:
+            raise BudgetError("min_fidelity cannot be judged: no samples were compared; give calibration data.")
+        if found.snr_db < promised:
+            worst = min(found.outputs, key=lambda output: output.snr_db)
+            remedy = "relax the limit, or convert with --ranges best" if found.cause is None else found.cause.remedy
+            raise BudgetError(
+                f"Output {worst.name!r} has {worst.snr_db:.1f} dB of signal to noise on {found.samples} samples; "
+                f"min_fidelity asks for {promised:g}: {remedy}."
+            )
+
     def to_dict(self) -> dict[str, Any]:
-        """Return the sidecar in the JSON envelope."""
-        return envelope("ok", self.sidecar)
+        """Return the sidecar in the JSON envelope; the verdict is "unfaithful" where outputs are not the model's."""
+        found = self.fidelity
+        return envelope("ok" if found is None or found.holds else "unfaithful", self.sidecar)
 
     def save(self, path: str | os.PathLike[str], *, force: bool = False) -> Path:
         """Write ``PATH`` and the sidecar beside it (``OUT.json`` for ``OUT.tflite``), both or none of them.

@@ -17,7 +17,9 @@ from .words import image_options, parse_shape, parse_size
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from ..artifact.artifact import Artifact
     from ..converters.accelerator import CompiledFile, Prediction
+    from ..evaluation.fidelity import Fidelity
     from ..process.isolation import Event, OnEvent
     from ..recipes.convert import ConvertRecipe
 
@@ -26,6 +28,7 @@ _STAGES = {
     "load": "loading the model",
     "export": "exporting",
     "convert": "converting and calibrating",
+    "fidelity": "comparing the outputs with the model's",
 }
 
 
@@ -70,6 +73,18 @@ _STAGES = {
     help="Store kernels with many zeros in TFLite's sparse format, expanded in memory; can make a file larger.",
 )
 @click.option("--allow-float-ops", is_flag=True, help="Accept a file in which some operators stay float.")
+@click.option(
+    "--fidelity/--no-fidelity",
+    default=True,
+    show_default=True,
+    help="Compare the file's outputs with the model's on some samples.",
+)
+@click.option(
+    "--min-fidelity",
+    type=float,
+    metavar="DB",
+    help="Exit with 4 when an output has less signal to noise than so many decibels.",
+)
 @image_options
 @click.option(
     "--preprocess", default="", metavar="TEXT", help="Your own note on how inputs are prepared; kept in OUT.json."
@@ -121,9 +136,10 @@ def command(
 
         write_json({**artifact.to_dict(), "artifact": output, **plan.to_dict()}, json_path)
     if json_path != "-":
-        _print_summary(output, sidecar, artifact.sidecar)
+        _print_summary(output, sidecar, artifact)
         plan.print()
         click.echo("\nOn the board:\n\n" + inference_snippet(os.path.basename(output), artifact.sidecar))
+    artifact.raise_for_fidelity()
 
 
 def _recipe(path: str | None, options: Mapping[str, Any]) -> ConvertRecipe:
@@ -228,9 +244,10 @@ def _spinner() -> Iterator[OnEvent]:
         yield show
 
 
-def _print_summary(output: str, sidecar: str, fields: Mapping[str, Any]) -> None:
+def _print_summary(output: str, sidecar: str, artifact: Artifact) -> None:
     from rich.table import Table
 
+    fields = artifact.sidecar
     out = console()
     table = Table(show_header=False, box=None, pad_edge=False)
     add_row(table, "file", f"{output}  (evidence in {sidecar})")
@@ -246,7 +263,21 @@ def _print_summary(output: str, sidecar: str, fields: Mapping[str, Any]) -> None
         add_row(table, "weights", ", ".join(f"{op} {kind}" for op, kind in fields["granularity"].items()))
     if fields["calibration"]:
         add_row(table, "calibration", f"{fields['calibration']['count']} samples, seed {fields['calibration']['seed']}")
+    if (found := artifact.fidelity) is not None:
+        add_row(table, "fidelity", _fidelity_words(found))
     add_row(table, "time", ", ".join(f"{stage} {value:.1f} s" for stage, value in fields["seconds"].items()))
     out.print(table, markup=False)
     for warning in fields["warnings"]:
         out.print(f"warning: {warning}", style="yellow", markup=False)
+
+
+def _fidelity_words(found: Fidelity) -> str:
+    """One line: the worst output's ratio, the classes, and on which samples."""
+    from ..evaluation.fidelity import EQUAL_DB
+
+    output = min(found.outputs, key=lambda item: item.snr_db)
+    ratio = "the model's outputs to the last digit" if output.snr_db >= EQUAL_DB else f"{output.snr_db:.1f} dB"
+    named = f" (output {output.name})" if len(found.outputs) > 1 else ""
+    same = "" if output.same_class is None else f", same class on {output.same_class:.0%}"
+    kept = "held back" if found.held_back else "that calibrated it"
+    return f"{ratio}{named}{same} of {found.samples} samples {kept}"

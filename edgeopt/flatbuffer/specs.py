@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from .describe import plain
 from .model import Model, Signature, Tensor
@@ -38,13 +40,13 @@ class TensorSpec:
 def input_specs(model: Model) -> tuple[TensorSpec, ...]:
     """Return the inputs of the main subgraph, in its order."""
     names = _names([signature.inputs for signature in _main_signatures(model)])
-    return tuple(_spec(model.main.tensors[index], names) for index in model.main.inputs)
+    return tuple(spec_of(model.main.tensors[index], names) for index in model.main.inputs)
 
 
 def output_specs(model: Model) -> tuple[TensorSpec, ...]:
     """Return the outputs of the main subgraph, in its order."""
     names = _names([signature.outputs for signature in _main_signatures(model)])
-    return tuple(_spec(model.main.tensors[index], names) for index in model.main.outputs)
+    return tuple(spec_of(model.main.tensors[index], names) for index in model.main.outputs)
 
 
 def _main_signatures(model: Model) -> list[Signature]:
@@ -56,7 +58,8 @@ def _names(maps: list[dict[str, int]]) -> dict[int, str]:
     return {index: name for arguments in reversed(maps) for name, index in reversed(arguments.items())}
 
 
-def _spec(tensor: Tensor, names: dict[int, str]) -> TensorSpec:
+def spec_of(tensor: Tensor, names: Mapping[int, str] = MappingProxyType({})) -> TensorSpec:
+    """Return what is known of a tensor, under the name that `names` has for its index."""
     quantization = tensor.quantization
     return TensorSpec(
         name=names.get(tensor.index, tensor.name),

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import RecipeError, UsageError, nearest
-from .values import as_whole
+from .values import as_whole, require_number
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -62,6 +62,9 @@ class ConvertRecipe:
         image_scaling: What the pixels of a folder of images become: ``0..255``, the default, ``0..1`` or ``-1..1``.
         image_resize: How the images of a folder are resized: one of `IMAGE_RESIZES`, by default ``bilinear``.
         sparse_weights: Store kernels with many zeros in TFLite's sparse format, which DENSIFY operators expand.
+        fidelity: Compare the file's outputs with the model's on some samples, the default.
+        min_fidelity: The least signal-to-noise ratio of the worst output, in dB, that is promised
+            (`Artifact.raise_for_fidelity`); None promises nothing.
     """
 
     quantize: str = "int8"
@@ -79,9 +82,11 @@ class ConvertRecipe:
     image_scaling: str = "0..255"
     image_resize: str = "bilinear"
     sparse_weights: bool = False
+    fidelity: bool = True
+    min_fidelity: float | None = None
 
     def __post_init__(self) -> None:
-        for name in ("dynamic_batch", "per_tensor_dense", "allow_float_ops", "sparse_weights"):
+        for name in ("dynamic_batch", "per_tensor_dense", "allow_float_ops", "sparse_weights", "fidelity"):
             _require(name, getattr(self, name), bool, "true or false")
         for name in ("quantize", "preprocess", "image_scaling", "image_resize"):
             _require(name, getattr(self, name), str, "text")
@@ -91,6 +96,14 @@ class ConvertRecipe:
         if self.image_size is not None:
             object.__setattr__(self, "image_size", _height_width(self.image_size))
         self._check_combination()
+        self._check_fidelity()
+
+    def _check_fidelity(self) -> None:
+        if self.min_fidelity is None:
+            return
+        require_number("min_fidelity", self.min_fidelity, "decibels, such as 20", lambda value: True)
+        if not self.fidelity:
+            raise RecipeError("min_fidelity needs the comparison that fidelity=False leaves out; drop one of them.")
 
     def _check_combination(self) -> None:
         if self.quantize not in QUANTIZE_MODES:

@@ -237,7 +237,11 @@ def test_the_kind_of_data_does_not_matter(convert, model, kind):
 
 def test_unneeded_data_are_not_passed_over_in_silence(model):
     artifact = edgeopt.convert(model, calibration=X, quantize="float16", isolate=False)
-    assert artifact.warnings == ("unused: the calibration data were not needed for quantize='float16'",)
+    text = "unused: the calibration data were not needed for quantize='float16'"
+    assert artifact.warnings == (f"{text}; the file was compared with the model on them",)
+    assert artifact.fidelity.holds and artifact.fidelity.snr_db > 40
+    untouched = edgeopt.convert(model, calibration=X, quantize="float16", fidelity=False, isolate=False)
+    assert (untouched.warnings, untouched.fidelity) == ((text,), None)
 
 
 def test_a_recipe_and_single_changes(model):

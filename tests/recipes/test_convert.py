@@ -24,6 +24,8 @@ EVERYTHING = {
     "image_scaling": "-1..1",
     "image_resize": "crop",
     "sparse_weights": True,
+    "fidelity": True,
+    "min_fidelity": 20.5,
 }
 
 

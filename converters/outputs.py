@@ -1,0 +1,132 @@
+"""What an exported file, or the model that it is to be, gives for samples: in real values, output by output.
+
+They run in TensorFlow's interpreter, in the process that converts: no accuracy on a device comes from here.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from ..data.dataset import Array
+from ..devices.agent.arith import dequantize, quantize
+from ..flatbuffer import read_model
+from ..flatbuffer.model import Model, Tensor
+from ..flatbuffer.specs import TensorSpec, input_specs, output_specs, spec_of
+from ..models.export.export import LeanModel, input_key, output_key
+
+Samples = Mapping[str, Array]
+
+
+def file_outputs(content: bytes, samples: Samples) -> dict[str, Array]:
+    """Return what a .tflite file gives, by output name: float32 of shape (samples, ...), integers as they are.
+
+    Args:
+        content: The file; what it keeps between invocations is forgotten before each.
+        samples: Input name -> real values of shape (samples, ...).
+    """
+    model = read_model(content)
+    outs = output_specs(model)
+    interpreter = interpreter_of(content)
+    found: dict[str, list[Array]] = {spec.name: [] for spec in outs}
+    for group in groups(samples, _batch(model)):
+        feed(interpreter, model, group)
+        for spec in outs:
+            found[spec.name].append(_real(interpreter.get_tensor(spec.index), spec))
+    return {name: _joined(parts, _batch(model), _count(samples)) for name, parts in found.items()}
+
+
+def file_tensors(content: bytes, tensors: Sequence[Tensor], samples: Samples) -> dict[int, Array]:
+    """Return the real values of tensors inside a file, by their index: every group's, one after the other."""
+    model = read_model(content)
+    interpreter = interpreter_of(content, keep_all=True)
+    found: dict[int, list[Array]] = {tensor.index: [] for tensor in tensors}
+    for group in groups(samples, _batch(model)):
+        feed(interpreter, model, group)
+        for tensor in tensors:
+            found[tensor.index].append(_real(interpreter.get_tensor(tensor.index), tensor))
+    return {index: np.concatenate(parts) if parts[0].ndim else np.stack(parts) for index, parts in found.items()}
+
+
+def model_outputs(lean: LeanModel, samples: Samples) -> dict[str, Array]:
+    """Return what an exported model gives in TensorFlow, by output name, as `file_outputs` does."""
+    import tensorflow as tf
+
+    loaded = tf.saved_model.load(str(lean.folder))
+    function = loaded.signatures["serving_default"]
+    batch = lean.inputs[0].shape[0] or 1
+    found: dict[str, list[Array]] = {name: [] for name in lean.output_names}
+    for group in groups(samples, batch):
+        outputs = function(
+            **{input_key(i): tf.constant(group[item.name], item.dtype) for i, item in enumerate(lean.inputs)}
+        )
+        for index, name in enumerate(lean.output_names):
+            found[name].append(np.asarray(outputs[output_key(index)]))
+    return {name: _joined(parts, batch, _count(samples)) for name, parts in found.items()}
+
+
+def interpreter_of(content: bytes, *, keep_all: bool = False) -> Any:
+    """Return TensorFlow's interpreter of a file.
+
+    Args:
+        content: The file.
+        keep_all: Keep every tensor to be read, which takes TFLite's own kernels instead of XNNPACK's.
+    """
+    import tensorflow as tf
+
+    kinds = tf.lite.experimental.OpResolverType
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it announces its own move to another package
+        interpreter = tf.lite.Interpreter(
+            model_content=content,
+            num_threads=os.cpu_count(),
+            experimental_op_resolver_type=kinds.BUILTIN_WITHOUT_DEFAULT_DELEGATES if keep_all else kinds.AUTO,
+            experimental_preserve_all_tensors=keep_all,
+        )
+    interpreter.allocate_tensors()
+    return interpreter
+
+
+def feed(interpreter: Any, model: Model, group: Samples) -> None:
+    """Run one group of samples, given in real values by input name."""
+    interpreter.reset_all_variables()
+    for spec in input_specs(model):
+        values = group[spec.name]
+        if spec.scale is not None and spec.zero_point is not None:
+            values = quantize(values, spec.scale, spec.zero_point, np.dtype(spec.dtype))
+        interpreter.set_tensor(spec.index, np.ascontiguousarray(values, dtype=spec.dtype))
+    interpreter.invoke()
+
+
+def groups(samples: Samples, batch: int) -> Iterator[dict[str, Array]]:
+    """Yield samples in groups of a batch size; the last is filled from the start."""
+    count = _count(samples)
+    for start in range(0, count, batch):
+        rows = np.arange(start, start + batch) % count
+        yield {name: np.asarray(array[rows]) for name, array in samples.items()}
+
+
+def _real(values: Array, tensor: Tensor | TensorSpec) -> Array:
+    spec = tensor if isinstance(tensor, TensorSpec) else spec_of(tensor)
+    if spec.scale is None or spec.zero_point is None:
+        return np.asarray(values)
+    return np.asarray(dequantize(values, spec.scale, spec.zero_point))
+
+
+def _batch(model: Model) -> int:
+    shape = model.main.tensors[model.main.inputs[0]].shape
+    return max(1, shape[0]) if shape else 1
+
+
+def _count(samples: Samples) -> int:
+    return len(next(iter(samples.values())))
+
+
+def _joined(parts: Sequence[Array], batch: int, count: int) -> Array:
+    """Put the outputs of all invocations together; one without a batch dimension gets an axis a sample."""
+    whole = all(part.ndim and len(part) == batch for part in parts)
+    return np.concatenate(parts)[:count] if whole else np.stack(parts)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ..data.dataset import Dataset, load_dataset, sample_hashes
 from ..evaluation.budget import Budget
 from ..evaluation.classes import check_classes, other_classes
+from ..evaluation.fidelity import Fidelity, compare_outputs
 from ..evaluation.metrics import Array, Metric, Outputs, check_output, load_metric
 from ..evaluation.report import Answers, ValidationReport, build_report
 from ..evaluation.scoring import require_labels
@@ -100,6 +101,7 @@ def validate(
         measured = target.measure(found.model, inputs, options, seed=seed, on_progress=on_progress)
         outputs = measured.real_outputs()
         reference = None if given is None else run_baseline(given, other, inputs, target, options, list(outputs))
+    fidelities = {"fidelity": found.fidelity, "baseline_fidelity": _fidelity(file.model, outputs, reference)}
     answers = Answers(
         labels, _scored(outputs, output_name), None if reference is None else _scored(reference.outputs, output_name)
     )
@@ -107,7 +109,11 @@ def validate(
         scoring,
         answers,
         measured.to_dict(),
-        {**_facts(found, file.path, reference, seed), "images": images},
+        {
+            **_facts(found, file.path, reference, seed),
+            "images": images,
+            **{name: None if item is None else item.to_dict() for name, item in fidelities.items()},
+        },
         budget=limits,
         seen=_seen(found, inputs),
         warnings=[
@@ -138,6 +144,14 @@ def _scored(outputs: Mapping[str, Array], output: str | None) -> Outputs:
     if output is not None:
         return outputs[output]
     return next(iter(outputs.values())) if len(outputs) == 1 else outputs
+
+
+def _fidelity(model: Model, outputs: Mapping[str, Array], reference: BaselineOutputs | None) -> Fidelity | None:
+    """Return how near the outputs are to the baseline's; None without one, or where their shapes differ."""
+    if reference is None or any(array.shape != reference.outputs[name].shape for name, array in outputs.items()):
+        return None
+    scales = [spec.scale for spec in output_specs(model)]
+    return compare_outputs(reference.outputs, outputs, scales, held_back=True)
 
 
 def _seen(found: Artifact, inputs: Mapping[str, Array]) -> list[bool] | None:

@@ -12,6 +12,7 @@ from ..artifact.envelope import SCHEMA_VERSION, envelope
 from ..errors import DataError, InvalidRunError
 from .budget import Budget, BudgetLine, Evidence, overall_verdict, raise_for_budget
 from .classes import chance_warnings
+from .fidelity import Fidelity
 from .metrics import BUILT_IN, Array, Metric, Outputs
 from .proof import evidence_of_drop, evidence_of_metric
 from .scoring import Score, agreement, drop, evaluate
@@ -121,8 +122,13 @@ class ValidationReport:
 
     @property
     def verdict(self) -> str:
-        """ "missed" when a line of the budget was, "not proven" when one is not proven or not measured, else "ok"."""
-        return overall_verdict(self.budget)
+        """The worst that is to be said.
+
+        "missed" when a line of the budget was, "not proven" when one is not proven or not measured, "unfaithful" when
+        the outputs are not the model's, else "ok".
+        """
+        verdict = overall_verdict(self.budget)
+        return "unfaithful" if verdict == "ok" and not (self.fidelity is None or self.fidelity.holds) else verdict
 
     @property
     def latency_ms(self) -> Mapping[str, Any] | None:
@@ -139,7 +145,21 @@ class ValidationReport:
         Raises:
             BudgetError: A line was missed, or not proven; the message names each.
         """
-        raise_for_budget(self.budget, "relax the limit or improve the model", proven=proven)
+        raise_for_budget(self.budget, self._remedy(), proven=proven)
+
+    @property
+    def fidelity(self) -> Fidelity | None:
+        """How near the outputs are to the model's: as the conversion found, or else to the baseline's; else None."""
+        return _fidelity(self.facts)
+
+    def _remedy(self) -> str:
+        """What helps when the budget was missed: first of all a file whose outputs are the model's."""
+        fidelity = self.fidelity
+        if fidelity is None or fidelity.holds:
+            return "relax the limit or improve the model"
+        if fidelity.cause is None:
+            return "the outputs are not the model's: convert it with calibration data, which names the cause"
+        return f"the outputs are not the model's, from {fidelity.cause} on: {fidelity.cause.remedy}"
 
     def raise_for_invalid(self) -> None:
         """Raise when the timing does not count: the board throttled, was busy, or is emulated.
@@ -279,8 +299,16 @@ def build_report(
     judged = overlap.clean if overlap is not None and overlap.clean is not None else scores
     found = {"metric": evidence_of_metric(judged.candidate, judged.samples), "drop": _drop_evidence(judged)}
     lines = budget.judge({**found, "p95_ms": _latency_evidence(measurement), "size_bytes": facts["size_bytes"]})
-    notes = (*warnings, *_overlap_warnings(overlap, scores.samples), *chance_warnings(scores, answers))
+    fidelity = _fidelity(facts)
+    unlike = [] if fidelity is None else fidelity.warnings()
+    notes = (*warnings, *unlike, *_overlap_warnings(overlap, scores.samples), *chance_warnings(scores, answers))
     return ValidationReport(scores, overlap, measurement, lines, facts, notes)
+
+
+def _fidelity(facts: Mapping[str, Any]) -> Fidelity | None:
+    """Return what the conversion found of the file, or else how it compares with the baseline."""
+    found = facts.get("fidelity") or facts.get("baseline_fidelity")
+    return None if found is None else Fidelity.from_dict(found)
 
 
 def _drop_evidence(scores: Scores) -> Evidence | None:

@@ -15,6 +15,7 @@ from edgeopt.data.dataset import sample_hashes
 from edgeopt.devices import BenchPlan
 from edgeopt.errors import BudgetError, DataError, FileFormatError, UsageError
 from edgeopt.evaluation.budget import Budget
+from edgeopt.evaluation.fidelity import Cause, Fidelity, OutputFidelity
 
 from ..devices.conftest import classifier_model, halving_model, two_input_model
 
@@ -222,3 +223,27 @@ def test_a_float_model_is_run_on_the_same_samples(shared_data: Path) -> None:
     assert 0.85 < found["accuracy"] < 0.97 and 0.85 < found["baseline_accuracy"] < 0.97
     low, high = found["accuracy_drop_ci95"]
     assert low <= found["accuracy_drop"] <= high and 0.88 < found["agreement"] < 1
+
+
+# --- a file whose outputs are not the model's ------------------------------------------------------------------------
+
+
+def test_a_file_that_the_conversion_found_unfaithful_is_never_ok(npz: str) -> None:
+    """The cause and the remedy that the sidecar holds stand in the verdict, the warnings and the missed budget."""
+    cause = Cause("ADD", 3, "mask", "t", 1e7, -2.0, "mask", "mask with a value such as -100")
+    bad = OutputFidelity("y", 2.0, 0, 1.0, 0.9, None, 0.5, False, (), ("2.0 dB of signal to noise, under 15",))
+    artifact = Artifact(int8_classifier(), {"fidelity": Fidelity((bad,), 50, True, cause).to_dict()})
+    report = edgeopt.validate(artifact, data=npz, bench=QUICK)
+    assert report.verdict == "unfaithful"
+    assert any(text.startswith("fidelity: ") and "mask with a value" in text for text in report.warnings)
+    missed = edgeopt.validate(artifact, data=npz, budget=Budget(min_metric=0.9), bench=QUICK)
+    with pytest.raises(BudgetError, match="from ADD of layer 'mask' .* on: mask with a value such as -100"):
+        missed.raise_for_budget()
+
+
+def test_a_baseline_is_held_against_the_outputs(npz: str) -> None:
+    report = edgeopt.validate(int8_classifier(), data=npz, baseline=classifier_model(), bench=QUICK)
+    found = Fidelity.from_dict(report.to_dict()["baseline_fidelity"])
+    assert found.holds and found.outputs[0].same_class == 1.0
+    assert found.outputs[0].max_error == pytest.approx(1 / 128)  # 1 becomes 127/128
+    assert report.verdict == "ok"

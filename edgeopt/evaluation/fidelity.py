@@ -159,6 +159,20 @@ class Fidelity:
         return cls(outputs, values["samples"], values["held_back"], cause)
 
 
+def verdict_of(verdict: str, fidelity: Fidelity | None) -> str:
+    """Return a verdict; "unfaithful" in place of "ok" for a file whose outputs are not the model's."""
+    return "unfaithful" if verdict == "ok" and fidelity is not None and not fidelity.holds else verdict
+
+
+def remedy_of(fidelity: Fidelity | None, otherwise: str) -> str:
+    """Return what helps a file that missed its budget: first of all outputs that are the model's."""
+    if fidelity is None or fidelity.holds:
+        return otherwise
+    if fidelity.cause is None:
+        return "the outputs are not the model's: convert it with calibration data, which names the cause"
+    return f"the outputs are not the model's, from {fidelity.cause} on: {fidelity.cause.remedy}"
+
+
 def output_fidelity(name: str, expected: Array, got: Array, scale: float | None) -> OutputFidelity:
     """Compare one output with the model's.
 

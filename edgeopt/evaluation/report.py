@@ -12,7 +12,7 @@ from ..artifact.envelope import SCHEMA_VERSION, envelope
 from ..errors import DataError, InvalidRunError
 from .budget import Budget, BudgetLine, Evidence, overall_verdict, raise_for_budget
 from .classes import chance_warnings
-from .fidelity import Fidelity
+from .fidelity import Fidelity, remedy_of, verdict_of
 from .metrics import BUILT_IN, Array, Metric, Outputs
 from .proof import evidence_of_drop, evidence_of_metric
 from .scoring import Score, agreement, drop, evaluate
@@ -127,8 +127,7 @@ class ValidationReport:
         "missed" when a line of the budget was, "not proven" when one is not proven or not measured, "unfaithful" when
         the outputs are not the model's, else "ok".
         """
-        verdict = overall_verdict(self.budget)
-        return "unfaithful" if verdict == "ok" and not (self.fidelity is None or self.fidelity.holds) else verdict
+        return verdict_of(overall_verdict(self.budget), self.fidelity)
 
     @property
     def latency_ms(self) -> Mapping[str, Any] | None:
@@ -145,21 +144,12 @@ class ValidationReport:
         Raises:
             BudgetError: A line was missed, or not proven; the message names each.
         """
-        raise_for_budget(self.budget, self._remedy(), proven=proven)
+        raise_for_budget(self.budget, remedy_of(self.fidelity, "relax the limit or improve the model"), proven=proven)
 
     @property
     def fidelity(self) -> Fidelity | None:
         """How near the outputs are to the model's: as the conversion found, or else to the baseline's; else None."""
         return _fidelity(self.facts)
-
-    def _remedy(self) -> str:
-        """What helps when the budget was missed: first of all a file whose outputs are the model's."""
-        fidelity = self.fidelity
-        if fidelity is None or fidelity.holds:
-            return "relax the limit or improve the model"
-        if fidelity.cause is None:
-            return "the outputs are not the model's: convert it with calibration data, which names the cause"
-        return f"the outputs are not the model's, from {fidelity.cause} on: {fidelity.cause.remedy}"
 
     def raise_for_invalid(self) -> None:
         """Raise when the timing does not count: the board throttled, was busy, or is emulated.

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 from ...artifact.artifact import Artifact
 from ...artifact.envelope import envelope
 from ...evaluation.budget import BudgetLine, overall_verdict, raise_for_budget
+from ...evaluation.fidelity import remedy_of, verdict_of
 from ...recipes.optimize import OptimizeRecipe
 
 if TYPE_CHECKING:
@@ -140,8 +141,8 @@ class OptimizeResult:
 
     @property
     def verdict(self) -> str:
-        """ "missed" when a line of the budget was, "not proven" when one is not proven or not measured, else "ok"."""
-        return overall_verdict(self.budget)
+        """As `ValidationReport.verdict`, of the last stage's file."""
+        return verdict_of(overall_verdict(self.budget), self.artifact.fidelity)
 
     def raise_for_budget(self, *, proven: bool = False) -> None:
         """Do nothing when the budget was kept.
@@ -152,7 +153,8 @@ class OptimizeResult:
         Raises:
             BudgetError: A line was missed, or not proven; the message names each.
         """
-        raise_for_budget(self.budget, "relax the limit or change the recipe", proven=proven)
+        remedy = remedy_of(self.artifact.fidelity, "relax the limit or change the recipe")
+        raise_for_budget(self.budget, remedy, proven=proven)
 
     def to_dict(self) -> dict[str, object]:
         """Return what ``result.json`` holds, in the envelope that all verbs share."""

@@ -12,7 +12,7 @@ import stat
 import pytest
 
 from edgeopt.artifact.artifact import Artifact, check_output, sidecar_path
-from edgeopt.artifact.atomic import write_atomically
+from edgeopt.artifact.atomic import replacing, write_atomically
 from edgeopt.errors import FileFormatError, OutputError, UsageError
 
 MODEL = b"\x1c\0\0\0TFL3 not really"
@@ -119,6 +119,53 @@ def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path, monkeypatch):
         write_atomically(target, b"new")
     assert target.read_bytes() == b"old"
     assert os.listdir(tmp_path) == ["m.tflite"]
+
+
+@pytest.fixture
+def steps(monkeypatch):
+    """Which files the file system is told to keep ("kept") and which are given their names ("named"), in this order."""
+    found = []
+    sync, rename = os.fsync, os.replace
+
+    def fsync(descriptor):
+        found.append(("kept", os.fstat(descriptor).st_ino))
+        sync(descriptor)
+
+    def replace(old, new):
+        found.append(("named", os.stat(old).st_ino))
+        rename(old, new)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    monkeypatch.setattr(os, "replace", replace)
+    return found
+
+
+def replaced(path, data):
+    with replacing(path) as made:
+        made.write_bytes(data)
+
+
+@pytest.mark.parametrize("write", [write_atomically, replaced])
+def test_who_reads_the_old_file_meanwhile_reads_it_to_the_end(tmp_path, write):
+    target = tmp_path / "m.tflite"
+    target.write_bytes(b"old")
+    with target.open("rb") as reader:
+        write(target, b"new")
+        assert (reader.read(), target.read_bytes()) == (b"old", b"new")
+
+
+@pytest.mark.parametrize("write", [write_atomically, replaced])
+def test_a_file_is_on_the_disk_before_it_has_its_name(tmp_path, steps, write):
+    """After a power cut the name may then stand for the old file or the new one, and not for an empty one."""
+    write(tmp_path / "m.tflite", b"new")
+    file = (tmp_path / "m.tflite").stat().st_ino
+    assert steps == [("kept", file), ("named", file)]
+
+
+def test_a_file_is_never_there_without_its_sidecar(artifact, tmp_path, steps):
+    artifact.save(tmp_path / "m.tflite")
+    file, sidecar = ((tmp_path / name).stat().st_ino for name in ("m.tflite", "m.json"))
+    assert steps == [("kept", sidecar), ("kept", file), ("named", sidecar), ("named", file)]
 
 
 def test_an_interrupt_leaves_the_old_file_and_no_other(tmp_path, monkeypatch):

@@ -217,6 +217,17 @@ def test_a_folder_that_is_reached_by_a_link_above_it_is_marked_where_it_is(home,
     assert list((tmp_path / "disk").iterdir()) == []
 
 
+def test_only_a_whole_file_with_the_right_hash_gets_its_name(home, model):
+    """What an earlier try left is gone on with, and thrown away where it turns out to be damaged."""
+    with transport("fresh") as board:
+        stored = Path(board.put(Path(model), timeout_s=30))
+    stored.rename(f"{stored}.part")
+    Path(f"{stored}.part").write_bytes(b"damaged on its way")
+    with transport("fresh") as board:
+        assert Path(board.put(Path(model), timeout_s=30)).read_bytes() == Path(model).read_bytes()
+    assert list(stored.parent.iterdir()) == [stored]
+
+
 @pytest.mark.skipif(os.getuid() != 0, reason="needs root, to make another user's folder")
 def test_a_folder_of_another_user_is_refused(home, model):
     (home / "theirs").mkdir()

@@ -73,6 +73,13 @@ def test_the_drop_on_clean_samples_is_paired_too() -> None:
     assert (overlap["clean"]["accuracy_drop"], overlap["clean"]["agreement"]) == (1.0, 0.0)
 
 
+def test_a_budget_of_the_drop_is_judged_on_the_clean_samples() -> None:
+    found = report(baseline=RIGHT, seen=[True] * 5 + [False] * 5, budget=Budget(max_drop=0.6))
+    (line,) = found.budget
+    assert found.scores.drop == 0.5, "of all ten, of which the file knows five"
+    assert (line.value, found.verdict) == (1.0, "missed")
+
+
 def test_no_overlap_is_said_and_needs_no_second_score() -> None:
     found = report(seen=[False] * 10)
     assert found.to_dict()["calibration_overlap"] == {"count": 0, "clean": None}

@@ -73,6 +73,20 @@ def test_the_bad_end_of_an_error_s_drop_is_above_it() -> None:
     assert low < better < high < 0
 
 
+def largest_error(labels: np.ndarray, output: np.ndarray) -> float:
+    return float(np.abs(output - labels).max())
+
+
+largest_error.higher_is_better = False  # type: ignore[attr-defined]
+
+
+def test_so_it_is_of_an_error_that_is_no_mean() -> None:
+    rng = np.random.default_rng(0)
+    theirs = rng.uniform(0.9, 1, 200)
+    worse, (low, high) = paired_drop(np.zeros(200), 3 * theirs, theirs, load_metric(largest_error))
+    assert worse == pytest.approx(2, abs=0.01) and 1 < low < worse < high
+
+
 def test_one_broken_answer_in_a_hundred_is_covered() -> None:
     """What `evaluate` and `drop` were before: [0, 0] whenever no answer differs, which is 37 times in 100."""
     labels, held = np.zeros(100, int), []

@@ -109,6 +109,10 @@ def test_the_planted_file_is_otherwise_well_formed():
     ("change", "reason"),
     [
         (lambda g: setattr(g.tensors[1], "buffer", 99), "refers to buffer 99"),
+        # One too far: there are 8 tensors, of which the last is number 7.
+        (lambda g: setattr(g, "inputs", [8]), "refers to tensor 8 of 8"),
+        (lambda g: setattr(g.operators[0], "outputs", [8]), "refers to tensor 8 of 8"),
+        (lambda g: setattr(g.operators[0], "opcodeIndex", 3), "refers to operator code 3 of 3"),
         (lambda g: setattr(g, "inputs", [99]), "refers to tensor 99"),
         (lambda g: setattr(g, "outputs", [-1]), "refers to tensor -1"),
         (lambda g: setattr(g.operators[0], "inputs", [-2]), "refers to tensor -2"),

@@ -57,6 +57,13 @@ def test_float_inside_a_called_subgraph_counts(file):
     assert float_tensors(read_model(file.build())) == ["inner"]
 
 
+@pytest.mark.parametrize("types", [("int16", "int8"), ("int8", "int16")])
+def test_one_sixteen_bit_end_is_enough_to_be_no_int8_file(file, types):
+    x, y = (file.tensor([4], dtype, scales=[0.5]) for dtype in types)
+    file.operator("QUANTIZE", [x], [y])
+    assert not fully_int8(read_model(file.build([x], [y])))
+
+
 def test_sixteen_bit_ends_are_no_int8_file_and_plain_indices_are(file):
     x, y = file.tensor([4], "int16", scales=[0.5]), file.tensor([1], "int64")
     file.operator("ARG_MAX", [x], [y])

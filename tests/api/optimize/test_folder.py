@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -49,6 +51,30 @@ def test_a_stage_is_there_only_once_its_record_is(tmp_path):
     found = finished(again)
     assert (found.artifact.model, found.model) == (b"abc", b"weights")
     assert replace(found, artifact=written.artifact, model=written.model) == written
+
+
+def named(monkeypatch, write):
+    """Return the names of files in the order in which `write` gives them."""
+    found, rename = [], os.replace
+
+    def noted(old, new):
+        found.append(Path(new).name)
+        rename(old, new)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", noted)
+        write()
+    return found
+
+
+def test_a_record_and_a_result_are_written_last_since_they_say_that_the_rest_is_there(tmp_path, monkeypatch):
+    folder = Folder(tmp_path / "out", RUN, resume=False, force=False)
+    assert named(monkeypatch, lambda: folder.write_stage(stage())) == [
+        *("01-prune.json", "01-prune.tflite", "model.keras", "stage.json")
+    ]
+    assert named(monkeypatch, lambda: folder.write_result(RESULT, "seed = 0")) == [
+        *("model.keras", "recipe.toml", "result.json")
+    ]
 
 
 def test_without_resume_an_earlier_run_is_not_used(tmp_path):

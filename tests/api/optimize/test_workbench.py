@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from edgeopt.api.optimize.data import RunData
-from edgeopt.api.optimize.workbench import Measuring, Workbench
+from edgeopt.api.optimize.workbench import Measuring, Workbench, figures
 from edgeopt.artifact.artifact import Artifact
 from edgeopt.devices import Device, FakeTransport, load_profile
+from edgeopt.evaluation.budget import Budget
+from edgeopt.evaluation.metrics import load_metric
+from edgeopt.evaluation.report import Answers, build_report
 from edgeopt.recipes.optimize import OptimizeRecipe
 from edgeopt.training.options import EarlyStop, Training
 
 from ...devices.conftest import float_model, halving_model
+from ...flatbuffer.conftest import FileBuilder
 
 
 def workbench(device):
@@ -31,6 +36,19 @@ def test_two_files_are_timed_in_turns_by_one_job():
 def test_a_file_is_not_compared_with_itself():
     with Device(FakeTransport.measuring(), load_profile("local")) as device:
         assert workbench(device).in_turns(Artifact(float_model()), Artifact(float_model())) is None
+
+
+def test_the_sparsity_of_a_stage_is_that_of_its_file():
+    """Rounding makes zeros that the model has not, and a sparse file may store none at all."""
+    file = FileBuilder()
+    kernel = np.array([[0, 0, 0, 5], [0, 7, 0, 9]], np.int8)
+    x, w, y = file.tensor([1, 4]), file.tensor([2, 4], data=kernel, scales=[0.5]), file.tensor([1, 2])
+    file.operator("FULLY_CONNECTED", [x, w, -1], [y], options="FullyConnectedOptions")
+    data = file.build([x], [y])
+    answers = Answers(np.array([0, 1]), np.eye(2))
+    scored = build_report(load_metric("accuracy"), answers, {}, {"size_bytes": len(data)}, budget=Budget())
+    found = figures(Artifact(data, {"ops": {"FULLY_CONNECTED": 1}, "macs": 8}), scored)
+    assert (found["sparsity"], found["densify_ops"], found["macs"]) == (5 / 8, 0, 8)
 
 
 @pytest.mark.parametrize(("metric", "warns"), [("val_loss", True), ("loss", False)])

@@ -69,7 +69,9 @@ def test_failures_are_told_from_successes(real_log):
 
 def test_several_models_have_a_block_each(real_log):
     text = real_log("issue_512_yolov5s") + real_log("yolov3_tiny_v15")
-    assert [model.mapped for model in parse_log(text).models] == [222, 2]
+    log = parse_log(text)
+    assert [model.mapped for model in log.models] == [222, 2]
+    assert log.milliseconds == 577, "as printed last"
 
 
 def test_the_log_file_of_the_compiler_itself_is_read():

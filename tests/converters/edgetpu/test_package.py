@@ -7,7 +7,7 @@ import struct
 
 import pytest
 
-from edgeopt.converters.edgetpu.package import is_compiled, packages, read_package
+from edgeopt.converters.edgetpu.package import Executable, Package, is_compiled, packages, read_package
 from edgeopt.errors import FileFormatError
 from edgeopt.flatbuffer import load_model
 
@@ -37,6 +37,17 @@ def test_the_real_packages_are_read(shared_data, name, cached):
     # Both parts carry one token: the runtime tells by it whose weights are on the chip.
     assert len({part.caching_token for part in package.executables}) == 1
     assert kinds["EXECUTION_ONLY"].caching_token != 0
+
+
+def executable(kind, parameter_bytes):
+    return Executable(kind, "beagle", parameter_bytes, 1, 0, 0, 0, (), (), 0)
+
+
+def test_weights_are_cached_by_the_part_that_is_for_it_and_streamed_by_all_others():
+    kinds = {"PARAMETER_CACHING": 1000, "EXECUTION_ONLY": 200, "STAND_ALONE": 30, "unknown(7)": 4}
+    package = Package(0, 13, "", "", tuple(executable(*item) for item in kinds.items()))
+    assert (package.cached_bytes, package.streamed_bytes) == (1000, 234)
+    assert package.to_dict()["streamed_bytes"] == 234
 
 
 def test_the_ends_are_those_of_the_model(shared_data):

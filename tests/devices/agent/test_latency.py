@@ -6,11 +6,14 @@ import gc
 import itertools
 
 import numpy as np
+import pytest
 
-from edgeopt.devices.agent.latency import is_stable, measure
+from edgeopt.devices.agent import latency
+from edgeopt.devices.agent.latency import MIN_PAIRS, alternate, is_stable, measure
 from edgeopt.devices.agent.plan import Plan
 
 FAST = Plan(3, 0.0, min_runs=20, max_runs=10**6, min_seconds=0.15, max_seconds=5, processes=1)
+TURNS = FAST._replace(warmup_runs=1, min_seconds=0.0, max_seconds=0.01)
 
 
 def silent(*_: object) -> None:
@@ -55,6 +58,14 @@ def test_the_garbage_collector_does_not_run_in_between_and_is_put_back() -> None
 
     measure(run, FAST._replace(warmup_runs=1, max_runs=20), silent)
     assert not any(states[1:]) and gc.isenabled()
+
+
+def test_two_models_are_timed_in_turns_so_that_neither_always_comes_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(latency, "BLOCK_NS", 0)  # one run a block
+    runs: list[str] = []
+    found = alternate(lambda: runs.append("A") or 30, lambda: runs.append("B") or 20, TURNS, silent)  # type: ignore[func-returns-value]
+    assert "".join(runs).startswith("AB" + "ABBA" * (MIN_PAIRS // 2)), "each warms up first"
+    assert (found["first_ns"][:3], found["second_ns"][:3], found["ratio"]) == ([30] * 3, [20] * 3, 1.5)
 
 
 def test_stable_means_that_the_quarters_agree_within_two_percent() -> None:

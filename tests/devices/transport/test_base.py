@@ -135,6 +135,13 @@ def test_a_work_folder_that_another_put_there_is_refused(tmp_path: Path) -> None
         LocalTransport(workdir=Path("/proc/nowhere/work"))
 
 
+def test_a_work_folder_of_another_user_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    LocalTransport(workdir=tmp_path / "work")
+    monkeypatch.setattr(os, "getuid", lambda: os.stat(tmp_path).st_uid + 1)
+    with pytest.raises(DeviceError, match="is not a folder of this user; set TMPDIR"):
+        LocalTransport(workdir=tmp_path / "work")
+
+
 def test_the_default_work_folder_names_the_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     assert LocalTransport().workdir == str(tmp_path / f"edgeopt-{os.getuid()}")

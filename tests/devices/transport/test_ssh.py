@@ -50,7 +50,7 @@ def said(transport, *argv):
     return output
 
 
-@pytest.mark.parametrize("host", ["", "-oProxyCommand=touch /tmp/x", "a b", "a\nb"])
+@pytest.mark.parametrize("host", ["", "-oProxyCommand=touch /tmp/x", "-oProxyCommand=reboot", "-v", "a b", "a\nb"])
 def test_a_host_that_ssh_would_take_for_an_option_or_two_words_is_refused(host):
     with pytest.raises(UsageError, match="expected USER@HOST"):
         SshAddress(host)

@@ -8,8 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...flatbuffer import Operator, Subgraph, Tensor
+from ...flatbuffer.wire import MAX_RANK
 
 EIGHT_BITS = ("int8", "uint8")
+_MOST_INTEGERS = 2 * MAX_RANK  # paddings: two a dimension
 
 
 @dataclass(frozen=True)
@@ -41,9 +43,9 @@ class OpContext:
         return () if tensor is None else tensor.shape
 
     def integers(self, position: int) -> tuple[int, ...] | None:
-        """Return the values of a constant integer input; None where it is computed or absent."""
+        """Return the values of a constant integer input; None where it is computed, absent, or more than axes can be."""
         tensor = self.input(position)
-        values = None if tensor is None else tensor.data()
+        values = None if tensor is None or tensor.elements > _MOST_INTEGERS else tensor.data()
         if values is None or not np.issubdtype(values.dtype, np.integer):
             return None
         return tuple(int(value) for value in values.reshape(-1))

@@ -173,7 +173,10 @@ def _package(root: Table, operator: int) -> Package:
     nested = root.blob(1)
     if nested is None:
         raise Broken("it holds no executables")
-    executables = tuple(_executable(blob) for blob in Table.root(nested).blobs(0))
+    blobs = list(Table.root(nested).blobs(0))
+    if sum(map(len, blobs)) > len(nested):
+        raise Broken("its executables overlap")
+    executables = tuple(_executable(blob) for blob in blobs)
     if not executables:
         raise Broken("it holds no executables")
     return Package(

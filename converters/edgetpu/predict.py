@@ -134,13 +134,14 @@ def _placed(model: Model, own: dict[int, OpMapping]) -> tuple[OpMapping, ...]:
     certain = {index for index, found in own.items() if found.verdict == MAPPED}
     possible = {index for index, found in own.items() if found.verdict != CPU}
     at_best, at_worst = delegated(graph, possible), delegated(graph, certain)
+    surely, perhaps = at_best & at_worst, at_best | at_worst
     refused = waits_for(graph, own.keys() - possible)
     doubted = waits_for(graph, own.keys() - certain)
     placed = []
     for index, found in own.items():
-        if found.verdict == CPU or index in at_best & at_worst:
+        if found.verdict == CPU or index in surely:
             placed.append(found)
-        elif index in at_best | at_worst:
+        elif index in perhaps:
             placed.append(_stranded(found, UNSURE, own, doubted))
         else:
             placed.append(_stranded(found, CPU, own, refused))

@@ -17,11 +17,12 @@ _FLEX_INT, _FLEX_UINT = 1, 2
 
 
 class Bytes:
-    """Bytes that raise `Broken` when something outside them is read."""
+    """Bytes that raise `Broken` when something outside them is read, or one place is copied again and again."""
 
     def __init__(self, data: bytes | memoryview) -> None:
         """Wrap `data` without copying it."""
         self.data = memoryview(data)
+        self._copied = 0
 
     def number(self, start: int, width: int, signed: bool = False) -> int:
         """Return the little-endian integer of `width` bytes at `start`."""
@@ -32,6 +33,13 @@ class Bytes:
         if start < 0 or length < 0 or start + length > len(self.data):
             raise Broken(f"it refers to bytes {start} to {start + length} of {len(self.data)}")
         return self.data[start : start + length]
+
+    def copy(self, start: int, length: int) -> bytes:
+        """Return a copy of `length` bytes from `start`."""
+        self._copied += length
+        if self._copied > 4 * len(self.data):
+            raise Broken("its strings overlap")
+        return bytes(self.slice(start, length))
 
 
 class Table:
@@ -60,29 +68,21 @@ class Table:
 
     def blob(self, field: int) -> memoryview | None:
         """Return a string or byte vector; None where there is none."""
-        position = self._field(field)
-        if position is None:
-            return None
-        start = position + self._data.number(position, 4)
-        return self._data.slice(start + 4, self._data.number(start, 4))
+        found = self._vector(field)
+        return None if found is None else self._data.slice(*found)
 
     def text(self, field: int) -> str:
         """Return a string field; bytes that are not UTF-8 are replaced."""
-        found = self.blob(field)
-        return "" if found is None else bytes(found).decode("utf-8", "replace")
+        found = self._vector(field)
+        return "" if found is None else self._data.copy(*found).decode("utf-8", "replace")
 
     def vector(self, field: int) -> Iterator[int]:
         """Yield the positions of the items of a vector of offsets (tables or strings)."""
-        position = self._field(field)
-        if position is None:
-            return
-        start = position + self._data.number(position, 4)
-        count = self._data.number(start, 4)
+        start, count = self._vector(field) or (0, 0)
         if count > MAX_ITEMS:
             raise Broken(f"it claims a vector of {count} items")
-        self._data.slice(start + 4, 4 * count)
-        for index in range(count):
-            item = start + 4 + 4 * index
+        self._data.slice(start, 4 * count)
+        for item in range(start, start + 4 * count, 4):
             yield item + self._data.number(item, 4)
 
     def tables(self, field: int) -> Iterator[Table]:
@@ -94,6 +94,14 @@ class Table:
         """Yield the strings of a vector, as bytes."""
         for position in self.vector(field):
             yield self._data.slice(position + 4, self._data.number(position, 4))
+
+    def _vector(self, field: int) -> tuple[int, int] | None:
+        """Return where the items of a vector or string start, and how many there are."""
+        position = self._field(field)
+        if position is None:
+            return None
+        start = position + self._data.number(position, 4)
+        return start + 4, self._data.number(start, 4)
 
     def _field(self, field: int) -> int | None:
         if field >= self._fields:
@@ -140,5 +148,5 @@ def _flex_value(data: Bytes, position: int, unit: int, packed: int) -> int | byt
         return data.number(position, unit, signed=kind == _FLEX_INT)
     if kind in (_FLEX_STRING, _FLEX_BLOB):
         start = position - data.number(position, unit)
-        return bytes(data.slice(start, data.number(start - inner, inner)))
+        return data.copy(start, data.number(start - inner, inner))
     return None

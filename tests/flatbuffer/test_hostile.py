@@ -7,12 +7,15 @@ import random
 import struct
 
 import flatbuffers
+import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as schema
 
 from edgeopt.api.inspect import inspect
-from edgeopt.errors import FileFormatError
+from edgeopt.errors import FileFormatError, ModelError
 from edgeopt.flatbuffer import read_model, wire
+from edgeopt.flatbuffer.kernels import file_kernels
+from edgeopt.flatbuffer.tap import with_taps
 
 MUTANTS = 300
 
@@ -120,6 +123,10 @@ def test_the_planted_file_is_otherwise_well_formed():
         (lambda g: setattr(g.tensors[0], "shape", [1] * 33), "tensor 0 has 33 dimensions"),
         (lambda g: setattr(g.tensors[1], "shape", [4, 3, 3, 3]), "constant 1 has 72 bytes for 108"),
         (lambda g: setattr(g.tensors[1].quantization, "zeroPoint", [0, 0]), "4 scales and 2 zero points"),
+        (lambda g: setattr(g.tensors[1].quantization, "quantizedDimension", 3), "has 4 scales along dimension 3"),
+        (lambda g: setattr(g.tensors[1].quantization, "quantizedDimension", -1), "has 4 scales along dimension -1"),
+        (lambda g: setattr(g.tensors[0], "shape", [0, *[2**31 - 1] * 3]), "tensor 0 has the shape"),
+        (lambda g: setattr(g.tensors[1], "shape", [0, *[2**31 - 1] * 3]), "tensor 1 has the shape"),
     ],
 )
 def test_indices_and_sizes_that_contradict_the_file(small_file, change, reason):
@@ -193,3 +200,48 @@ def test_numbers_that_are_not_finite_stay_valid_json(file):
     assert found["inputs"][0]["scale"] == "inf"
     assert found["tensors"][1]["quantization"]["scale_max"] == "nan"
     assert found["operators"][0]["options"] == {"beta": "-inf"}
+
+
+def test_operators_without_inputs_are_described(file):
+    """No operator of a valid file is so; the interpreter refuses them."""
+    weights = file.tensor([8, 8], "float32")
+    x, y, z = (file.tensor([1, 8]) for _ in range(3))
+    for name in ("QUANTIZE", "DEQUANTIZE", "DENSIFY", "READ_VARIABLE", "FULLY_CONNECTED", "SPLIT"):
+        file.operator(name, [], [weights])
+        file.operator(name, [-1], [y])
+        file.operator(name, [x, weights], [])
+    file.operator("FULLY_CONNECTED", [x, weights], [z])
+    data = file.build([x], [z])
+    assert survives(data)
+    assert file_kernels(read_model(data)) == []
+
+
+def test_an_operator_that_reads_what_it_writes_is_no_endless_search(file):
+    """The search for a kernel goes up through DEQUANTIZE."""
+    x, weights, other, y = (file.tensor([8, 8], "float32") for _ in range(4))
+    file.operator("DEQUANTIZE", [weights], [weights])
+    file.operator("DEQUANTIZE", [weights], [other])
+    file.operator("FULLY_CONNECTED", [x, other], [y])
+    assert file_kernels(read_model(file.build([x], [y]))) == []
+
+
+def test_a_file_whose_unread_tables_are_broken_is_tapped_all_the_same(file):
+    """Only what is read can be refused; nothing else is looked at, let alone written anew."""
+    x = file.tensor([1, 8], scales=[0.5])
+    y = file.tensor([1, 8], scales=[0.5])
+    file.operator("SOFTMAX", [x], [y], options="SoftmaxOptions", beta=1.0)
+    file.signature("serving_default", {"x": x}, {"y": y})
+    minima = file.model.subgraphs[0].tensors[x].quantization
+    minima.min = np.array([-7.25], np.float32)
+    data = file.build([x], [y])
+    place = data.index(struct.pack("<If", 1, -7.25))
+    tapped, found = with_taps(data[:place] + struct.pack("<I", 2**31) + data[place + 4 :])
+    assert [tap.tensor for tap in found] == [y]
+    assert read_model(tapped).main.outputs == (y,)
+    assert read_model(tapped).signatures == ()
+
+
+def test_a_file_that_states_no_outputs_is_not_tapped():
+    data = table_of(struct.pack("<II", 1, 0), SUBGRAPHS)
+    with pytest.raises(ModelError, match="The file states no outputs"):
+        with_taps(data)

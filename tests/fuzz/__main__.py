@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
 from pathlib import Path
 
-from .hunt import Hunt, hunt
+from .hunt import LIMIT_S, Hunt, hunt
 from .readers import MODULES, load_reader
 from .worker import attempt, make_case
 
@@ -54,7 +55,8 @@ def main() -> int:
 def again(name: str, seed: int, case: int) -> int:
     """Read one case in this process."""
     reader = load_reader(name)
-    outcome, trace = attempt(reader, make_case(reader, list(reader.files().values()), seed, case))
+    signal.signal(signal.SIGPROF, signal.default_int_handler)
+    outcome, trace = attempt(reader, make_case(reader, list(reader.files().values()), seed, case), LIMIT_S)
     print(trace or outcome)
     return 1 if trace else 0
 

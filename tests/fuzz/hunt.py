@@ -19,7 +19,10 @@ from .lines import CHECKOUT, function_lines, source_files
 from .readers import load_reader
 from .worker import make_case
 
-SILENCE_S = 30.0  # on the clock: a case that not even a signal ends is killed, and the next process goes on behind it
+LIMIT_S = 5.0  # CPU time of one case: what other processes do is no matter
+# A case that not even a signal ends is killed, and the next process goes on behind it: after twice the limit of CPU
+# time, or of one that computes nothing after so long on the clock.
+_SILENCE_S = 60.0
 _STARTING_S = 180.0  # TensorFlow's import, on a busy machine
 _ONE_PROCESS = 200_000  # cases
 
@@ -91,7 +94,9 @@ class Hunt:
             stem.with_suffix(".txt").write_text(f"{again}\n{finding}\n\n{finding.trace}")
 
 
-def hunt(name: str, seed: int, cases: int, seconds: float = float("inf"), trace_every: int = 0, first: int = 0) -> Hunt:
+def hunt(
+    name: str, seed: int, cases: int, seconds: float = float("inf"), trace_every: int = 0, limit_s: float = LIMIT_S
+) -> Hunt:
     """Try a reader with `cases` cases, or for so many seconds if that ends sooner.
 
     Args:
@@ -100,14 +105,15 @@ def hunt(name: str, seed: int, cases: int, seconds: float = float("inf"), trace_
         cases: How many cases, the files as they are among them.
         seconds: On the clock.
         trace_every: Note the lines that each so-manieth case runs; 0 for none.
-        first: Number of the first case.
+        limit_s: CPU time that a case may take.
     """
     found = Hunt(name, seed)
-    begin, end = time.monotonic(), first + cases
-    while first < end and time.monotonic() - begin < seconds:
+    begin, first = time.monotonic(), 0
+    while first < cases and time.monotonic() - begin < seconds:
         with tempfile.TemporaryDirectory(prefix="edgeopt-fuzz-") as folder:
             left = begin + seconds - time.monotonic()
-            run = _Process(found, range(first, min(end, first + _ONE_PROCESS)), left, trace_every, Path(folder))
+            numbers = range(first, min(cases, first + _ONE_PROCESS))
+            run = _Process(found, numbers, Path(folder), [str(left), str(limit_s), str(trace_every)])
             first = run.watch()
     found.seconds = time.monotonic() - begin
     return found
@@ -116,15 +122,16 @@ def hunt(name: str, seed: int, cases: int, seconds: float = float("inf"), trace_
 class _Process:
     """One worker."""
 
-    def __init__(self, found: Hunt, cases: range, seconds: float, trace_every: int, folder: Path) -> None:
+    def __init__(self, found: Hunt, cases: range, folder: Path, limits: list[str]) -> None:
         self._found, self._first = found, cases.start
+        self._limit_s = float(limits[1])
         self._current = folder / "current"
         self._tally: dict[str, Any] = {}
         command = [sys.executable, "-m", f"{__package__}.worker", found.reader, str(found.seed), str(cases.start)]
         environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "", "TMPDIR": str(folder)}
         self._log = (folder / "stderr").open("w+b")
         self._process = subprocess.Popen(
-            [*command, str(len(cases)), str(seconds), str(folder), str(trace_every)],
+            [*command, str(len(cases)), str(folder), *limits],
             cwd=CHECKOUT,
             env=environment,
             stdin=subprocess.DEVNULL,
@@ -158,7 +165,7 @@ class _Process:
         """Return the case to go on with after a death or a hang; None if the process did what it was to do."""
         stream: Any = self._process.stdout
         os.set_blocking(stream.fileno(), False)
-        buffer, case, since = b"", -1, time.monotonic()
+        buffer, case, since, spent = b"", -1, time.monotonic(), 0.0
         with selectors.DefaultSelector() as selector:
             selector.register(stream, selectors.EVENT_READ)
             while True:
@@ -171,11 +178,11 @@ class _Process:
                     return None
                 now, at = time.monotonic(), self._case()
                 if at != case:
-                    case, since = at, now
-                elif now - since > (SILENCE_S if at >= 0 else _STARTING_S):
-                    if at < 0:
-                        raise RuntimeError(f"the worker of {self._found.reader} did not start: {self._stderr()}")
-                    return self._ended("hang", f"no end after {SILENCE_S:.0f} s\n")
+                    case, since, spent = at, now, self._cpu_s()
+                elif at < 0 and now - since > _STARTING_S:
+                    raise RuntimeError(f"the worker of {self._found.reader} did not start: {self._stderr()}")
+                elif at >= 0 and (now - since > _SILENCE_S or self._cpu_s() - spent > 2 * self._limit_s):
+                    return self._ended("hang", f"no end after {now - since:.0f} s\n")
 
     def _take(self, message: dict[str, Any]) -> bool:
         """Take in one line; return whether it is the last."""
@@ -191,6 +198,14 @@ class _Process:
         for file, lines in message.get("lines", {}).items():
             found.lines.setdefault(file, set()).update(lines)
         return "end" in message
+
+    def _cpu_s(self) -> float:
+        """Return the CPU time that the process has taken."""
+        try:
+            fields = Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()
+        except OSError:
+            return 0.0
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def _case(self) -> int:
         try:

@@ -11,7 +11,9 @@ from .readers import MODULES, load_reader
 @pytest.mark.parametrize("name", sorted(MODULES))
 def test_files_that_were_trouble_once_and_damaged_ones(name):
     reader = load_reader(name)
-    found = hunt(name, seed=0, cases=len(reader.files()) + reader.cases)
+    if not (files := reader.files()):
+        pytest.skip(f"shared data absent: all files of {name} are there")
+    found = hunt(name, seed=0, cases=len(files) + reader.cases)
     assert [str(finding) for finding in found.first.values()] == []
     # Both must occur, or the damage tests nothing.
     assert found.accepted > 0

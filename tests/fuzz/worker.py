@@ -1,6 +1,6 @@
 """The process that reads damaged files, within limits; what it finds it says in JSON lines on stdout.
 
-    python -m tests.fuzz.worker READER SEED FIRST COUNT SECONDS FOLDER TRACE_EVERY
+    python -m tests.fuzz.worker READER SEED FIRST COUNT FOLDER SECONDS LIMIT_S TRACE_EVERY
 
 Case number i is file i as it is while there are so many, and a damaged one from then on. Before each case its number is
 written to FOLDER/current, so that whoever started the process knows which one it died or hangs in.
@@ -26,7 +26,6 @@ from edgeopt.errors import EdgeoptError
 from .lines import LineTracer
 from .readers import Reader, load_reader
 
-LIMIT_S = 5.0  # CPU time of one case: what other processes do is no matter
 LIMIT_BYTES = 1 << 30  # resident, above what the process has after its imports
 _ADDRESS_SPACE = 3 << 30  # where an allocation fails, so that no case takes the machine along
 _REPORT_S = 1.0
@@ -45,9 +44,9 @@ def make_case(reader: Reader, files: Sequence[bytes], seed: int, index: int) -> 
     return reader.mutate(rng.choice(files), files, rng)
 
 
-def attempt(reader: Reader, data: bytes) -> tuple[str, str]:
+def attempt(reader: Reader, data: bytes, limit_s: float) -> tuple[str, str]:
     """Read `data`; return ("accepted" or "refused", "") or the kind of a finding and its traceback."""
-    signal.setitimer(signal.ITIMER_PROF, LIMIT_S)
+    signal.setitimer(signal.ITIMER_PROF, limit_s)
     try:
         reader.read(data)
         return "accepted", ""
@@ -74,11 +73,12 @@ def say(message: dict[str, Any]) -> None:
 
 
 def resident_bytes() -> int:
-    """Return the most memory that this process has had."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    """Return the most memory that this process has had; unlike getrusage, without its parent's."""
+    with open("/proc/self/status", "rb") as stream:
+        return int(stream.read().partition(b"VmHWM:")[2].split(None, 1)[0]) * 1024
 
 
-def run(name: str, seed: int, cases: range, seconds: float, folder: Path, trace_every: int) -> None:
+def run(name: str, seed: int, cases: range, folder: Path, seconds: float, limit_s: float, trace_every: int) -> None:
     """Try so many cases, or for so many seconds."""
     begin = time.monotonic()
     reader = load_reader(name)
@@ -98,17 +98,18 @@ def run(name: str, seed: int, cases: range, seconds: float, folder: Path, trace_
         data = make_case(reader, files, seed, index)
         traced = trace_every > 0 and index % trace_every == 0
         start = time.process_time()
-        outcome, trace = tracer.run(attempt, reader, data) if traced else attempt(reader, data)
+        outcome, trace = tracer.run(attempt, reader, data, limit_s) if traced else attempt(reader, data, limit_s)
         tally["cases"] += 1
         if not traced:
             tally["slowest_s"] = max(tally["slowest_s"], time.process_time() - start)
-        if not trace and (taken := resident_bytes() - before) > LIMIT_BYTES:
+        full = (taken := resident_bytes() - before) > LIMIT_BYTES
+        if full and (not trace or outcome == "slow"):
             outcome, trace = "memory", f"{taken} bytes\n"
         if trace:
             say({"finding": outcome, "case": index, "trace": trace, "data": data.hex()})
         else:
             tally[outcome] += 1
-        if outcome == "memory":
+        if full:
             break  # the peak stays: the rest is for a new process
         now = time.monotonic()
         if now - said > _REPORT_S:
@@ -124,8 +125,8 @@ if __name__ == "__main__":
     _CHANNEL = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     warnings.simplefilter("ignore")
-    _name, _seed, _first, _count, _seconds, _folder, _every = sys.argv[1:]
+    _name, _seed, _first, _count, _folder, _seconds, _limit, _every = sys.argv[1:]
     _cases = range(int(_first), int(_first) + int(_count))
-    run(_name, int(_seed), _cases, float(_seconds), Path(_folder), int(_every))
+    run(_name, int(_seed), _cases, Path(_folder), float(_seconds), float(_limit), int(_every))
     sys.stdout.flush()
     os._exit(0)

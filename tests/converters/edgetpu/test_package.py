@@ -5,7 +5,9 @@ from __future__ import annotations
 import random
 import struct
 
+import flatbuffers
 import pytest
+from flatbuffers import flexbuffers
 
 from edgeopt.converters.edgetpu.package import Executable, Package, is_compiled, packages, read_package
 from edgeopt.errors import FileFormatError
@@ -121,3 +123,50 @@ def test_no_corruption_does_more_than_raise_a_file_format_error(options):
             read_package(bytes(broken))
         except FileFormatError:
             continue
+
+
+def offsets(builder: flatbuffers.Builder, offset: int, count: int) -> int:
+    """Write a vector of `count` offsets to one and the same place."""
+    builder.StartVector(4, count, 4)
+    for _ in range(count):
+        builder.PrependUOffsetTRelative(offset)
+    return builder.EndVector()
+
+
+def table(builder: flatbuffers.Builder, fields: dict[int, int]) -> int:
+    """Write a table of offsets."""
+    builder.StartObject(17)
+    for number, offset in fields.items():
+        builder.PrependUOffsetTRelativeSlot(number, offset, 0)
+    return builder.EndObject()
+
+
+def package_of(executable: bytes, times: int) -> bytes:
+    """The options of an operator whose package lists one executable so many times."""
+    nested = flatbuffers.Builder(1024)
+    nested.Finish(table(nested, {0: offsets(nested, nested.CreateByteVector(executable), times)}))
+    builder = flatbuffers.Builder(1024)
+    builder.Finish(table(builder, {1: builder.CreateByteVector(bytes(nested.Output()))}), b"DWN1")
+    options = flexbuffers.Builder()
+    with options.Map():
+        options.Blob("4", bytes(builder.Output()))
+    return bytes(options.Finish())
+
+
+def executable_of(name: str, layers: int) -> bytes:
+    """An executable with one input listed so many times."""
+    builder = flatbuffers.Builder(1024)
+    layer = table(builder, {0: builder.CreateString(name)})
+    builder.Finish(table(builder, {8: offsets(builder, layer, layers)}))
+    return bytes(builder.Output())
+
+
+def test_one_executable_listed_ten_thousand_times_is_refused():
+    assert len(read_package(package_of(executable_of("x", 3), 1)).executables[0].inputs) == 3
+    with pytest.raises(FileFormatError, match=r"is corrupt \(its executables overlap\)"):
+        read_package(package_of(executable_of("x", 10_000), 10_000))
+
+
+def test_one_long_name_of_ten_thousand_layers_is_refused():
+    with pytest.raises(FileFormatError, match=r"is corrupt \(its strings overlap\)"):
+        read_package(package_of(executable_of("x" * 100_000, 10_000), 1))

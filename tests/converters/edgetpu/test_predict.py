@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import time
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,7 +14,9 @@ from edgeopt.converters.accelerator import CPU, MAPPED, UNSURE
 from edgeopt.converters.edgetpu.package import CUSTOM_OP, packages
 from edgeopt.converters.edgetpu.predict import EdgeTpuPredictor
 from edgeopt.errors import UsageError
-from edgeopt.flatbuffer import load_model, read_model
+from edgeopt.flatbuffer import Model, Operator, Quantization, Tensor, load_model, read_model
+
+from ...flatbuffer.conftest import FileBuilder
 
 
 def pairs(shared_data):
@@ -203,3 +207,26 @@ def test_every_operator_gets_one_verdict(shared_data):
         found = EdgeTpuPredictor().predict(model)
         assert [op.index for op in found.operators] == [op.index for op in model.main.operators]
         assert {op.verdict for op in found.operators} <= {MAPPED, CPU, UNSURE}
+
+
+def chain(length: int) -> Model:
+    """A model of so many logistic functions behind each other."""
+    model = read_model(FileBuilder().build())
+    quantization = Quantization(np.ones(1, np.float32), np.zeros(1, np.int64), 0)
+    tensors = tuple(Tensor(i, f"t{i}", "int8", (1, 8), None, 0, False, quantization, False) for i in range(length + 1))
+    operators = tuple(Operator(i, "LOGISTIC", 14, False, 1, (i,), (i + 1,)) for i in range(length))
+    return replace(
+        model, subgraphs=(replace(model.main, tensors=tensors, operators=operators, inputs=(0,), outputs=(length,)),)
+    )
+
+
+def test_the_time_grows_as_the_number_of_operators():
+    """From 1,500 operators to eight times as many: 64 times as long would be quadratic."""
+
+    def seconds(length: int) -> float:
+        model = chain(length)
+        start = time.process_time()
+        assert len(EdgeTpuPredictor().predict(model).operators) == length
+        return time.process_time() - start
+
+    assert min(seconds(12_000) for _ in range(2)) < 24 * min(seconds(1_500) for _ in range(4))

@@ -43,7 +43,7 @@ class OpContext:
         return () if tensor is None else tensor.shape
 
     def integers(self, position: int) -> tuple[int, ...] | None:
-        """Return the values of a constant integer input; None where it is computed, absent, or more than axes can be."""
+        """Return the values of a constant integer input; None where computed, absent, or more than axes can be."""
         tensor = self.input(position)
         values = None if tensor is None or tensor.elements > _MOST_INTEGERS else tensor.data()
         if values is None or not np.issubdtype(values.dtype, np.integer):

@@ -11,6 +11,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from .readers import load_reader
 from .worker import make_case
 
 LIMIT_S = 5.0  # CPU time of one case: what other processes do is no matter
+LIMIT_BYTES = 1 << 30  # resident, above what the process has after its imports
 # A case that not even a signal ends is killed, and the next process goes on behind it: after twice the limit of CPU
 # time, or of one that computes nothing after so long on the clock.
 _SILENCE_S = 60.0
@@ -95,7 +97,12 @@ class Hunt:
 
 
 def hunt(
-    name: str, seed: int, cases: int, seconds: float = float("inf"), trace_every: int = 0, limit_s: float = LIMIT_S
+    name: str,
+    seed: int,
+    cases: int,
+    seconds: float = float("inf"),
+    trace_every: int = 0,
+    limits: tuple[float, int] = (LIMIT_S, LIMIT_BYTES),
 ) -> Hunt:
     """Try a reader with `cases` cases, or for so many seconds if that ends sooner.
 
@@ -105,7 +112,7 @@ def hunt(
         cases: How many cases, the files as they are among them.
         seconds: On the clock.
         trace_every: Note the lines that each so-manieth case runs; 0 for none.
-        limit_s: CPU time that a case may take.
+        limits: What a case may take: CPU time in seconds, memory in bytes.
     """
     found = Hunt(name, seed)
     begin, first = time.monotonic(), 0
@@ -113,7 +120,7 @@ def hunt(
         with tempfile.TemporaryDirectory(prefix="edgeopt-fuzz-") as folder:
             left = begin + seconds - time.monotonic()
             numbers = range(first, min(cases, first + _ONE_PROCESS))
-            run = _Process(found, numbers, Path(folder), [str(left), str(limit_s), str(trace_every)])
+            run = _Process(found, numbers, Path(folder), [left, trace_every, *limits])
             first = run.watch()
     found.seconds = time.monotonic() - begin
     return found
@@ -122,16 +129,16 @@ def hunt(
 class _Process:
     """One worker."""
 
-    def __init__(self, found: Hunt, cases: range, folder: Path, limits: list[str]) -> None:
+    def __init__(self, found: Hunt, cases: range, folder: Path, limits: Sequence[float]) -> None:
         self._found, self._first = found, cases.start
-        self._limit_s = float(limits[1])
+        self._limit_s = limits[2]
         self._current = folder / "current"
         self._tally: dict[str, Any] = {}
         command = [sys.executable, "-m", f"{__package__}.worker", found.reader, str(found.seed), str(cases.start)]
         environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "", "TMPDIR": str(folder)}
         self._log = (folder / "stderr").open("w+b")
         self._process = subprocess.Popen(
-            [*command, str(len(cases)), str(folder), *limits],
+            [*command, str(len(cases)), str(folder), *map(str, limits)],
             cwd=CHECKOUT,
             env=environment,
             stdin=subprocess.DEVNULL,

@@ -10,7 +10,7 @@ from .worker import make_case
 
 
 def test_each_planted_fault_is_found_and_the_hunt_goes_on_behind_it(tmp_path):
-    found = hunt("planted", seed=0, cases=9, trace_every=1, limit_s=1.0)
+    found = hunt("planted", seed=0, cases=9, trace_every=1, limits=(0.5, 100 << 20))
     assert Counter(kind for kind, _ in found.findings.elements()) == {
         "KeyError": 1,
         "EdgeoptError": 1,

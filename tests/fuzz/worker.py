@@ -1,6 +1,6 @@
 """The process that reads damaged files, within limits; what it finds it says in JSON lines on stdout.
 
-    python -m tests.fuzz.worker READER SEED FIRST COUNT FOLDER SECONDS LIMIT_S TRACE_EVERY
+    python -m tests.fuzz.worker READER SEED FIRST COUNT FOLDER SECONDS TRACE_EVERY LIMIT_S LIMIT_BYTES
 
 Case number i is file i as it is while there are so many, and a damaged one from then on. Before each case its number is
 written to FOLDER/current, so that whoever started the process knows which one it died or hangs in.
@@ -26,7 +26,6 @@ from edgeopt.errors import EdgeoptError
 from .lines import LineTracer
 from .readers import Reader, load_reader
 
-LIMIT_BYTES = 1 << 30  # resident, above what the process has after its imports
 _ADDRESS_SPACE = 3 << 30  # where an allocation fails, so that no case takes the machine along
 _REPORT_S = 1.0
 _MOST_MESSAGE = 2000
@@ -78,8 +77,9 @@ def resident_bytes() -> int:
         return int(stream.read().partition(b"VmHWM:")[2].split(None, 1)[0]) * 1024
 
 
-def run(name: str, seed: int, cases: range, folder: Path, seconds: float, limit_s: float, trace_every: int) -> None:
+def run(name: str, seed: int, cases: range, folder: Path, limits: Sequence[str]) -> None:
     """Try so many cases, or for so many seconds."""
+    seconds, trace_every, limit_s, limit_bytes = float(limits[0]), int(limits[1]), float(limits[2]), int(limits[3])
     begin = time.monotonic()
     reader = load_reader(name)
     files = list(reader.files().values())
@@ -102,7 +102,7 @@ def run(name: str, seed: int, cases: range, folder: Path, seconds: float, limit_
         tally["cases"] += 1
         if not traced:
             tally["slowest_s"] = max(tally["slowest_s"], time.process_time() - start)
-        full = (taken := resident_bytes() - before) > LIMIT_BYTES
+        full = (taken := resident_bytes() - before) > limit_bytes
         if full and (not trace or outcome == "slow"):
             outcome, trace = "memory", f"{taken} bytes\n"
         if trace:
@@ -125,8 +125,7 @@ if __name__ == "__main__":
     _CHANNEL = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     warnings.simplefilter("ignore")
-    _name, _seed, _first, _count, _folder, _seconds, _limit, _every = sys.argv[1:]
-    _cases = range(int(_first), int(_first) + int(_count))
-    run(_name, int(_seed), _cases, Path(_folder), float(_seconds), float(_limit), int(_every))
+    _name, _seed, _first, _count, _folder, *_limits = sys.argv[1:]
+    run(_name, int(_seed), range(int(_first), int(_first) + int(_count)), Path(_folder), _limits)
     sys.stdout.flush()
     os._exit(0)

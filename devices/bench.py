@@ -203,7 +203,6 @@ def run_bench(
     threads: Sequence[int] = (1,),
     options: RunOptions | None = None,
     against: bytes | None = None,
-    seed: int = 0,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> BenchReport:
     """Time a model on a device; see `Device.bench`."""
@@ -215,9 +214,7 @@ def run_bench(
     runs = []
     for count in threads:
         given = replace(chosen, threads=count)
-        measured = device.measure(
-            model, inputs, given, against=against, evaluate=False, seed=seed, on_progress=on_progress
-        )
+        measured = device.measure(model, inputs, given, against=against, evaluate=False, on_progress=on_progress)
         latency = measured.timed()
         runs.append(BenchRun(measured, tuple(invalid_reasons(latency.conditions, latency.observed))))
     return BenchReport(tuple(runs), _facts(model, against))

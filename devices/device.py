@@ -117,7 +117,6 @@ class Device(AbstractContextManager["Device"]):
         *,
         against: bytes | None = None,
         evaluate: bool = True,
-        seed: int = 0,
         on_progress: Callable[[Progress], None] | None = None,
     ) -> Measurement:
         """Time a model, run samples through it, or both, in one interpreter set-up; the timing comes first.
@@ -129,7 +128,6 @@ class Device(AbstractContextManager["Device"]):
             options: How the model is run; None takes the defaults of `RunOptions`.
             against: Another .tflite file, to be timed in turns with `model`; see `Latency.comparison`.
             evaluate: Whether to bring the outputs of the samples back; without, the first is what is timed.
-            seed: Has no effect: no interval of a latency is drawn at random.
             on_progress: Called with every sign of life of the device.
 
         Raises:
@@ -171,7 +169,6 @@ class Device(AbstractContextManager["Device"]):
         threads: Sequence[int] = (1,),
         options: RunOptions | None = None,
         against: bytes | None = None,
-        seed: int = 0,
         on_progress: Callable[[Progress], None] | None = None,
     ) -> BenchReport:
         """Time a model, with one or more numbers of threads.
@@ -182,7 +179,6 @@ class Device(AbstractContextManager["Device"]):
             threads: Numbers of threads of one inference; there is one timing for each (default: 1 thread).
             options: How the model is run; None takes the defaults of `RunOptions`. Its `threads` are not looked at.
             against: Another .tflite file, to be timed in turns with `model`.
-            seed: Has no effect, as in `measure`.
             on_progress: Called with every sign of life of the device.
 
         Raises:
@@ -191,7 +187,7 @@ class Device(AbstractContextManager["Device"]):
         from .bench import run_bench
 
         return run_bench(
-            self, model, inputs, threads=threads, options=options, against=against, seed=seed, on_progress=on_progress
+            self, model, inputs, threads=threads, options=options, against=against, on_progress=on_progress
         )
 
     def parity(
@@ -253,7 +249,7 @@ class Device(AbstractContextManager["Device"]):
         """
         limits, scoring = budget or Budget(), load_metric(metric)
         limits.require_measurable(has_baseline=False, higher_is_better=scoring.higher_is_better, metric=scoring.name)
-        measured = self.measure(model, inputs, options, seed=seed)
+        measured = self.measure(model, inputs, options)
         outputs = measured.real_outputs()
         answers = Answers(labels, outputs if len(outputs) > 1 else next(iter(outputs.values())))
         facts = {"sha256": hashlib.sha256(model).hexdigest(), "size_bytes": len(model), "seed": seed}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,7 +12,7 @@ import numpy.typing as npt
 from .agent import records
 from .agent.arith import dequantize, percentile, real_range
 from .agent.batching import REASONS
-from .agent.stats import latency_figures, median_interval, process_interval
+from .agent.stats import clock_step, latency_figures, median_interval, process_interval, why_no_interval
 from .validity import unmeasured_reasons
 
 # Inputs that reach beyond what the file can store by more than this share of its range are most likely not scaled as
@@ -56,7 +57,8 @@ class Comparison:
     Attributes:
         ratio: Median over the pairs of blocks of time A / time B: below 1, the first is faster.
         ratio_ci95: From the smallest to the largest of the processes' own ratios (see `agent.stats.process_interval`);
-            of a single process, `agent.stats.median_interval` over the pairs, which knows of this process alone.
+            of a single process, `agent.stats.median_interval` over the pairs, which knows of this process alone. None
+            where there are too few of either, as `no_interval` says.
         processes: Number of processes that the blocks were spread over.
         first_ms: Median time of an inference over A's blocks, in milliseconds.
         second_ms: Median time of an inference over B's blocks, in milliseconds.
@@ -64,7 +66,7 @@ class Comparison:
     """
 
     ratio: float
-    ratio_ci95: tuple[float, float]
+    ratio_ci95: tuple[float, float] | None
     first_ms: float
     second_ms: float
     pairs: int
@@ -75,9 +77,11 @@ class Comparison:
         """Return what the ``comparison`` of an agent's reply says."""
         first, second = np.array(raw["first_ns"], np.float64), np.array(raw["second_ns"], np.float64)
         ratios, each = first / second, raw.get("process_ratios", [])
+        ratio = percentile(ratios, 50)
+        step = ratio * sum(clock_step(times) / percentile(times, 50) for times in (first, second))
         return cls(
-            ratio=percentile(ratios, 50),
-            ratio_ci95=process_interval(each) if len(each) > 1 else median_interval(ratios),
+            ratio=ratio,
+            ratio_ci95=process_interval(each, step) if len(each) > 1 else median_interval(ratios, step),
             first_ms=percentile(first, 50) / 1e6,
             second_ms=percentile(second, 50) / 1e6,
             pairs=len(ratios),
@@ -85,14 +89,20 @@ class Comparison:
         )
 
     @property
+    def no_interval(self) -> str | None:
+        """Why there is no interval, in words; None if there is one."""
+        return why_no_interval(self.processes, self.pairs)
+
+    @property
     def verdict(self) -> str:
         """``faster``, ``slower`` or ``no difference shown``, of the first file, at 95 % confidence."""
-        low, high = self.ratio_ci95
+        low, high = self.ratio_ci95 or (0.0, math.inf)
         return "faster" if high < 1 else "slower" if low > 1 else "no difference shown"
 
     def to_dict(self) -> dict[str, object]:
         """Return the fields, as JSON holds them."""
-        return {**vars(self), "ratio_ci95": list(self.ratio_ci95), "verdict": self.verdict}
+        interval = None if self.ratio_ci95 is None else list(self.ratio_ci95)
+        return {**vars(self), "ratio_ci95": interval, "no_interval": self.no_interval, "verdict": self.verdict}
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,7 +113,7 @@ class Latency:
         samples_ms: Every timed run in order, float64 ``(runs,)``: the invocation alone, without copying data.
         figures: "p50", "p90", "p95", "p99", "mean", "min", "max", "mad", "p50_ci95", "p95_worst", and the
             cold start: "load", "first" and their sum "cold"; all in milliseconds.
-        runs: "runs", "warmup_runs", "seconds", "stable", "stopped_by", "process_p50_ms".
+        runs: "runs", "warmup_runs", "seconds", "stable", "stopped_by", "process_p50_ms", "no_interval".
         conditions: "board", and its state "before" and "after"; "peak_rss_bytes".
         observed: The state in the middle of it, every ``observe_seconds``.
         comparison: How it compares with another file that was timed in turns with it, None without one.
@@ -267,11 +277,16 @@ class Measurement:
             )
         if self.latency is not None and self.latency.emulated:
             found.append("The board is emulated: its latencies are not a measurement.")
-        if self.latency is not None:
-            flaws = [item for item in self.latency.unmeasured if item["reason"] != "emulated"]
-            found += [f"The timing does not count: {item['reason']}: {item['detail']}." for item in flaws]
+        found += self.flaws
         found += [f"{item['runtime']} was left out: {item['reason']}." for item in self.runtimes_skipped]
         return tuple(found)
+
+    @property
+    def flaws(self) -> tuple[str, ...]:
+        """Why the timing does not count, but for an emulated board: a sentence each."""
+        found = () if self.latency is None else self.latency.unmeasured
+        told = [f"{item['reason']}: {item['detail']}" for item in found if item["reason"] != "emulated"]
+        return tuple(f"The timing does not count: {text}." for text in told)
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything but the output arrays, as JSON holds it; the raw samples are there."""

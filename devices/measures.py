@@ -23,7 +23,6 @@ class Measures(Protocol):
         *,
         against: bytes | None = None,
         evaluate: bool = True,
-        seed: int = 0,
         on_progress: Callable[[Progress], None] | None = None,
     ) -> Measurement:
         """Time a file, run samples through it, or both; see `Device.measure`."""

@@ -26,7 +26,6 @@ PROTOCOL_VERSION = 1
 # operation -> what it does
 OPERATIONS = {
     "info": "tell what the board is: CPU, memory, Python, runtimes",
-    "describe": "tell a model's inputs and outputs, as the runtime sees them",
     "measure": "time a model (bench), run data through it (evaluate), or both, in one interpreter set-up",
 }
 

@@ -183,7 +183,7 @@ class Figures(TypedDict, total=False):
     max: float
     mad: float
     p95_worst: float
-    p50_ci95: List[float]
+    p50_ci95: Optional[List[float]]
     load: float
     first: float
     cold: float
@@ -198,6 +198,7 @@ class Runs(TypedDict):
     stopped_by: str
     runs: int
     process_p50_ms: List[float]
+    no_interval: Optional[str]
 
 
 class Reported(TypedDict):

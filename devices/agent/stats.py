@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import List, Tuple, cast
+from typing import List, Optional, Tuple, cast
 
 import numpy as np
 
@@ -11,6 +11,9 @@ from .arith import Array, percentile
 from .records import Figures, Reported, Runs, Timing
 
 _Z95 = 1.959963984540054  # the 97.5 % quantile of the normal distribution
+# Fewer cannot carry a 95 % interval: two to four processes may all be of the same kind, and 49 runs worth but two.
+LEAST_PROCESSES, LEAST_RUNS = 5, 50
+COARSEST_CLOCK_NS = 120.0  # of the boards': the i.MX 8M counts at 8.33 MHz
 ENOUGH_PROCESSES = 8  # the next run's median lies within the smallest and the largest of so many in 96 of 100 cases
 # What Student's interval of fewer processes is widened by: they are no normal distribution, but have a long tail.
 _LONG_TAIL = 1.5
@@ -41,7 +44,7 @@ def summarize(samples_ms: Array) -> Figures:
     Returns:
         ``p50``, ``p90``, ``p95``, ``p99``, ``mean``, ``min``, ``max``, ``mad`` (median absolute deviation from the
         median, not scaled), ``p95_worst`` (the largest p95 of the parts of the series) and ``p50_ci95`` (see
-        `median_interval`).
+        `median_interval`; None where that gives none).
     """
     p50, p90, p95, p99 = (percentile(samples_ms, percent) for percent in (50, 90, 95, 99))
     figures: Figures = {"p50": p50, "p90": p90, "p95": p95, "p99": p99}
@@ -50,11 +53,34 @@ def summarize(samples_ms: Array) -> Figures:
     figures["max"] = float(np.max(samples_ms))
     figures["mad"] = percentile(np.abs(samples_ms - p50), 50)
     figures["p95_worst"] = max([p95] + [percentile(part, 95) for part in _parts(samples_ms)])
-    figures["p50_ci95"] = list(median_interval(samples_ms))
+    figures["p50_ci95"] = _listed(median_interval(samples_ms, clock_step(samples_ms * 1e6) / 1e6))
     return figures
 
 
-def median_interval(samples: Array) -> Tuple[float, float]:
+def clock_step(samples_ns: Array) -> float:
+    """Return the step of the clock that gave these times, in nanoseconds: the least that two of them differ by."""
+    steps = np.diff(np.unique(samples_ns))
+    return float(np.min(steps)) if len(steps) else COARSEST_CLOCK_NS
+
+
+def why_no_interval(processes: int, samples: int) -> Optional[str]:
+    """Return why there is no 95 % interval of what so many processes gave, in words; None if there is one.
+
+    Args:
+        processes: Number of processes, at least 1.
+        samples: Of a single process, the number of its runs, or pairs of blocks.
+
+    Example:
+        >>> why_no_interval(9, 0)
+    """
+    if processes == 1 and samples < LEAST_RUNS:
+        return "%d in one process are too few for a 95 %% interval; take %d or more" % (samples, LEAST_RUNS)
+    if 1 < processes < LEAST_PROCESSES:
+        return "%d processes are too few for a 95 %% interval; take %d or more" % (processes, LEAST_PROCESSES)
+    return None
+
+
+def median_interval(samples: Array, step: float) -> Optional[Tuple[float, float]]:
     """Return a 95 % interval of the median of what one process goes on to give, from parts of its runs.
 
     Neighbouring latencies resemble each other: clock changes and other work last for many runs. So the series is cut
@@ -62,16 +88,18 @@ def median_interval(samples: Array) -> Tuple[float, float]:
     Simulation Modeling and Analysis, 9.5.3). What the parts still have to do with each other widens it: by the ratio
     of the variance that an autoregressive series of this correlation has to the one that its parts show.
 
-    It knows nothing of other processes: see `process_interval`. The median of all samples lies in it, always.
+    It knows nothing of other processes: see `process_interval`. The median of all samples lies in it, always. Fewer
+    than `LEAST_RUNS` have none: 20 that resemble their neighbours (0.9) are worth one, and it would cover 0.88.
 
     Args:
         samples: Shape (n,), n >= 1, in the order in which they were taken.
+        step: Of the clock, in the unit of the samples: no interval is narrower.
     """
+    if why_no_interval(1, len(samples)):
+        return None
     value, found = percentile(samples, 50), [percentile(part, 50) for part in _parts(samples)]
-    if len(found) < 2:
-        return 0.0, 2 * float(np.max(samples))  # one or two runs say nothing
     error = float(np.std(found, ddof=1)) / math.sqrt(len(found)) * _widening(samples, len(found))
-    half = student_quantile(len(found) - 1) * error
+    half = max(step, student_quantile(len(found) - 1) * error)
     return max(0.0, value - half), value + half
 
 
@@ -100,7 +128,7 @@ def _variance_of_mean(likeness: float, count: float) -> float:
     return inertia / count * (1 - 2 * likeness * (1 - left) / (count * (1 - likeness**2)))
 
 
-def process_interval(medians: List[float]) -> Tuple[float, float]:
+def process_interval(medians: List[float], step: float) -> Optional[Tuple[float, float]]:
     """Return an interval of what such a run gives, from the medians of its processes: the smallest to the largest.
 
     Each process is timed by itself, so their medians m_1 ... m_k are a sample of what a run of this length can give:
@@ -112,17 +140,24 @@ def process_interval(medians: List[float]) -> Tuple[float, float]:
 
     Fewer than eight processes cannot give 95 % that way. Then it is Student's prediction interval of another such
     mean, m +- t s sqrt(2 / k), with k - 1 degrees of freedom, half as wide again: as it is, it covers 0.91 where the
-    processes have a long tail; so, 0.94. (Where they are of two kinds, fast and slow, two to four of them cannot know
-    of both, and it covers 0.81 to 0.91: take the nine.)
+    processes have a long tail; so, 0.94. Fewer than `LEAST_PROCESSES` have none: where processes are of two kinds, fast
+    and slow, two to four of them may not have met both, and it would cover 0.81 to 0.91.
 
     The median of all runs of the processes together lies in it, always.
+
+    Args:
+        medians: One of each process, at least two of them.
+        step: Of the clock, in the unit of the medians: both ends are at least so far from the middle one.
     """
     low, high, count = min(medians), max(medians), len(medians)
-    if count >= ENOUGH_PROCESSES:
-        return low, high
-    mean, deviation = float(np.mean(medians)), float(np.std(medians, ddof=1))
-    half = _LONG_TAIL * student_quantile(count - 1) * deviation * math.sqrt(2 / count)
-    return max(0.0, min(low, mean - half)), max(high, mean + half)
+    if why_no_interval(count, 0):
+        return None
+    if count < ENOUGH_PROCESSES:
+        mean, deviation = float(np.mean(medians)), float(np.std(medians, ddof=1))
+        half = _LONG_TAIL * student_quantile(count - 1) * deviation * math.sqrt(2 / count)
+        low, high = min(low, mean - half), max(high, mean + half)
+    middle = percentile(np.array(medians), 50)
+    return max(0.0, min(low, middle - step)), max(high, middle + step)
 
 
 def latency_figures(raw: Timing) -> Reported:
@@ -132,19 +167,26 @@ def latency_figures(raw: Timing) -> Reported:
         ``latency_ms``: the figures of `summarize`, and ``load`` (making the interpreter and allocating memory),
         ``first`` (the first inference) and ``cold``, their sum; where there were several processes, ``p50_ci95`` is
         `process_interval`, and ``p95_worst`` the largest p95 of a process. (There is no interval of p95: that of all
-        processes hangs on the slowest, and no interval from so few covers what the next run's slowest is.)
+        processes hangs on the slowest, and no interval from so few covers what the next run's slowest is: the next p95
+        keeps below ``p95_worst`` in 0.55 to 0.98 of the cases that benchmarks/intervals.py draws.)
         ``latency_runs``: how many runs, in how many seconds, whether the median was stable, and ``process_p50_ms``,
-        the median of each process.
+        the median of each process, and ``no_interval``: why ``p50_ci95`` is None, else None.
     """
-    figures = summarize(np.array(raw["samples_ns"], np.float64) / 1e6)
+    samples_ns = np.array(raw["samples_ns"], np.float64)
+    figures = summarize(samples_ns / 1e6)
     parts = raw.get("processes", [])
     medians = [part["p50_ns"] / 1e6 for part in parts]
     if len(parts) > 1:
-        figures["p50_ci95"] = list(process_interval(medians))
+        figures["p50_ci95"] = _listed(process_interval(medians, clock_step(samples_ns) / 1e6))
         figures["p95_worst"] = max([figures["p95"]] + [part["p95_ns"] / 1e6 for part in parts if "p95_ns" in part])
     figures["load"] = raw["load_ns"] / 1e6
     figures["first"] = raw["first_ns"] / 1e6
     figures["cold"] = figures["load"] + figures["first"]
     told = {name: dict(raw)[name] for name in ("warmup_runs", "seconds", "stable", "stopped_by")}
     told.update(runs=raw.get("runs", len(raw["samples_ns"])), process_p50_ms=medians or [figures["p50"]])
+    told["no_interval"] = why_no_interval(max(1, len(medians)), len(samples_ns))
     return {"latency_ms": figures, "latency_runs": cast(Runs, told)}
+
+
+def _listed(interval: Optional[Tuple[float, float]]) -> Optional[List[float]]:
+    return None if interval is None else list(interval)

@@ -54,7 +54,9 @@ def _operators(profile: OpProfile) -> Rows:
 def _latency(result: Message) -> Rows:
     figures, runs = result["latency_ms"], result["latency_runs"]
     after = result["conditions"]["after"]
-    median = "%.3f ms (95 %% interval %.3f to %.3f)" % (figures["p50"], *figures["p50_ci95"])
+    ends = figures["p50_ci95"]
+    interval = runs["no_interval"] if ends is None else "95 %% interval %.3f to %.3f" % tuple(ends)
+    median = "%.3f ms (%s)" % (figures["p50"], interval)
     tail = "p90 %(p90).3f, p95 %(p95).3f, p99 %(p99).3f, max %(max).3f ms" % figures
     spread = "mean %(mean).3f ms, median absolute deviation %(mad).3f ms" % figures
     cold = "%(cold).3f ms (load %(load).3f, first inference %(first).3f)" % figures

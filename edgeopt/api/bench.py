@@ -31,7 +31,6 @@ def bench(
     plan: BenchPlan | None = None,
     op_profile: bool = True,
     keep: bool = False,
-    seed: int = 0,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> BenchReport:
     """Time a .tflite file on a device.
@@ -49,7 +48,6 @@ def bench(
         plan: When a timing ends (default: as `BenchPlan` says); see `edgeopt.devices.bench_plan`.
         op_profile: Also tell the time of each operator, where the runtime has a profiler (default: yes).
         keep: Leave the run's folder on the device until its next run (default: no).
-        seed: Has no effect: no interval of a latency is drawn at random.
         on_progress: Called with every sign of life of the device.
 
     Raises:
@@ -74,9 +72,7 @@ def bench(
     )
     inputs = None if data is None else bound_inputs(file, data, 1)
     with open_device(device, inventory) as target:
-        return target.bench(
-            file.data, inputs, threads=threads, options=options, against=other, seed=seed, on_progress=on_progress
-        )
+        return target.bench(file.data, inputs, threads=threads, options=options, against=other, on_progress=on_progress)
 
 
 def minimum_runtime(model: Model) -> int | None:

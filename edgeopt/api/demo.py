@@ -27,7 +27,7 @@ VARIANTS = {
 }
 DATASETS = ("digits", "watch")
 # The models take microseconds, thousands of runs fit into that; a fresh process of the agent takes longer than them.
-_BENCH_S, _BENCH_PROCESSES = 0.5, 3
+_BENCH_S, _BENCH_PROCESSES = 0.5, 5
 
 
 @dataclass(frozen=True)

@@ -98,7 +98,7 @@ def validate(
     inputs, labels = _bound(file.model, dataset, scoring, output_name)
     images = dataset.image_record(input_specs(file.model)[0].shape)
     with open_device(device, inventory) as target:
-        measured = target.measure(found.model, inputs, options, seed=seed, on_progress=on_progress)
+        measured = target.measure(found.model, inputs, options, on_progress=on_progress)
         outputs = measured.real_outputs()
         reference = None if given is None else run_baseline(given, other, inputs, target, options, list(outputs))
     fidelities = {"fidelity": found.fidelity, "baseline_fidelity": _fidelity(file.model, outputs, reference)}

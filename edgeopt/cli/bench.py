@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -37,7 +38,6 @@ SLOWEST = 5  # operators that are printed; the JSON has all
 @click.option("--delegate", metavar="edgetpu|LIBRARY", help="Run the model with it.")
 @click.option("--against", metavar="OTHER.tflite", help="Time the two in turns, and give the ratio with its interval.")
 @click.option("--data", metavar="DATA", help="Run the first of these samples, in place of noise.")
-@click.option("--seed", default=0, show_default=True, metavar="N", help="Of the bootstrap intervals.")
 @click.option("--op-profile/--no-op-profile", default=True, show_default=True, help="The time of each operator, too.")
 @click.option("--keep", is_flag=True, help="Leave the run's folder on the device until its next run.")
 @click.option("--strict", is_flag=True, help="Exit 5 when the board throttled, was busy, or is emulated.")
@@ -105,7 +105,7 @@ def _table(reports: list[BenchReport]) -> Table:
 
 
 def _cells(report: BenchReport, run: BenchRun) -> tuple[str, ...]:
-    from ..evaluation.figures import figure, interval_ends
+    from ..evaluation.figures import figure
 
     figures, profile = run.latency.figures, run.measurement.kernel_profile
     several = len(run.latency.runs["process_p50_ms"]) > 1
@@ -116,7 +116,7 @@ def _cells(report: BenchReport, run: BenchRun) -> tuple[str, ...]:
         f"{profile.runtime} {profile.version}, {profile.delegate}{kernels}",
         str(profile.threads),
         figure(figures["p50"], figures["p50_ci95"]),
-        " to ".join(interval_ends(figures["p50_ci95"])) + ("" if several else " (of this one process)"),
+        _interval(figures["p50_ci95"]) + ("" if several or not figures["p50_ci95"] else " (of this one process)"),
         figure(figures["p95"]),
         figure(figures["cold"]),
         str(run.latency.runs["runs"]),
@@ -124,17 +124,25 @@ def _cells(report: BenchReport, run: BenchRun) -> tuple[str, ...]:
     )
 
 
+def _interval(ends: Sequence[float] | None) -> str:
+    from ..evaluation.figures import interval_ends
+
+    return "none" if ends is None else " to ".join(interval_ends(ends))
+
+
 def _remarks(run: BenchRun) -> list[tuple[str, str]]:
     found = [(f"invalid: {item['reason']}: {item['detail']}", "red") for item in run.invalid]
+    if run.latency.runs["no_interval"]:
+        found.append((f"no interval: {run.latency.runs['no_interval']}", ""))
     note = " (emulated: not a measurement)" if run.latency.emulated else ""
     compared = run.latency.comparison
     if compared is not None:
-        from ..evaluation.figures import figure, interval_ends
+        from ..evaluation.figures import figure
 
-        ends = " to ".join(interval_ends(compared.ratio_ci95))
-        words = interval_words(compared.processes)
-        interval = f"{figure(compared.ratio, compared.ratio_ci95)} of the other's time ({words} {ends})"
-        found.append((f"against: {interval}, {compared.pairs} pairs in turns: {compared.verdict}{note}", "bold"))
+        words, ends = interval_words(compared.processes, compared.no_interval), compared.ratio_ci95
+        words = words if ends is None else f"{words} {_interval(ends)}"
+        against = f"{figure(compared.ratio, ends)} of the other's time ({words})"
+        found.append((f"against: {against}, {compared.pairs} pairs in turns: {compared.verdict}{note}", "bold"))
     if run.slowdown is not None:
         found.append((f"over time: the last part took {run.slowdown:.2f} of the first part's time", "bold"))
         series = " ".join(f"{item['p50_ms']:.3f}" for item in run.over_time())
@@ -143,7 +151,8 @@ def _remarks(run: BenchRun) -> list[tuple[str, str]]:
     if energy is not None:
         found.append((f"power: {energy.mean_power_w:.2f} W by the board's sensor, idle included", ""))
     found += _operators(run.measurement.op_profile or {}, note)
-    return found + [(f"warning: {text}", "yellow") for text in run.measurement.warnings]
+    told = run.measurement.flaws  # above, as invalid
+    return found + [(f"warning: {text}", "yellow") for text in run.measurement.warnings if text not in told]
 
 
 def _operators(profile: OpProfile, note: str) -> list[tuple[str, str]]:

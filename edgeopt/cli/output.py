@@ -77,6 +77,6 @@ def readable_bytes(count: int) -> str:
     return f"{count / 1024**2:.2f} MiB"
 
 
-def interval_words(processes: int) -> str:
+def interval_words(processes: int, why_none: str | None) -> str:
     """Return what the interval of a timing is called: what one process gives says nothing of the next one."""
-    return "95 % interval" if processes > 1 else "95 % interval of this one process"
+    return why_none or ("95 % interval" if processes > 1 else "95 % interval of this one process")

@@ -195,7 +195,7 @@ def _latency_rows(fields: dict[str, Any]) -> list[tuple[str, str]]:
     from ..evaluation.figures import figure, with_interval
 
     figures, runs, after = fields["latency_ms"], fields["latency_runs"], fields["conditions"]["after"]
-    ends = interval_words(len(runs["process_p50_ms"]))
+    ends = interval_words(len(runs["process_p50_ms"]), runs["no_interval"])
     median = with_interval(figures["p50"], figures["p50_ci95"], ends=ends)
     load = "unknown" if after["load_average"] is None else f"{after['load_average'][0]:.2f}"
     governor = "unknown" if after["governors"] is None else " ".join(after["governors"])

@@ -138,7 +138,7 @@ class BudgetLine:
         limit = f"{self.limit:.15g}"
         compared = f"{quantity} {beside(self.value, self.limit)} {sign} {limit}"
         if self.verdict == NOT_MEASURED:
-            return f"{compared}: not measured: {self.reason}"
+            return f"{compared}: not measured, for the timing does not count"
         if self.verdict == NOT_PROVEN and self.bad_end is not None:
             return f"{compared}: not proven: {self._doubt(self.bad_end)}"
         return f"{compared}: {'met' if self.verdict == MET else 'MISSED'}"
@@ -176,10 +176,8 @@ def overall_verdict(lines: Iterable[BudgetLine]) -> str:
 
 
 def unproven_warnings(lines: Iterable[BudgetLine]) -> list[str]:
-    """Return a sentence for each line that is neither met nor missed."""
-    return [
-        f"The budget's {line.name} is {line.verdict}: {line}." for line in lines if line.verdict not in (MET, MISSED)
-    ]
+    """Return a sentence for each line that is not proven; what was not measured is among a report's warnings."""
+    return [f"The budget's {line.name} is {line.verdict}: {line}." for line in lines if line.verdict == NOT_PROVEN]
 
 
 def raise_for_budget(lines: Iterable[BudgetLine], remedy: str, *, proven: bool = False) -> None:
@@ -201,6 +199,10 @@ def raise_for_budget(lines: Iterable[BudgetLine], remedy: str, *, proven: bool =
     ]
     if missed:
         raise BudgetError(f"The budget was missed: {'; '.join(missed)}; {remedy}.")
-    doubtful = [f"{line.name}: {line}" for line in found if line.verdict != MET and (proven or line.proven)]
+    doubtful = [
+        ": ".join(filter(None, (line.name, str(line), line.reason)))
+        for line in found
+        if line.verdict != MET and (proven or line.proven)
+    ]
     if doubtful:
         raise BudgetError(f"The budget is not proven to be kept: {'; '.join(doubtful)}.")

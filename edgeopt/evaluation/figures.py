@@ -28,13 +28,17 @@ def figure(value: float, interval: Sequence[float] | None = None, *, signed: boo
     return f"{value:{sign}.{max(0, digits)}e}" if value else f"{value:{sign}.0f}"
 
 
-def with_interval(value: float, interval: Sequence[float], *, signed: bool = False, ends: str = "95 % interval") -> str:
-    """Return a number and, in brackets, the ends of its interval, all to the same place.
+def with_interval(
+    value: float, interval: Sequence[float] | None, *, signed: bool = False, ends: str = "95 % interval"
+) -> str:
+    """Return a number and, in brackets, the ends of its interval, all to the same place, or `ends` alone without one.
 
     Example:
         >>> with_interval(0.01, (-0.012, 0.034), signed=True)
         '+0.010 (95 % interval -0.012 to +0.034)'
     """
+    if interval is None:
+        return f"{figure(value, signed=signed)} ({ends})"
     low, high = interval_ends(interval, signed=signed)
     return f"{figure(value, interval, signed=signed)} ({ends} {low} to {high})"
 

@@ -14,7 +14,7 @@ from edgeopt.errors import InvalidRunError, ModelError, UsageError
 from .conftest import RUNTIMES
 
 QUICK = RunOptions(bench=BenchPlan(1, 0.0, min_runs=5, max_runs=20, min_seconds=0, max_seconds=1, processes=1))
-THREE = RunOptions(bench=BenchPlan(1, 0.0, min_runs=30, max_runs=30, min_seconds=0, max_seconds=60, processes=3))
+FIVE = RunOptions(bench=BenchPlan(1, 0.0, min_runs=30, max_runs=30, min_seconds=0, max_seconds=60, processes=5))
 
 
 @pytest.fixture
@@ -68,10 +68,10 @@ def test_each_number_of_threads_is_timed(device, models):
 
 
 def test_a_timing_is_spread_over_processes_whose_medians_give_the_interval(device, models):
-    latency = device.bench(models[0], options=THREE, against=models[1]).runs[0].latency
+    latency = device.bench(models[0], options=FIVE, against=models[1]).runs[0].latency
     medians = latency.runs["process_p50_ms"]
-    assert (len(medians), latency.runs["runs"], len(latency.samples_ms)) == (3, 30, 30)
-    assert medians == pytest.approx([np.median(part) for part in np.split(latency.samples_ms, 3)])
+    assert (len(medians), latency.runs["runs"], len(latency.samples_ms)) == (5, 30, 30)
+    assert medians == pytest.approx([np.median(part) for part in np.split(latency.samples_ms, 5)])
     low, high = latency.figures["p50_ci95"]
     assert low <= min(medians) <= latency.figures["p50"] <= max(medians) <= high
     assert latency.comparison.ratio_ci95[0] <= latency.comparison.ratio <= latency.comparison.ratio_ci95[1]
@@ -85,11 +85,18 @@ def test_threads_that_are_none_are_refused(device, models, threads):
 
 
 def test_a_smaller_model_is_shown_to_be_faster(device, models):
-    compared = device.bench(models[0], options=QUICK, against=models[1]).runs[0].latency.comparison
+    compared = device.bench(models[0], options=FIVE, against=models[1]).runs[0].latency.comparison
     assert compared is not None
     assert compared.verdict == "faster"
     assert compared.pairs >= 20
     assert compared.ratio_ci95[0] <= compared.ratio <= compared.ratio_ci95[1] < 1
+
+
+def test_few_turns_show_no_difference_and_say_why(device, models):
+    three = RunOptions(bench=BenchPlan(1, 0.0, min_runs=3, max_runs=3, min_seconds=0, max_seconds=1, processes=3))
+    compared = device.bench(models[0], options=three, against=models[1]).runs[0].latency.comparison
+    assert compared.ratio_ci95 is None and compared.verdict == "no difference shown"
+    assert compared.to_dict()["no_interval"] == "3 processes are too few for a 95 % interval; take 5 or more"
 
 
 def test_a_model_is_not_shown_to_be_faster_than_itself(device, models):
@@ -100,8 +107,9 @@ def test_a_model_is_not_shown_to_be_faster_than_itself(device, models):
 
 
 def test_the_verdict_needs_the_whole_interval_on_one_side():
-    noisy = Comparison.from_reply({"first_ns": [9, 11, 9, 11] * 10, "second_ns": [10] * 40})
-    faster = Comparison.from_reply({"first_ns": [9] * 40, "second_ns": [10] * 40})
+    noisy = Comparison.from_reply({"first_ns": [9000, 11000, 9000, 11000] * 15, "second_ns": [10000] * 60})
+    faster = Comparison.from_reply({"first_ns": [9000] * 60, "second_ns": [10000] * 60})
+    assert faster.ratio_ci95 == pytest.approx((0.9 - 0.9 * (120 / 9000 + 120 / 10000), 0.9 * (1 + 120 / 9000 + 0.012)))
     assert (noisy.verdict, faster.verdict) == ("no difference shown", "faster")
     assert faster.ratio == pytest.approx(0.9)
 

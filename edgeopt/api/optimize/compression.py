@@ -38,7 +38,8 @@ class Change:
         changed: Whether the two differ: by more than 1 % for a size or a number of MACs; for a latency, where the 95 %
             interval of the ratio of the two, timed in turns, is all on one side of 1.
         ratio: The latency's ratio after / before, timed in turns: not that of `after` and `before`, which are of two
-            timings, one after the other. None for the other measures, and where it was not timed.
+            timings, one after the other. None for the other measures, where it was not timed, and where there were too
+            few turns for an interval.
         ratio_ci95: Its 95 % interval.
     """
 
@@ -132,9 +133,10 @@ def _latency_change(old: Figures, new: Figures, turns: Turns | None) -> Change:
     before, after = old["latency_ms"], new["latency_ms"]
     if before is None or after is None:
         return Change(None, None, changed=False)
-    if turns is None or any(item["reason"] == "emulated" for item in turns["unmeasured"]):
+    interval = None if turns is None else turns["ratio_ci95"]
+    if turns is None or interval is None or any(item["reason"] == "emulated" for item in turns["unmeasured"]):
         return Change(before["p50"], after["p50"], changed=False)
-    low, high = turns["ratio_ci95"]
+    low, high = interval
     return Change(before["p50"], after["p50"], high < 1 or low > 1, turns["ratio"], (low, high))
 
 

@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
 
 class Latency(TypedDict):
-    """The median of a timing and its 95 % interval, in milliseconds; further figures are those of a validation."""
+    """The median of a timing and its 95 % interval (None from few runs), in milliseconds; further ones as validated."""
 
     p50: float
-    p50_ci95: Sequence[float]
+    p50_ci95: Sequence[float] | None
 
 
 class MetricValue(TypedDict):
@@ -36,7 +36,7 @@ class Turns(TypedDict):
     """How a file's latency compares with another's, the two timed in turns: `edgeopt.devices.Comparison` as JSON."""
 
     ratio: float
-    ratio_ci95: Sequence[float]
+    ratio_ci95: Sequence[float] | None
     first_ms: float
     second_ms: float
     pairs: int

@@ -6,7 +6,9 @@ import json
 
 import pytest
 
+from edgeopt.devices.agent import worker
 from edgeopt.devices.agent.protocol import (
+    OPERATIONS,
     PROTOCOL_VERSION,
     AgentError,
     decode,
@@ -72,3 +74,7 @@ def test_requests_that_are_none(line: bytes, message: str) -> None:
 
 def test_a_request_comes_through() -> None:
     assert parse_request(request(extra=[1, 2]))["extra"] == [1, 2]
+
+
+def test_an_agent_can_do_each_operation_that_it_lists() -> None:
+    assert set(OPERATIONS) - {"info"} <= set(worker._JOBS), "the agent itself answers info, its worker all others"

@@ -16,12 +16,13 @@ import numpy as np
 import numpy.typing as npt
 
 from ..artifact.scratch import scratch_folder
-from ..errors import DataError, nearest
+from ..errors import DataError, DeviceError, nearest
 from ..evaluation.budget import Budget
 from ..evaluation.metrics import load_metric
 from ..evaluation.report import Answers, ValidationReport, build_report
 from ..flatbuffer import read_model
 from ..flatbuffer.specs import TensorSpec, input_specs
+from .agent.npy import NotAnArray, map_npy
 from .agent.records import Evaluated, Info
 from .boards.inventory import LOCAL, Inventory
 from .boards.profile import Profile, load_profile
@@ -323,7 +324,10 @@ class Device(AbstractContextManager["Device"]):
         for position, item in enumerate(raw["outputs"]):
             target = folder / f"fetched-{position}.npy"
             self.transport.get(item["path"], target, timeout_s=self.timeouts.transfer_s)
-            stored.append(np.load(target, allow_pickle=False))
+            try:
+                stored.append(np.array(map_npy(target)))
+            except NotAnArray as error:
+                raise DeviceError(f"An output of {self.label} is no .npy file ({error}); run it again.") from error
         return raw, stored
 
 

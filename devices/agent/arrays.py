@@ -11,6 +11,7 @@ from typing import Any, Dict, List, Sequence
 import numpy as np
 
 from .arith import Array
+from .npy import NotAnArray, map_npy
 from .protocol import AgentError
 from .session import Session, Tensor, stored_values
 
@@ -22,13 +23,12 @@ def open_samples(tensor: Tensor, path: str) -> Array:
         AgentError: No .npy file, a type that is not real, or a shape that the input does not take.
     """
     try:
-        samples = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError) as error:
+        samples = map_npy(path)
+    except (OSError, NotAnArray) as error:
         message = "%s is no array of numbers in .npy format (%s)" % (path, error)
         raise AgentError("data", message) from error
-    if not isinstance(samples, np.ndarray) or samples.dtype.kind not in "biuf":
-        found = getattr(samples, "dtype", "an archive")
-        raise AgentError("data", "%s holds %s; expected real numbers in .npy format" % (path, found))
+    if samples.dtype.kind not in "biuf":
+        raise AgentError("data", "%s holds %s; expected real numbers in .npy format" % (path, samples.dtype))
     wanted = tensor.signature
     fits = samples.ndim == len(wanted) and all(
         known in (-1, size) for size, known in zip(samples.shape[1:], wanted[1:])

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, List, Sequence
+from typing import Dict, List, Sequence
 
 import numpy as np
 
 from .arith import Array, dequantize, hits
+from .npy import NotAnArray, map_npy
 from .protocol import AgentError
 from .records import TensorFacts
 
@@ -15,7 +16,7 @@ def read_outputs(outputs: Sequence[TensorFacts]) -> List[Array]:
     """Return the real values of the outputs that a reply lists, in the model's order."""
     found = []
     for output in outputs:
-        stored = np.load(output["path"], mmap_mode="r", allow_pickle=False)
+        stored = map_npy(output["path"])
         scale = output["scale"]
         found.append(stored if scale is None else dequantize(np.asarray(stored), scale, output["zero_point"]))
     return found
@@ -28,12 +29,12 @@ def score(outputs: List[Array], labels_path: str) -> Dict[str, float]:
         AgentError: The labels are no array of numbers, or do not fit the output.
     """
     try:
-        labels: Any = np.load(labels_path, allow_pickle=False)
-    except (OSError, ValueError) as error:
+        labels = map_npy(labels_path)
+    except (OSError, NotAnArray) as error:
         message = "%s is no array of numbers in .npy format (%s)" % (labels_path, error)
         raise AgentError("data", message) from error
     output = outputs[0]
-    if labels.dtype.kind not in "biuf" or len(labels) != len(output):
+    if labels.dtype.kind not in "biuf" or labels.shape[:1] != output.shape[:1]:
         message = "%s holds %s labels for %d samples; expected one number a sample"
         raise AgentError("data", message % (labels_path, labels.shape, len(output)))
     if labels.dtype.kind in "iub" and output.ndim <= 2 and labels.size == len(output):

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import zipfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,6 +19,8 @@ from typing import Any, cast
 import numpy as np
 import numpy.typing as npt
 
+from ..artifact.npz import read_npz
+from ..devices.agent.npy import NotAnArray, map_npy
 from ..errors import DataError, nearest
 from ..process.user_code import import_user_object
 from .folder import Pictures, Preparation
@@ -309,25 +310,16 @@ def _load_named(name: str, limit: int | None) -> Dataset:
 def _load_numpy(path: Path) -> Dataset:
     try:
         if path.suffix == ".npy":
-            return Dataset((np.load(path, mmap_mode="r", allow_pickle=False),), source=str(path))
-        archive = np.load(path, allow_pickle=False)
-        if not isinstance(archive, np.lib.npyio.NpzFile):
-            raise DataError(f"{path} holds one .npy array, not an .npz archive; rename it to {path.stem}.npy.")
-        with archive:
-            return _from_mapping({key: archive[key] for key in archive.files}, str(path))
-    except DataError:
-        raise
-    except PermissionError as error:
+            return Dataset((map_npy(path),), source=str(path))
+        return _from_mapping(read_npz(path), str(path))
+    except OSError as error:
         raise DataError(f"Cannot read {path}: {error.strerror}.") from error
-    except (ValueError, OSError, zipfile.BadZipFile, EOFError) as error:
-        text = " ".join(str(error).split())
-        if any(word in text for word in ("pickle", "Object arrays", "Python objects")):
-            raise DataError(
-                f"{path} holds pickled objects, which are never loaded; save plain numeric arrays instead."
-            ) from error
+    except NotAnArray as error:
         raise DataError(
-            f"{path} is not a readable NumPy file ({text[:200]}); save it again with numpy.save or numpy.savez."
+            f"{path} is not a readable NumPy file ({error}); save it again with numpy.save or numpy.savez."
         ) from error
+    except MemoryError as error:
+        raise DataError(f"{path} holds more than the memory; give fewer samples, or a .npy file.") from error
 
 
 def _from_mapping(values: Mapping[Any, Any], source: str) -> Dataset:

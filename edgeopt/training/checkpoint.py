@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ..artifact.atomic import write_atomically
+from ..artifact.npz import read_npz
+from ..devices.agent.npy import NotAnArray
 from ..errors import FileFormatError, OutputError, UsageError
 
 Array = npt.NDArray[Any]
@@ -95,12 +96,12 @@ class Checkpoint:
         if not self.path.is_file():
             return None
         try:
-            with np.load(self.path, allow_pickle=False) as archive:
-                facts = json.loads(archive["facts"].tobytes())
-                groups = {
-                    group: [archive[f"{group}_{index}"] for index in range(facts["counts"][group])] for group in _GROUPS
-                }
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+            arrays = read_npz(self.path)
+            facts = json.loads(arrays["facts"].tobytes())
+            groups = {
+                group: [arrays[f"{group}_{index}"] for index in range(facts["counts"][group])] for group in _GROUPS
+            }
+        except (OSError, NotAnArray, ValueError, KeyError) as error:
             raise FileFormatError(
                 f"The checkpoint {self.path} is damaged ({error}); delete it to start anew."
             ) from error

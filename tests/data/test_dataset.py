@@ -268,7 +268,7 @@ def test_an_npy_called_npz(tmp_path, x):
 def test_a_zip_of_something_else(tmp_path):
     with zipfile.ZipFile(tmp_path / "d.npz", "w") as archive:
         archive.writestr("readme.txt", "hello")
-    with pytest.raises(DataError, match="holds a scalar"):
+    with pytest.raises(DataError, match=r"'readme.txt': it does not begin as a \.npy file does"):
         load_dataset(tmp_path / "d.npz")
 
 
@@ -326,3 +326,24 @@ def test_taking_samples_takes_their_labels(x, labels):
     taken = load_dataset((x, labels)).take(np.array([4, 0]))
     np.testing.assert_array_equal(taken.arrays[0], x[[4, 0]])
     np.testing.assert_array_equal(taken.labels, [1, 0])
+
+
+NO_BYTES = "{'descr': '|V0', 'fortran_order': False, 'shape': (-1,), }"
+FOUR_TERABYTES = "{'descr': '<f4', 'fortran_order': False, 'shape': (1000000000000,), }"
+A_TUPLE = "{'descr': ('<f4', (3,)), 'fortran_order': False, 'shape': (1000000000,), }"
+NO_END = "{'descr': '<f4', 'fortran_order': False, 'shape': (("
+NO_PYTHON = "{'descr': '<f4', 'fortran_order': False, 'shape': (1e400j, ~'a'), }"
+
+
+@pytest.mark.parametrize("name", ["d.npz", "d.npy"])
+@pytest.mark.parametrize("header", [NO_BYTES, FOUR_TERABYTES, A_TUPLE, NO_END, NO_PYTHON])
+def test_a_header_is_not_believed(tmp_path, name, header):
+    """NumPy ends the process with a division by zero on one of them, and with five kinds of exceptions on others."""
+    data = b"\x93NUMPY\x01\x00\x76\x00" + header.encode().ljust(117) + b"\n" + bytes(64)
+    if name == "d.npz":
+        with zipfile.ZipFile(tmp_path / name, "w") as archive:
+            archive.writestr("x.npy", data)
+    else:
+        (tmp_path / name).write_bytes(data)
+    with pytest.raises(DataError, match="is not a readable NumPy file .*; save it again"):
+        load_dataset(tmp_path / name)

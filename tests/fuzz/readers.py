@@ -5,8 +5,10 @@ A new one: a `Reader` in a file of `targets/`, and its name in `MODULES`.
 
 from __future__ import annotations
 
+import functools
 import importlib
 import os
+import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +18,7 @@ from .mutator import Mutate, mutate
 # Reader -> module of `targets` whose READERS hold it.
 MODULES = {
     **dict.fromkeys(("tflite", "taps", "edgetpu", "dwn1"), "tflite"),
+    **dict.fromkeys(("npy", "npz"), "arrays"),
 }
 
 
@@ -54,6 +57,12 @@ def load_reader(name: str) -> Reader:
     module = importlib.import_module(f"{__package__}.targets.{MODULES.get(name, 'planted')}")
     found: Reader = module.READERS[name]
     return found
+
+
+@functools.cache
+def scratch() -> Path:
+    """Return a folder for files; a worker's goes with it."""
+    return Path(tempfile.mkdtemp(prefix="edgeopt-fuzz-"))
 
 
 def shared_data() -> Path:

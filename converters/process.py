@@ -45,7 +45,12 @@ class Finished:
     def last_line(self) -> str:
         """The last line it printed, shortened; "" if none."""
         lines = [line.strip() for line in self.output.splitlines() if line.strip()]
-        return "".join(c if c.isprintable() else "\ufffd" for c in lines[-1][:200]) if lines else ""
+        return printable(lines[-1], 200) if lines else ""
+
+
+def printable(line: str, longest: int) -> str:
+    """Return the beginning of a line that a program printed, without what could steer a terminal."""
+    return "".join(c if c.isprintable() else "\ufffd" for c in line[:longest])
 
 
 def run(

@@ -33,12 +33,21 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 
 INTERRUPTED_EXIT_CODE = 130
+_LONGEST, _LAST = 2000, 500  # characters of a message, and how many of them are its end, where the remedy is
 
 
 class EdgeoptError(Exception):
-    """Root of all edgeopt errors; ``exit_code`` is what the command line returns for it."""
+    """Root of all edgeopt errors; ``exit_code`` is what the command line returns for it.
+
+    A message that quotes too much, such as the value of a damaged file, loses its middle.
+    """
 
     exit_code = 1
+
+    def __init__(self, message: str = "") -> None:
+        if len(message) > _LONGEST:
+            message = f"{message[: _LONGEST - _LAST - 5]} ... {message[-_LAST:]}"
+        super().__init__(message)
 
 
 class EdgeoptWarning(UserWarning):

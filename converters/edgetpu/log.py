@@ -11,13 +11,17 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
+from ..process import printable
+
 MAPPED_STATUS = "Mapped to Edge TPU"
 
 _VERSION = re.compile(r"^Edge TPU Compiler version (\S+)", re.MULTILINE)
 _FIELD = re.compile(r"^(Input(?: model)?|Output(?: model)?|[A-Z][^:\n]{3,70}): (\S.*)$")
-_ROW = re.compile(r"^(\S+)\s+(\d+)\s{2,}(\S.*?)\s*$")
-_SIZE = re.compile(r"^(\d+(?:\.\d+)?)\s*(B|KiB|MiB|GiB)$")
-_TIME = re.compile(r"compiled successfully in (\d+) ms")
+_ROW = re.compile(r"^(\S+)\s+(\d{1,15})\s{2,}(\S.*)$", re.ASCII)
+_SIZE = re.compile(r"^(\d{1,15}(?:\.\d{1,15})?)\s*(B|KiB|MiB|GiB)$", re.ASCII)
+_COUNT = re.compile(r"\d{1,15}", re.ASCII)
+_TIME = re.compile(r"compiled successfully in (\d{1,15}) ms", re.ASCII)
+_LONGEST_LINE = 1000  # characters; of a longer one nothing is known
 _UNITS = {"B": 1, "KiB": 1024, "MiB": 1024**2, "GiB": 1024**3}
 _SIZES = {
     "Input size": "input_bytes",
@@ -113,19 +117,21 @@ def parse_log(text: str) -> CompilerLog:
         >>> parse_log(console).models[0].cpu_ops
         {'DEQUANTIZE': 2}
     """
+    lines = [printable(line.strip(), _LONGEST_LINE) for line in text.splitlines()]
+    text = "\n".join(lines)
     version, time = _VERSION.search(text), _TIME.findall(text)
     return CompilerLog(
         version=version.group(1) if version else "",
-        models=_models(text),
-        errors=tuple(line.strip() for line in text.splitlines() if any(word in line for word in _ERROR_WORDS)),
+        models=_models(lines),
+        errors=tuple(line for line in lines if any(word in line for word in _ERROR_WORDS)),
         milliseconds=int(time[-1]) if time else None,
     )
 
 
-def _models(text: str) -> tuple[ModelLog, ...]:
+def _models(lines: list[str]) -> tuple[ModelLog, ...]:
     blocks: list[dict[str, Any]] = []
-    for line in text.splitlines():
-        field, row = _FIELD.match(line.strip()), _ROW.match(line.strip())
+    for line in lines:
+        field, row = _FIELD.match(line), _ROW.match(line)
         if field and field.group(1) in ("Input model", "Input"):
             blocks.append({"input_name": field.group(2)})
         elif field and blocks:
@@ -141,7 +147,7 @@ def _value(name: str, text: str) -> dict[str, Any]:
     size = _SIZE.match(text)
     if name in _SIZES and size:
         return {_SIZES[name]: round(float(size.group(1)) * _UNITS[size.group(2)])}
-    if name in _COUNTS and text.isdigit():
+    if name in _COUNTS and _COUNT.fullmatch(text):
         return {_COUNTS[name]: int(text)}
     return {}
 

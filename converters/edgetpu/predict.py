@@ -68,7 +68,7 @@ class EdgeTpuPredictor:
         for rule in self.rules.file_rules:
             found = FILE_CHECKS[rule.check](model, self.rules.versions, **rule.numbers)
             if found is not None:
-                return Refusal(rule.id, rule.why.format(**found), rule.remedy.format(**found), rule.source)
+                return Refusal(rule.id, *rule.said(found), rule.source)
         return None
 
     def _judge(self, model: Model, operator: Operator) -> OpMapping:
@@ -124,7 +124,7 @@ def refuse_compiled(model: Model) -> None:
 
 def _verdict(operator: Operator, rule: Rule, found: dict[str, object]) -> OpMapping:
     words = {"op": operator.name, **found}
-    why, remedy = rule.why.format(**words), rule.remedy.format(**words)
+    why, remedy = rule.said(words)
     return OpMapping(operator.index, operator.name, rule.verdict, rule.status, rule.id, why, remedy, rule.source)
 
 

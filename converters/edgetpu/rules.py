@@ -5,22 +5,19 @@ from __future__ import annotations
 import functools
 import inspect
 import string
-import sys
+import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from ...artifact.outside import loads_toml, read_text
+from ...artifact.typed import Unfit, fitted
 from ...errors import FileFormatError, UsageError, nearest
 from ..accelerator import CPU, UNSURE
 from .constraints import OP_CHECKS
 from .file_checks import FILE_CHECKS
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 SCHEMA = 1
 _TABLES = ("meta", "memory", "supported", "rule", "versions")
@@ -59,6 +56,20 @@ class Rule:
     def speaks_of(self, op: str) -> bool:
         """Return whether the rule is for this operator."""
         return "*" in self.ops or op in self.ops
+
+    def said(self, found: Mapping[str, object]) -> tuple[str, str]:
+        """Return why and the remedy, with what the check has found filled in.
+
+        Raises:
+            FileFormatError: A word in braces is none that the check gives.
+        """
+        try:
+            return self.why.format(**found), self.remedy.format(**found)
+        except KeyError as error:
+            given = ", ".join(sorted(found))
+            raise FileFormatError(
+                f"The rule {self.id!r} says {{{error.args[0]}}}, which its check does not give; expected {given}."
+            ) from error
 
 
 @dataclass(frozen=True)
@@ -112,11 +123,11 @@ def load_rules(path: str | Path) -> Rules:
         FileFormatError: It is not a valid rules file; the message names the table and the key.
     """
     try:
-        text = Path(path).read_text("utf-8")
+        text = read_text(path)
     except OSError as error:
         raise UsageError(f"Cannot read the rules {path}: {error.strerror}.") from error
-    except UnicodeDecodeError as error:
-        raise FileFormatError(f"The rules {path} are not UTF-8 text; save them as TOML.") from error
+    except ValueError as error:
+        raise FileFormatError(f"The rules {path} are no TOML file: {error}; save them as TOML.") from error
     return parse_rules(text, str(path))
 
 
@@ -127,9 +138,11 @@ def parse_rules(text: str, name: str) -> Rules:
         FileFormatError: It is not a valid rules file.
     """
     try:
-        return _rules(tomllib.loads(text))
-    except tomllib.TOMLDecodeError as error:
+        tables = loads_toml(text)
+    except ValueError as error:
         raise FileFormatError(f"The rules {name} are not valid TOML: {error}.") from error
+    try:
+        return _rules(tables)
     except _Wrong as error:
         raise FileFormatError(f"The rules {name} are wrong: {error}; start from the rules.toml of edgeopt.") from error
 
@@ -213,11 +226,20 @@ def _check_check(rule: Rule, where: str) -> None:
     wanted = [] if function is None else list(inspect.signature(function).parameters)[context:]
     if sorted(wanted) != sorted(rule.numbers):
         raise _Wrong(f"{where} gives its check {sorted(rule.numbers)}, expected {sorted(wanted)}")
+    hints = {} if function is None else typing.get_type_hints(function)
+    for key, value in rule.numbers.items():
+        try:
+            fitted(hints[key], value, f"{where} with {key}")
+        except Unfit as error:
+            raise _Wrong(str(error)) from error
     for sentence in (rule.why, rule.remedy):
         try:
-            list(string.Formatter().parse(sentence))
+            braces = [part[1:] for part in string.Formatter().parse(sentence) if part[1] is not None]
         except ValueError as error:
             raise _Wrong(f"{where} has the sentence {sentence!r}, whose braces do not match") from error
+        for name, form, conversion in braces:
+            if not str(name).isidentifier() or form or conversion:
+                raise _Wrong(f"{where} has the sentence {sentence!r}, expected single words in braces")
 
 
 # Checks that `predict` answers itself, from the table of supported operators.

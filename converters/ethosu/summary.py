@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 import re
 from typing import Any
 
 from ...errors import CompilerError
+from ..process import printable
 
 _KIB = 1024
+_LONGEST = 1000  # characters of a text
+_MOST = 1e18
 _REFUSAL = re.compile(r"^Warning \(supported operators\) operator: (\S+), ofm: '(.*)'$")
 # column of the CSV -> (our name with its unit, factor to it)
 _NUMBERS: dict[str, tuple[str, float]] = {
@@ -30,19 +34,28 @@ def read_summary(text: str) -> dict[str, Any]:
     Raises:
         CompilerError: A column is missing or is no number.
     """
-    rows = list(csv.DictReader(io.StringIO(text)))
     try:
-        row = rows[-1]
+        row = list(csv.DictReader(io.StringIO(text)))[-1]
         figures: dict[str, object] = {
-            name: round(float(row[column]) * factor) for column, (name, factor) in _NUMBERS.items()
+            name: round(_finite(row[column]) * factor) for column, (name, factor) in _NUMBERS.items()
         }
-        figures["inferences_per_second"] = float(row["inferences_per_second"])
-        figures["inference_ms"] = float(row["inference_time"]) * 1000
-        figures["system_config"] = row["system_config"]
-        figures["memory_mode"] = row["memory_mode"]
-    except (LookupError, ValueError, TypeError, OverflowError) as error:
+        # Of a model that is not mapped there is no time: Vela writes nan.
+        rate, seconds = float(row["inferences_per_second"]), float(row["inference_time"])
+        figures["inferences_per_second"] = rate if math.isfinite(rate) else None
+        figures["inference_ms"] = seconds * 1000 if abs(seconds) < _MOST else None
+        figures["system_config"] = printable(row["system_config"], _LONGEST)
+        figures["memory_mode"] = printable(row["memory_mode"], _LONGEST)
+    except (LookupError, ValueError, TypeError, csv.Error) as error:
         raise CompilerError(f"Vela's summary has no usable {error}; install ethos-u-vela 5.2.") from error
     return figures
+
+
+def _finite(text: str) -> float:
+    """Return a number of a summary; figures beyond what counts memory and cycles are none."""
+    number = float(text)
+    if not abs(number) < _MOST:
+        raise ValueError(f"figure {text[:20]!r}")
+    return number
 
 
 def read_reasons(log: str) -> dict[str, str]:
@@ -55,6 +68,7 @@ def read_reasons(log: str) -> dict[str, str]:
     found: dict[str, str] = {}
     name: str | None = None
     for line in log.splitlines():
+        line = printable(line, _LONGEST)
         match = _REFUSAL.match(line.strip())
         if match:
             name = match.group(2)

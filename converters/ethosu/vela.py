@@ -13,7 +13,9 @@ import shutil
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from ...artifact.outside import read_text
 from ...artifact.scratch import scratch_folder
 from ...errors import CompilerError, ConversionError, FileFormatError, UsageError
 from ...flatbuffer import Model, Subgraph, read_model
@@ -141,7 +143,7 @@ class VelaCompiler:
             cpu_ops=histogram(reason.op for reason in left),
             reasons=left,
             figures={
-                **read_summary(summary.read_text("utf-8")),
+                **_figures(summary),
                 "subgraphs": sum(operator.name == CUSTOM_OP for operator in compiled.main.operators),
             },
         )
@@ -183,6 +185,14 @@ class VelaPredictor:
             else None,
             figures={**figures, "compiler": result.compiler},
         )
+
+
+def _figures(summary: Path) -> dict[str, Any]:
+    try:
+        text = read_text(summary)
+    except (OSError, ValueError) as error:
+        raise CompilerError(f"Vela's summary {summary.name} cannot be read ({error}); run it by hand.") from error
+    return read_summary(text)
 
 
 def _refuse_compiled(model: Model) -> None:

@@ -24,16 +24,12 @@ from typing import Any
 import tomli_w
 
 from ...artifact.atomic import write_atomically
+from ...artifact.outside import loads_toml, read_text
 from ...errors import FileFormatError, UsageError, nearest
 from ..transport.ssh import DEFAULT_WORKDIR, SshAddress, SshTransport
 from ..transport.workdir import checked_workdir
 from .profile import profile_names
 from .trust import PRIVATE, NotHonoured, not_honoured, refuse_foreign, refuse_writable, search_folders
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 PROJECT_FILE = "edgeopt-devices.toml"
 USER_FILE = "devices.toml"
@@ -63,19 +59,21 @@ class Board:
     ssh_config: str | None = None
 
     def __post_init__(self) -> None:
+        for field, kinds in _KINDS.items():
+            value = getattr(self, field)
+            fits = isinstance(value, kinds) and not isinstance(value, bool)
+            if not fits or value == "" or not str(value).isprintable():
+                raise UsageError(f"Device {self.name!r} has {field} = {value!r}; give it a value.")
         if not self.name.strip() or "," in self.name or not self.name.isprintable() or self.name == LOCAL:
             raise UsageError(f"The device name is {self.name!r}; expected text without a comma, other than {LOCAL!r}.")
         if self.profile not in profile_names():
             raise UsageError(f"Unknown board profile {self.profile!r}{nearest(self.profile, profile_names())}")
-        for field, kinds in (("host", str), ("python", str), ("workdir", str), ("port", int | None)):
-            if not isinstance(getattr(self, field), kinds) or getattr(self, field) == "":
-                raise UsageError(f"Device {self.name!r} has {field} = {getattr(self, field)!r}; give it a value.")
         self.address()
         checked_workdir(self.workdir)
 
     def address(self) -> SshAddress:
         """Return where ssh finds it."""
-        config = None if self.ssh_config is None else Path(self.ssh_config).expanduser()
+        config = None if self.ssh_config is None else Path(os.path.expanduser(self.ssh_config))
         return SshAddress(self.host, self.port, config)
 
     def transport(self) -> SshTransport:
@@ -86,6 +84,13 @@ class Board:
         """Return the fields that are set, as the file holds them."""
         defaults = {field.name: field.default for field in fields(self)}
         return {key: value for key, value in asdict(self).items() if key != "name" and value != defaults[key]}
+
+
+_KINDS: dict[str, Any] = {
+    **dict.fromkeys(("profile", "host", "python", "workdir"), str),
+    "port": int | None,
+    "ssh_config": str | None,
+}
 
 
 def user_file() -> Path:
@@ -238,20 +243,24 @@ _DEFAULTS: dict[str, Any] = {field.name: field.default for field in fields(Board
 
 def _text(path: Path) -> str:
     try:
-        return path.read_text("utf-8") if path.exists() else ""
-    except (OSError, UnicodeDecodeError) as error:
+        return read_text(path) if path.exists() else ""
+    except (OSError, ValueError) as error:
         raise UsageError(f"Cannot read {path}: {error}; make it a readable UTF-8 file.") from error
 
 
 def _read(path: Path) -> list[Board]:
+    text = _text(path)
     try:
-        content = tomllib.loads(_text(path))
-    except tomllib.TOMLDecodeError as error:
+        content = loads_toml(text)
+    except ValueError as error:
         raise FileFormatError(f"{path} is not TOML: {error}; correct it.") from error
     for key in content:
         if key != "devices":
             raise FileFormatError(f"{path} has the unknown key {key!r}; expected tables [devices.NAME].")
-    return [_board(path, name, table) for name, table in content.get("devices", {}).items()]
+    tables = content.get("devices", {})
+    if not isinstance(tables, Mapping):
+        raise FileFormatError(f"{path} has devices = {tables!r}; expected tables [devices.NAME].")
+    return [_board(path, name, table) for name, table in tables.items()]
 
 
 def _board(path: Path, name: str, table: Any) -> Board:
@@ -266,7 +275,7 @@ def _board(path: Path, name: str, table: Any) -> Board:
             raise FileFormatError(f"{path}: device {name!r} has no {key}; add one.")
     config = table.get("ssh_config")
     if isinstance(config, str):  # not one of whatever folder is the current one
-        table = {**table, "ssh_config": str(path.absolute().parent / Path(config).expanduser())}
+        table = {**table, "ssh_config": str(path.absolute().parent / os.path.expanduser(config))}
     return Board(name=name, **table)
 
 
@@ -288,8 +297,8 @@ def _without(text: str, name: str) -> str:
 def _names_in(header: str) -> list[str]:
     """Return the dotted key of a table's header line."""
     try:
-        content: Any = tomllib.loads(header)
-    except tomllib.TOMLDecodeError:
+        content: Any = loads_toml(header)
+    except ValueError:
         return []
     names = []
     while isinstance(content, dict) and content:
@@ -306,8 +315,8 @@ def _write(path: Path, board: Board) -> None:
 
 def _store(path: Path, text: str) -> None:
     try:
-        tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+        loads_toml(text)
+    except ValueError as error:
         raise FileFormatError(f"{path} is written in a way that cannot be edited here; edit it by hand.") from error
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -8,12 +8,44 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 from ..errors import BudgetError, FileFormatError, OutputError, UsageError
 from ..evaluation.fidelity import Fidelity
 from .atomic import refuse_to_overwrite, write_together
 from .envelope import envelope
+from .outside import loads, read_text
+from .typed import Unfit, fitted
+
+
+class _Calibration(TypedDict, total=False):
+    hashes: list[str]
+
+
+class _Images(TypedDict, total=False):
+    size: list[int] | None
+    scaling: str
+    resize: str
+    classes: list[str] | None
+
+
+class _Recipe(TypedDict, total=False):
+    image_size: list[int] | None
+    image_scaling: str
+    image_resize: str
+
+
+class _Sidecar(TypedDict, total=False):
+    """What edgeopt itself reads of a sidecar; the rest is for people."""
+
+    sha256: str | None
+    size_bytes: int
+    warnings: list[str]
+    fully_int8: bool
+    calibration: _Calibration | None
+    images: _Images | None
+    recipe: _Recipe | None
+    ops: dict[str, int]
 
 
 @dataclass(frozen=True)
@@ -103,7 +135,7 @@ class Artifact:
 
         Raises:
             UsageError: The file cannot be read.
-            FileFormatError: The sidecar is not JSON, or belongs to another file.
+            FileFormatError: The sidecar is not one that edgeopt wrote, or belongs to another file.
         """
         target = Path(path)
         try:
@@ -117,19 +149,25 @@ class Artifact:
         """Return the file `model` that was read from `path`, with the sidecar beside it if there is one.
 
         Raises:
-            FileFormatError: The sidecar is not JSON, or belongs to another file.
+            FileFormatError: The sidecar is not one that edgeopt wrote, or belongs to another file.
         """
         side = sidecar_path(path)
         if not side.is_file():
             return cls(model)
         try:
-            sidecar = json.loads(side.read_text("utf-8"))
-        except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+            found = loads(read_text(side))
+        except (OSError, ValueError) as error:
             raise FileFormatError(
                 f"The sidecar {side} is not readable JSON ({error}); remove it or convert again."
             ) from error
-        if not _is_ours(sidecar):
+        if not _is_ours(found):
             return cls(model)
+        try:
+            sidecar = fitted(_Sidecar, found, "sidecar")
+        except Unfit as error:
+            raise FileFormatError(
+                f"The sidecar {side} is not as edgeopt writes it ({error}); remove it or convert again."
+            ) from error
         stated = sidecar.get("sha256")
         if stated is not None and stated != hashlib.sha256(model).hexdigest():
             raise FileFormatError(
@@ -165,6 +203,6 @@ def check_output(path: str | os.PathLike[str], force: bool) -> None:
 def _is_left(side: Path) -> bool:
     """Whether a file is a sidecar of edgeopt's (and not something of the user's)."""
     try:
-        return _is_ours(json.loads(side.read_text("utf-8")))
+        return _is_ours(loads(read_text(side)))
     except (OSError, ValueError):
         return False

@@ -153,8 +153,9 @@ def _totals(report: CheckReport) -> list[str]:
         lines.append(f"parameters: {readable_bytes(cached)} cached on the chip, {readable_bytes(streamed)} streamed")
     if "sram_bytes" in summary:
         rate, cycles = summary["inferences_per_second"], summary["estimated_cycles"]
+        speed = "" if rate is None else f", {rate:,.0f} inferences/s"
         lines.append(
-            f"SRAM {readable_bytes(summary['sram_bytes'])}; the compiler estimates {cycles:,} cycles, "
-            f"{rate:,.0f} inferences/s ({summary['compiler']}, {summary['system_config']})"
+            f"SRAM {readable_bytes(summary['sram_bytes'])}; the compiler estimates {cycles:,} cycles{speed} "
+            f"({summary['compiler']}, {summary['system_config']})"
         )
     return [*lines, *(f"note: {note}" for note in summary["notes"])]

@@ -70,7 +70,7 @@ def _magnitude(value: float) -> int:
 def _places(value: float, interval: Sequence[float] | None) -> int:
     """Return how many places after the point are printed; below 0, none."""
     half = 0.0 if interval is None else abs(interval[1] - interval[0]) / 2
-    if half > 0:
+    if 0 < half < math.inf:
         places = _DIGITS_OF_DOUBT - 1 - _magnitude(half)
         return places if not value else max(places, -_magnitude(value))
     return _DIGITS if not value else max(0, _DIGITS - 1 - _magnitude(value))

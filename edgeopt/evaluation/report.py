@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 
 from ..artifact.envelope import SCHEMA_VERSION, envelope
+from ..artifact.typed import Unfit, fitted, item
 from ..errors import DataError, InvalidRunError
 from .budget import Budget, BudgetLine, Evidence, overall_verdict, raise_for_budget
 from .classes import chance_warnings
@@ -17,8 +18,30 @@ from .metrics import BUILT_IN, Array, Metric, Outputs
 from .proof import evidence_of_drop, evidence_of_metric
 from .scoring import Score, agreement, drop, evaluate
 
-# What the device records about a run; everything else in a report is about the file and the question.
-_MEASURED = ("latency_ms", "kernel_profile", "conditions", "device", "unmeasured")
+Interval = tuple[float, float]
+
+
+class _MetricFields(TypedDict):
+    name: str
+    value: float
+    higher_is_better: bool
+    ci95: Interval
+    ci_method: str
+
+
+class _Flaw(TypedDict):
+    reason: str
+    detail: str
+
+
+class _Measured(TypedDict, total=False):
+    """What the device records about a run; everything else in a report is about the file and the question."""
+
+    latency_ms: Mapping[str, object] | None
+    kernel_profile: Mapping[str, object]
+    conditions: Mapping[str, object]
+    device: str
+    unmeasured: list[_Flaw]
 
 
 @dataclass(frozen=True)
@@ -63,16 +86,22 @@ class Scores:
 
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> Scores:
-        """Return the scores that `to_dict` wrote; a metric of the user's own comes back as its name and direction."""
-        metric = fields["metric"]
+        """Return the scores that `to_dict` wrote; a metric of the user's own comes back as its name and direction.
+
+        Raises:
+            Unfit: They are not of that form.
+        """
+        metric = item(_MetricFields, fields, "metric")
         known = BUILT_IN.get(metric["name"]) or Metric(metric["name"], metric["higher_is_better"])
-        candidate = Score(metric["value"], _interval(metric["ci95"]), metric["ci_method"])
+        candidate = Score(metric["value"], metric["ci95"], metric["ci_method"])
+        samples: int = item(int, fields, "samples")
+        agreeing: float | None = item(float | None, fields, "agreement")
         prefix, key = ("accuracy_", "baseline_accuracy") if known.name == "accuracy" else ("", "baseline_metric")
         if key not in fields:
-            return cls(fields["samples"], known, candidate, agreement=fields["agreement"])
-        baseline = Score(fields[key], _interval(fields[f"{key}_ci95"]), candidate.ci_method)
-        worse, interval = fields[f"{prefix}drop"], _interval(fields[f"{prefix}drop_ci95"])
-        return cls(fields["samples"], known, candidate, baseline, worse, interval, fields["agreement"])
+            return cls(samples, known, candidate, agreement=agreeing)
+        baseline = Score(item(float, fields, key), item(Interval, fields, f"{key}_ci95"), candidate.ci_method)
+        worse, interval = item(float, fields, f"{prefix}drop"), item(Interval, fields, f"{prefix}drop_ci95")
+        return cls(samples, known, candidate, baseline, worse, interval, agreeing)
 
 
 @dataclass(frozen=True)
@@ -93,8 +122,13 @@ class Overlap:
 
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> Overlap:
-        """Return what `to_dict` wrote."""
-        return cls(fields["count"], None if fields["clean"] is None else Scores.from_dict(fields["clean"]))
+        """Return what `to_dict` wrote.
+
+        Raises:
+            Unfit: It is not of that form.
+        """
+        clean = item(Mapping[str, object] | None, fields, "clean")
+        return cls(item(int, fields, "count"), None if clean is None else Scores.from_dict(clean))
 
 
 @dataclass(frozen=True)
@@ -186,22 +220,32 @@ class ValidationReport:
             >>> ValidationReport.from_dict(json.loads(Path("report.json").read_text())).verdict
             'ok'
         """
-        if values.get("schema_version") != SCHEMA_VERSION or "metric" not in values:
+        version = values.get("schema_version") if isinstance(values, Mapping) else None
+        if version != SCHEMA_VERSION or "metric" not in values:
             raise DataError(
-                f"Got values of schema version {values.get('schema_version')!r}; expected the report of a validation, "
-                f"schema version {SCHEMA_VERSION}, as `edgeopt validate --json` writes it."
+                f"Got values of schema version {version!r}; expected the report of a validation, schema version "
+                f"{SCHEMA_VERSION}, as `edgeopt validate --json` writes it."
             )
-        overlap = values["calibration_overlap"]
+        try:
+            return cls._from_fields(values)
+        except Unfit as error:
+            raise DataError(
+                f"The report is not as `edgeopt validate --json` writes it: {error}; write it anew."
+            ) from error
+
+    @classmethod
+    def _from_fields(cls, values: Mapping[str, Any]) -> ValidationReport:
+        overlap = item(Mapping[str, object] | None, values, "calibration_overlap")
         own = {"schema_version", "tool", "verdict", "calibration_overlap", "budget", "warnings"}
         scores = Scores.from_dict(values)
         rest = {name: value for name, value in values.items() if name not in own | set(scores.to_dict())}
         return cls(
             scores,
             None if overlap is None else Overlap.from_dict(overlap),
-            {name: rest.pop(name) for name in _MEASURED if name in rest},
-            tuple(BudgetLine(**line) for line in values["budget"]),
+            fitted(_Measured, {name: rest.pop(name) for name in _Measured.__annotations__ if name in rest}, "report"),
+            item(tuple[BudgetLine, ...], values, "budget"),
             rest,
-            tuple(values["warnings"]),
+            item(tuple[str, ...], values, "warnings"),
         )
 
 
@@ -327,11 +371,6 @@ def _overlap_warnings(overlap: Overlap | None, samples: int) -> tuple[str, ...]:
     if overlap.clean is None:
         return (f"{text}; score it on samples that it has not seen.",)
     return (f"{text}; the budget is judged on the other {overlap.clean.samples}.",)
-
-
-def _interval(ends: Sequence[float]) -> tuple[float, float]:
-    low, high = ends
-    return low, high
 
 
 def _rows(arrays: Any, chosen: Array) -> Any:

@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from ..artifact.outside import loads_toml, read_text
 from ..errors import RecipeError, UsageError, nearest
 from .values import as_whole, require_number
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 QUANTIZE_MODES = ("int8", "int16x8", "float16", "dynamic", "float32")
 # quantize mode -> the input and output types the converter can give, the default first
@@ -203,11 +198,11 @@ def load_tables(path: str | os.PathLike[str]) -> dict[str, Any]:
         RecipeError: It is not TOML.
     """
     try:
-        text = Path(path).read_text("utf-8")
+        text = read_text(path)
     except OSError as error:
         raise UsageError(f"Cannot read the recipe {path}: {error.strerror}.") from error
-    except UnicodeDecodeError as error:
-        raise RecipeError(f"The recipe {path} is not UTF-8 text; save it as TOML.") from error
+    except ValueError as error:
+        raise RecipeError(f"The recipe {path} is no TOML file: {error}; save it as TOML.") from error
     return parse_toml(text, f"The recipe {path}")
 
 
@@ -218,10 +213,9 @@ def parse_toml(text: str, what: str) -> dict[str, Any]:
         RecipeError: It is not TOML.
     """
     try:
-        tables: dict[str, Any] = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+        return loads_toml(text)
+    except ValueError as error:
         raise RecipeError(f"{what} is not valid TOML: {error}.") from error
-    return tables
 
 
 def convert_recipe_from_file(path: str | Path) -> ConvertRecipe:

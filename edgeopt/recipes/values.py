@@ -25,7 +25,10 @@ def as_whole(value: Any) -> int | None:
 
 def is_number(value: Any) -> bool:
     """Return whether `value` is a finite number; True and False are none."""
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    try:
+        return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    except OverflowError:  # a whole number beyond all floats
+        return False
 
 
 def require_whole(name: str, value: Any, least: int = 0, why: str = "") -> None:

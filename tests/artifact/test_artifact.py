@@ -256,3 +256,34 @@ def test_what_a_killed_run_left_is_removed_and_what_is_being_written_is_not(arti
         fcntl.flock(stream, fcntl.LOCK_EX)
         artifact.save(tmp_path / "m.tflite")
     assert sorted(os.listdir(tmp_path)) == [live.name, ".m.tflite.mine.tmp", "m.json", "m.tflite"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"warnings": 3}, "warnings is 3, expected a list"),
+        ({"warnings": {"a": 1}}, "warnings is a dict, expected a list"),
+        ({"calibration": {"hashes": [[[]]]}}, r"hashes\[0\] is a list, expected text"),
+        ({"calibration": [1]}, "calibration is a list, expected a table"),
+        ({"images": {"size": "big"}}, "size is 'big', expected a list"),
+        ({"recipe": {"image_scaling": []}}, "image_scaling is a list, expected text"),
+        ({"fully_int8": "no"}, "fully_int8 is 'no', expected true or false"),
+        ({"sha256": 3}, "sha256 is 3, expected text"),
+    ],
+)
+def test_a_sidecar_with_odd_values_ends_in_a_sentence(artifact, tmp_path, changes, message):
+    path = artifact.save(tmp_path / "m.tflite")
+    side = sidecar_path(path)
+    side.write_text(json.dumps({**json.loads(side.read_text()), **changes}))
+    with pytest.raises(FileFormatError, match=f"is not as edgeopt writes it .*{message}"):
+        Artifact.load(path)
+
+
+def test_a_sidecar_that_nests_without_end_is_not_readable(artifact, tmp_path):
+    path = artifact.save(tmp_path / "m.tflite")
+    sidecar_path(path).write_text("[" * 100_000)
+    with pytest.raises(FileFormatError, match="not readable JSON .*nests deeper"):
+        Artifact.load(path)
+    path.unlink()
+    with pytest.raises(OutputError, match="m.json exists"):  # it is no sidecar of edgeopt's
+        check_output(path, force=False)

@@ -176,3 +176,39 @@ def test_a_report_comes_back_from_its_json(changes: dict[str, Any]) -> None:
 def test_other_json_is_not_taken_for_a_report() -> None:
     with pytest.raises(DataError, match="schema version None; expected the report of a validation"):
         ValidationReport.from_dict({"metric": 1})
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda v: v.pop("agreement"), "agreement is missing"),
+        (lambda v: v.pop("budget"), "budget is missing"),
+        (lambda v: v.update(samples=None), "samples is null"),
+        (lambda v: v.update(calibration_overlap={"a": 1}), "clean is missing"),
+        (lambda v: v.update(calibration_overlap=3), "calibration_overlap is 3"),
+        (lambda v: v["metric"].update(ci95=[0]), r"metric.ci95 is a list, expected a list of 2"),
+        (lambda v: v["metric"].update(name=[]), r"metric.name is a list"),
+        (lambda v: v["metric"].update(value=10**400), r"metric.value is .*expected a finite number"),
+        (lambda v: v.update(budget=[{"name": "max_drop"}]), r"budget\[0\] lacks"),
+        (lambda v: v.update(warnings=3), "warnings is 3"),
+        (lambda v: v.update(unmeasured=[{"reason": 1}]), "detail|reason"),
+        (lambda v: v.update(latency_ms=[1]), r"latency_ms is a list"),
+    ],
+)
+def test_a_report_of_another_form_is_no_report(change, message) -> None:
+    values = json.loads(json.dumps(report(baseline=RIGHT, budget=Budget(max_drop=0.9)).to_dict()))
+    change(values)
+    with pytest.raises(DataError, match=f"not as `edgeopt validate --json` writes it: .*({message})"):
+        ValidationReport.from_dict(values)
+
+
+@pytest.mark.parametrize("values", [[], None, 3, "x", {}, {"schema_version": [1]}])
+def test_what_is_no_table_is_no_report(values: Any) -> None:
+    with pytest.raises(DataError, match="expected the report of a validation"):
+        ValidationReport.from_dict(values)
+
+
+def test_figures_that_are_as_large_as_can_be_are_printed() -> None:
+    values = json.loads(json.dumps(report(baseline=RIGHT, budget=Budget(max_drop=0.9)).to_dict()))
+    values["budget"][0].update(verdict="not proven", value=-1e308, bad_end=1e308, limit=1.5, samples=3)
+    assert "not proven" in str(ValidationReport.from_dict(values).budget[0])

@@ -10,8 +10,18 @@ import json
 import math
 import random
 import struct
+import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
+from copy import deepcopy
 from typing import Any
+
+import tomli_w
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
 
 Mutate = Callable[[bytes, Sequence[bytes], random.Random], bytes]
 
@@ -103,7 +113,7 @@ _CHANGES = (
 
 def odd_value(rng: random.Random) -> Any:
     """Return a value that a careless reader does not expect."""
-    return rng.choice(_ODD)
+    return deepcopy(rng.choice(_ODD))  # which the next change may change
 
 
 _ODD: tuple[Any, ...] = (
@@ -181,7 +191,10 @@ def _nodes(document: Any) -> list[Any]:
 
 
 def mutate_toml(data: bytes, others: Sequence[bytes], rng: random.Random) -> bytes:
-    """Change lines of a TOML document: other values, keys that go or come twice; one time in four its bytes."""
+    """Change what a TOML document says, or lines of it: keys that go or come twice; one time in four its bytes."""
+    if rng.random() < 0.5:
+        with suppress(ValueError, RecursionError, TypeError, AttributeError):  # null, say, is no value of TOML
+            return tomli_w.dumps(change(tomllib.loads(data.decode()), rng)).encode()
     lines = data.decode("utf-8", "surrogateescape").splitlines()
     if not lines or rng.random() < 0.25:
         return mutate(data, others, rng)

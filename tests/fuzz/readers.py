@@ -19,6 +19,7 @@ from .mutator import Mutate, mutate
 MODULES = {
     **dict.fromkeys(("tflite", "taps", "edgetpu", "dwn1"), "tflite"),
     **dict.fromkeys(("npy", "npz"), "arrays"),
+    **dict.fromkeys(("recipe", "inventory", "rules", "sidecar", "report", "edgetpu-log", "vela"), "text"),
 }
 
 

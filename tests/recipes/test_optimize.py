@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from edgeopt.errors import RecipeError, UsageError
+from edgeopt.evaluation.budget import Budget
 from edgeopt.passes import registry
 from edgeopt.recipes.convert import ConvertRecipe, parse_toml
 from edgeopt.recipes.optimize import BUILT_IN, OptimizeRecipe, built_in_text
@@ -185,3 +186,34 @@ def test_a_pass_as_it_was_run_is_a_table_with_its_defaults_that_makes_the_same_p
     assert registry.plan(whole) == registry.plan(table)
     recipe = OptimizeRecipe((whole,))
     assert registry.plan(parse_toml(recipe.to_toml(), "it")["pass"][0]) == registry.plan(table)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("x = " + "[" * 3000, "is not valid TOML: it nests"),
+        ('[[pass]]\nkind = "qat"\nlearning_rate = -1' + "0" * 400, "is not valid TOML: .*more than 64 bits"),
+        ("[budget]\nmax_drop = 1" + "0" * 400, "is not valid TOML: .*more than 64 bits"),
+        ("seed = " + "9" * 5000, "is not valid TOML: "),
+    ],
+)
+def test_a_recipe_that_nests_or_counts_without_end_is_no_recipe(tmp_path, text, message):
+    path = tmp_path / "r.toml"
+    path.write_text(text)
+    with pytest.raises(RecipeError, match=message):
+        OptimizeRecipe.load(path)
+
+
+def test_a_number_beyond_all_floats_is_refused_from_python_too():
+    with pytest.raises(RecipeError, match="expected a number above 0"):
+        registry.plan({"kind": "qat", "learning_rate": 10**400})
+    with pytest.raises(UsageError, match="expected a finite number"):
+        Budget(max_drop=10**400)
+
+
+def test_a_message_that_quotes_a_damaged_value_keeps_its_beginning_and_its_end():
+    with pytest.raises(RecipeError) as caught:
+        ConvertRecipe(quantize="x" * 9000)
+    assert len(str(caught.value)) <= 2000
+    assert str(caught.value).startswith("Unknown quantize mode")
+    assert str(caught.value).endswith("expected one of dynamic, float16, float32, int16x8, int8.")

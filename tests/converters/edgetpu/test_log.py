@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 from edgeopt.converters.edgetpu.log import parse_log
 
 
@@ -87,3 +89,25 @@ def test_the_log_file_of_the_compiler_itself_is_read():
 def test_other_text_gives_an_empty_log():
     log = parse_log("\x00\x01 hello\nInput size: lots\nADD 3 Mapped\n")
     assert (log.version, log.models, log.errors, log.succeeded) == ("", (), (), False)
+
+
+def test_numbers_that_no_compiler_prints_are_left_out():
+    nines = "9" * 5000
+    text = (
+        f"Input: a\nNumber of Edge TPU subgraphs: {nines}\nTotal number of operations: ²\n"
+        f"On-chip memory used for caching model parameters: {nines}.0KiB\nx {nines}  Mapped to Edge TPU\n"
+        f"Model compiled successfully in {nines} ms!\nCONV_2D  3  Mapped to Edge TPU\n"
+    )
+    log = parse_log(text)
+    (model,) = log.models
+    assert (model.subgraphs, model.operations, model.cached_bytes) == (None, None, None)
+    assert model.mapped_ops == {"CONV_2D": 3}
+    assert not log.succeeded
+
+
+def test_a_line_without_end_takes_no_time_and_no_error_steers_a_terminal():
+    start = time.process_time()
+    log = parse_log("Input: a\nx 1  a" + " " * 200_000 + "b\nERROR: \x1b[2J" + "y" * 9000)
+    assert time.process_time() - start < 1  # it took minutes
+    assert all(line.isprintable() and len(line) <= 1000 for line in log.errors)
+    assert len(log.errors) == 1

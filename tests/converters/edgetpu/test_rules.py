@@ -80,3 +80,26 @@ def test_a_file_is_read_from_disk(tmp_path):
         load_rules(path)
     with pytest.raises(UsageError, match="Cannot read the rules"):
         load_rules(tmp_path / "none.toml")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("above = 32767", "above = 'x'", "above is 'x', expected a whole number"),
+        ('why = "', 'why = "{0}', "expected single words in braces"),
+        ('why = "', 'why = "{op.__class__}', "expected single words in braces"),
+        ('why = "', 'why = "{op:>99999999999}', "expected single words in braces"),
+        ("[meta]", "[meta]\nx = " + "[" * 3000, "not valid TOML: it nests"),
+    ],
+)
+def test_what_would_fail_only_when_a_model_breaks_the_rule_is_refused_at_once(old, new, message):
+    assert old in TEXT
+    with pytest.raises(FileFormatError, match=message):
+        parse_rules(TEXT.replace(old, new, 1), "mine.toml")
+
+
+def test_a_word_that_the_check_does_not_give_is_named():
+    rules = parse_rules(TEXT.replace('why = "', 'why = "{nothing} ', 1), "mine.toml")
+    first = next(rule for rule in (*rules.file_rules, *rules.op_rules) if "{nothing}" in rule.why)
+    with pytest.raises(FileFormatError, match="says {nothing}, which its check does not give"):
+        first.said({"op": "CONV_2D"})

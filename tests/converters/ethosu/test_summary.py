@@ -45,3 +45,15 @@ def test_reasons_go_by_the_tensor_that_is_written():
         "poses": "Unsupported opType",
     }
     assert read_reasons("Network summary") == {}
+
+
+@pytest.mark.parametrize("value", ["nan", "inf", "1e400", "x" * 200_000])
+def test_a_figure_that_is_none_is_refused(value):
+    with pytest.raises(CompilerError, match="Vela's summary has no usable"):
+        read_summary(CSV.replace("21.671875", value))
+
+
+def test_of_a_model_that_is_not_mapped_there_is_no_time():
+    """Vela writes nan, which no JSON holds."""
+    found = read_summary(CSV.replace("5561.735261401557", "nan"))
+    assert found["inferences_per_second"] is None

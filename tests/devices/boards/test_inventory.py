@@ -113,3 +113,33 @@ def test_a_value_of_the_wrong_kind_is_refused(tmp_path, line):
     (tmp_path / "d.toml").write_text("[devices.a]\n" + "\n".join(f"{k} = {v}" for k, v in fields.items()))
     with pytest.raises(UsageError, match=r"port is 0|give it a value"):
         Inventory.find(tmp_path / "d.toml")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "devices = 3",
+        "devices = [1]",
+        'devices = {a = "b"}',
+        "[devices.a]\nprofile = [1]\nhost = 'h'",
+        "[devices.a]\nprofile = 'rpi4'\nhost = {x = 1}",
+        "[devices.a]\nprofile = 'rpi4'\nhost = 'h'\nport = true",
+        "[devices.a]\nprofile = 'rpi4'\nhost = 'h'\nport = 22.0",
+        "[devices.a]\nprofile = 'rpi4'\nhost = 'h'\nssh_config = [1, 2]",
+        "[devices.a]\nprofile = 'rpi4'\nhost = 'h'\npython = \"x\\u0000\"",
+        "[devices.a]\nprofile = 'rpi4'\nhost = 'h'\nworkdir = 1979-05-27",
+        "x = " + "[" * 3000,
+        "a." * 3000 + "a = 1",
+    ],
+)
+def test_values_of_a_wrong_type_end_in_a_sentence(tmp_path, text):
+    path = tmp_path / "devices.toml"
+    path.write_text(text)
+    with pytest.raises(UsageError, match="expected|give it a value|is not TOML"):
+        Inventory([path])
+
+
+def test_the_home_of_nobody_is_no_obstacle(tmp_path):
+    path = tmp_path / "devices.toml"
+    path.write_text("[devices.a]\nprofile = 'rpi4'\nhost = 'h'\nssh_config = '~nobody-of-that-name/config'")
+    assert Inventory([path]).board("a").ssh_config == str(tmp_path / "~nobody-of-that-name/config")

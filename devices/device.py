@@ -124,8 +124,8 @@ class Device(AbstractContextManager["Device"]):
 
         Args:
             model: The bytes of a .tflite file.
-            inputs: Input name (of the signature, or of the tensor) to real values, shape ``(n, ...)``; quantised on
-                the device with the file's own scale and zero point. None: only time it, on noise.
+            inputs: Input name (of the signature, or of the tensor) to real values, shape ``(n, ...)``; quantised
+                with the file's own scale and zero point before it is sent. None: only time it, on noise.
             options: How the model is run; None takes the defaults of `RunOptions`.
             against: Another .tflite file, to be timed in turns with `model`; see `Latency.comparison`.
             evaluate: Whether to bring the outputs of the samples back; without, the first is what is timed.
@@ -258,7 +258,7 @@ class Device(AbstractContextManager["Device"]):
         return build_report(scoring, answers, record, facts, budget=limits, warnings=warnings, seed=seed)
 
     def _fields(
-        self, model: bytes, bound: Mapping[int, npt.NDArray[Any]] | None, options: RunOptions, folder: Path
+        self, model: bytes, bound: Mapping[TensorSpec, npt.NDArray[Any]] | None, options: RunOptions, folder: Path
     ) -> dict[str, Any]:
         """Ship the model and the data, and return the fields of the request."""
         fields: dict[str, Any] = {
@@ -275,17 +275,19 @@ class Device(AbstractContextManager["Device"]):
             "evaluate": bound is not None,
         }
         if bound is not None:
-            fields["inputs"] = {}
-            for index, samples in bound.items():
-                path = folder / f"input-{index}.npy"
-                write(path, samples)
-                fields["inputs"][f"#{index}"] = self._put(path)
+            fields["inputs"], fields["stored"] = {}, {}
+            for spec, samples in bound.items():
+                key, path = f"#{spec.index}", folder / f"input-{spec.index}.npy"
+                quantised = write(path, samples, spec)
+                if quantised is not None:
+                    fields["stored"][key] = quantised
+                fields["inputs"][key] = self._put(path)
         return fields
 
     def _evaluated(
         self,
         model: bytes,
-        part: Mapping[int, npt.NDArray[Any]] | None,
+        part: Mapping[TensorSpec, npt.NDArray[Any]] | None,
         options: RunOptions,
         folder: Path,
         on_progress: Callable[[Progress], None] | None,
@@ -336,8 +338,8 @@ def _written(path: Path, data: bytes) -> Path:
     return path
 
 
-def _bind(specs: tuple[TensorSpec, ...], inputs: Mapping[str, npt.NDArray[Any]]) -> dict[int, npt.NDArray[Any]]:
-    """Return the samples by tensor index, after checking names, numbers and counts.
+def _bind(specs: tuple[TensorSpec, ...], inputs: Mapping[str, npt.NDArray[Any]]) -> dict[TensorSpec, npt.NDArray[Any]]:
+    """Return the samples by input, after checking names, numbers and counts.
 
     Raises:
         DataError: An input without data, data without an input, or inputs of different lengths.
@@ -351,7 +353,7 @@ def _bind(specs: tuple[TensorSpec, ...], inputs: Mapping[str, npt.NDArray[Any]])
         found = inputs.get(spec.name, inputs.get(spec.tensor_name))
         if found is None:
             raise DataError(f"No data for input {spec.name!r}; pass one array for each of {', '.join(names)}.")
-        bound[spec.index] = as_rows(found)
+        bound[spec] = as_rows(found)
     counts = {len(array) if array.ndim else 0 for array in bound.values()}
     if len(counts) != 1 or counts == {0}:
         raise DataError(f"The inputs hold {sorted(counts)} samples; expected the same number, at least 1, for each.")

@@ -1,7 +1,8 @@
-"""Samples that are not in memory as a whole, such as a folder of images: they go to the device piece by piece."""
+"""How samples go to a device: quantised where the file's input is, and piece by piece where they are not in memory."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
@@ -10,11 +11,16 @@ from typing import Any, cast
 import numpy as np
 import numpy.typing as npt
 
-from .agent.records import Evaluated, TensorFacts
+from ..errors import DataError
+from ..flatbuffer.specs import TensorSpec
+from .agent.arith import quantize
+from .agent.arrays import Extent
+from .agent.protocol import AgentError
+from .agent.records import Evaluated, Quantised, TensorFacts
 
 Array = npt.NDArray[Any]
 
-# How much of one input is on disk here, and on the device, at a time.
+# How much of one input, as it was given, is on disk here, and on the device, at a time.
 PIECE_BYTES = 1 << 28
 # How much of it is in memory while it is written.
 _CHUNK_BYTES = 1 << 25
@@ -28,13 +34,13 @@ def as_rows(samples: Any) -> Array:
     return np.asarray(samples)
 
 
-def in_pieces(bound: Mapping[int, Array]) -> bool:
+def in_pieces(bound: Mapping[TensorSpec, Array]) -> bool:
     """Whether some of the samples are not in memory."""
     return not all(isinstance(array, np.ndarray) for array in bound.values())
 
 
-def pieces(bound: Mapping[int, Array] | None) -> Iterator[Mapping[int, Array] | None]:
-    """Split samples by tensor index into parts of at most `PIECE_BYTES` an input; arrays in memory stay whole."""
+def pieces(bound: Mapping[TensorSpec, Array] | None) -> Iterator[Mapping[TensorSpec, Array] | None]:
+    """Split samples by input into parts of at most `PIECE_BYTES` an input; arrays in memory stay whole."""
     if bound is None or not in_pieces(bound):
         yield bound
         return
@@ -42,26 +48,54 @@ def pieces(bound: Mapping[int, Array] | None) -> Iterator[Mapping[int, Array] | 
     rows = min(max(1, PIECE_BYTES // max(1, _row_bytes(array))) for array in bound.values())
     for start in range(0, count, rows):
         stop = min(start + rows, count)
-        yield {index: cast(Array, _Rows(array, start, stop)) for index, array in bound.items()}
+        yield {spec: cast(Array, _Rows(array, start, stop)) for spec, array in bound.items()}
 
 
-def write(path: Path, samples: Any) -> None:
-    """Write samples as a .npy file, a part at a time where they are not in memory.
+def write(path: Path, samples: Any, spec: TensorSpec) -> Quantised | None:
+    """Write the samples of one input as a .npy file, a part at a time; what the device would quantise is quantised.
+
+    Returns:
+        What they were quantised for; None if they are as they were given.
 
     Raises:
+        DataError: A value that would have to be quantised is not finite.
         OSError: The disk is full.
     """
-    if isinstance(samples, np.ndarray):
+    scale = _scale_to_use(samples, spec)
+    if scale is None and isinstance(samples, np.ndarray):
         np.save(path, samples, allow_pickle=False)
-        return
+        return None
     rows = max(1, _CHUNK_BYTES // max(1, _row_bytes(samples)))
-    header = {"descr": samples.dtype.str, "fortran_order": False, "shape": tuple(samples.shape)}
+    dtype, zero_point = samples.dtype if scale is None else np.dtype(spec.dtype), spec.zero_point or 0
+    header = {"descr": dtype.str, "fortran_order": False, "shape": tuple(samples.shape)}
+    extent = Extent(spec.name)
     with path.open("wb") as stream:
         write_header: Any = np.lib.format.write_array_header_1_0
         write_header(stream, header)
         for start in range(0, len(samples), rows):
             part = np.asarray(samples[start : start + rows], samples.dtype)
+            if scale is not None:
+                _see(extent, part, start)
+                part = quantize(part, scale, zero_point, dtype)
             stream.write(np.ascontiguousarray(part).data)
+    if scale is None:
+        return None
+    return {"dtype": dtype.name, "scale": scale, "zero_point": zero_point, "low": extent.low, "high": extent.high}
+
+
+def _scale_to_use(samples: Any, spec: TensorSpec) -> float | None:
+    """Return the scale of an input whose samples get smaller by being quantised, None for others, right or wrong."""
+    if spec.dtype not in ("int8", "uint8", "int16") or spec.scale is None or not 0 < spec.scale < math.inf:
+        return None
+    smaller = np.dtype(spec.dtype).itemsize < samples.dtype.itemsize
+    return spec.scale if smaller and samples.dtype.kind in "biuf" and _row_bytes(samples) > 0 else None
+
+
+def _see(extent: Extent, real: Array, first: int) -> None:
+    try:
+        extent.add(real, first)
+    except AgentError as error:
+        raise DataError(f"{error.message[:1].upper()}{error.message[1:]}; leave it out, or repair it.") from error
 
 
 def joined(replies: Sequence[Evaluated], stored: Sequence[Sequence[Array]]) -> tuple[Evaluated, list[Array]]:

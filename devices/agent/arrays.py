@@ -6,13 +6,14 @@ import math
 import os
 import threading
 from dataclasses import dataclass
-from typing import Any, Dict, List, Sequence
+from typing import Any, Dict, List, Optional, Sequence
 
 import numpy as np
 
 from .arith import Array
 from .npy import NotAnArray, map_npy
 from .protocol import AgentError
+from .records import Quantised
 from .session import Session, Tensor, stored_values
 
 
@@ -43,12 +44,12 @@ def open_samples(tensor: Tensor, path: str) -> Array:
 class Extent:
     """The smallest and the largest real value of one input that has been seen; refuses what is not finite."""
 
-    def __init__(self, tensor: Tensor) -> None:
-        """Start with nothing seen."""
-        self._tensor = tensor
+    def __init__(self, name: str, low: float = math.inf, high: float = -math.inf) -> None:
+        """Start with what was seen elsewhere of the input `name`, or with nothing."""
+        self._name = name
         self._lock = threading.Lock()
-        self.low = math.inf
-        self.high = -math.inf
+        self.low = low
+        self.high = high
 
     def add(self, real: Array, first: int) -> None:
         """Take samples into account; `first` is the number of the first of them.
@@ -60,17 +61,21 @@ class Extent:
         if not (math.isfinite(low) and math.isfinite(high)):
             finite = np.isfinite(real).reshape(len(real), -1).all(axis=1)
             number = first + int(np.argmin(finite))
-            raise AgentError("data", "sample %d of input %r holds NaN or infinity" % (number, self._tensor.name))
+            raise AgentError("data", "sample %d of input %r holds NaN or infinity" % (number, self._name))
         with self._lock:
             self.low, self.high = min(self.low, low), max(self.high, high)
 
 
 @dataclass(frozen=True)
 class Samples:
-    """The inputs of all samples, in the model's order, each of shape (n, ...), with what was seen of their values."""
+    """The inputs of all samples, in the model's order, each of shape (n, ...), with what was seen of their values.
+
+    `stored` tells which of them are stored values already, quantised by the host.
+    """
 
     arrays: List[Array]
     extents: List[Extent]
+    stored: List[bool]
 
     @property
     def count(self) -> int:
@@ -88,18 +93,19 @@ class Samples:
             AgentError: A value is not finite, or does not fit an integer input.
         """
         feed = []
-        for tensor, data, extent in zip(session.inputs, self.arrays, self.extents):
-            real = np.asarray(data[first : first + batch])
-            extent.add(real, first)
-            stored = stored_values(tensor, real)
+        for tensor, data, extent, is_stored in zip(session.inputs, self.arrays, self.extents, self.stored):
+            stored = np.asarray(data[first : first + batch])
+            if not is_stored:
+                extent.add(stored, first)
+                stored = stored_values(tensor, stored)
             if len(stored) < batch:
                 stored = np.concatenate([stored, np.repeat(stored[-1:], batch - len(stored), axis=0)])
             feed.append(stored)
         return feed
 
 
-def open_all(tensors: Sequence[Tensor], paths: Sequence[str]) -> Samples:
-    """Map the samples of all inputs, which must agree in their number.
+def open_all(tensors: Sequence[Tensor], paths: Sequence[str], stored: Optional[Dict[str, Quantised]] = None) -> Samples:
+    """Map the samples of all inputs, which must agree in their number; `stored` is that of the request.
 
     Raises:
         AgentError: As in `open_samples`; different numbers of samples; inputs of different batch sizes.
@@ -111,7 +117,25 @@ def open_all(tensors: Sequence[Tensor], paths: Sequence[str]) -> Samples:
     if len({tensor.shape[0] for tensor in tensors}) > 1:
         shapes = ", ".join("%r %s" % (tensor.name, tensor.shape) for tensor in tensors)
         raise AgentError("unsupported", "the inputs have different batch sizes: " + shapes)
-    return Samples(arrays, [Extent(tensor) for tensor in tensors])
+    quantised = [(stored or {}).get("#%d" % tensor.index) for tensor in tensors]
+    extents = [_extent(*each) for each in zip(tensors, arrays, quantised)]
+    return Samples(arrays, extents, [facts is not None for facts in quantised])
+
+
+def _extent(tensor: Tensor, samples: Array, quantised: Optional[Quantised]) -> Extent:
+    """Return what is known of an input's real values: of stored ones, what the host has seen.
+
+    Raises:
+        AgentError: They were quantised for another input than this.
+    """
+    if quantised is None:
+        return Extent(tensor.name)
+    wanted = (np.dtype(tensor.dtype).name, tensor.scale, tensor.zero_point)
+    found = (quantised["dtype"], quantised["scale"], quantised["zero_point"])
+    if found != wanted or samples.dtype != tensor.dtype:
+        message = "the data for input %r are %s, quantised for %s; the model's input is %s"
+        raise AgentError("data", message % (tensor.name, samples.dtype, found, wanted))
+    return Extent(tensor.name, quantised["low"], quantised["high"])
 
 
 class OutputFile:

@@ -3,10 +3,12 @@
 One job is one process: the host starts the agent, writes one line (the request) to its stdin, and keeps stdin open.
 The agent answers with one line on stdout (the reply) and ends. All lines are JSON in UTF-8.
 
-* request ``{"protocol": 1, "nonce": str, "op": str, ...}``; the operations are listed in `OPERATIONS`.
+* request ``{"protocol": 2, "nonce": str, "op": str, ...}``; the operations are listed in `OPERATIONS`.
 * reply ``{"nonce": str, "ok": true, "result": {...}}`` or ``{"nonce": str, "ok": false, "error": {"kind": str,
   "message": str, ...}}``. The nonce tells it from login banners and ``.bashrc`` noise; a newline goes before it, so
   that noise without one does no harm.
+* the data of "measure" are .npy files by input (``inputs``) of real values; those that ``stored`` names, with a
+  `records.Quantised` each, are what the input stores: a quarter of the bytes, quantised by the same `arith.quantize`.
 * progress, on stderr: ``{"nonce": str, "progress": str, "done": int, "total": int | null}``. Every other line on
   stderr is log text.
 * end of stdin means that the host is gone: the agent kills its worker and ends.
@@ -21,7 +23,7 @@ from typing import Any, Dict, Mapping, Optional
 
 Message = Dict[str, Any]
 
-PROTOCOL_VERSION = 1
+PROTOCOL_VERSION = 2
 
 # operation -> what it does
 OPERATIONS = {

@@ -208,6 +208,16 @@ class Reported(TypedDict):
     latency_runs: Runs
 
 
+class Quantised(TypedDict):
+    """What the host quantised an input's data for, and the extent of the real values that it did it from."""
+
+    dtype: str
+    scale: float
+    zero_point: int
+    low: float
+    high: float
+
+
 class TensorFacts(TypedDict, total=False):
     """An input or output (see `session.Tensor`); of an input the extent of what was fed, of an output its .npy file."""
 

@@ -99,7 +99,7 @@ def _measure(request: Message, stage: Stage, report: Progress) -> Dict[str, obje
     samples: Optional[Samples] = None
     if request.get("inputs"):
         paths = _paths_in_order(session, request["inputs"])
-        samples = open_all(session.inputs, paths)
+        samples = open_all(session.inputs, paths, request.get("stored"))
         native = samples.shapes(session.inputs, session.inputs[0].shape[0])
         if any(native[tensor.index] != tensor.shape for tensor in session.inputs):
             session = opener(native)

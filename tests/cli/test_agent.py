@@ -26,7 +26,7 @@ def test_its_hash_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     assert main(["agent", "-o", str(target), "--json", "-"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["sha256"] == hashlib.sha256(target.read_bytes()).hexdigest()
-    assert found["size_bytes"] == target.stat().st_size and found["protocol"] == 1
+    assert found["size_bytes"] == target.stat().st_size and found["protocol"] == 2
 
 
 def test_it_does_not_overwrite_unless_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -63,7 +63,8 @@ def test_error_kinds_are_a_closed_list() -> None:
     [
         (b"hello", "is not a request"),
         (request(nonce=None), "is not a request"),
-        (request(protocol=PROTOCOL_VERSION + 1), "speaks protocol 2, but this agent speaks 1"),
+        (request(protocol=PROTOCOL_VERSION + 1), "speaks protocol 3, but this agent speaks 2"),
+        (request(protocol=1), "speaks protocol 1, but this agent speaks 2"),  # its int8 data were real values
         (request(op="format-disk"), "unknown operation 'format-disk'; expected one of"),
     ],
 )

@@ -82,7 +82,11 @@ def test_info_needs_no_numpy_and_no_work_folder(talk: Talk) -> None:
         (b"GET / HTTP/1.1\n", "protocol", "not a request"),
         (b"", "protocol", "not a request"),
         (b'{"protocol": 99, "nonce": "x", "op": "info"}\n', "protocol", "speaks protocol 99"),
-        (b'{"protocol": 1, "nonce": "x", "op": "reboot"}\n', "request", "unknown operation 'reboot'"),
+        (
+            f'{{"protocol": {PROTOCOL_VERSION}, "nonce": "x", "op": "reboot"}}\n'.encode(),
+            "request",
+            "unknown operation 'reboot'",
+        ),
     ],
 )
 def test_what_is_no_request_is_answered_with_an_error(talk: Talk, line: bytes, kind: str, message: str) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from edgeopt.errors import DataError
-from edgeopt.evaluation.auc import area_interval, area_parts
+from edgeopt.evaluation.auc import AreaParts, area_interval, area_parts
 from edgeopt.evaluation.metrics import load_metric
 
 
@@ -55,3 +55,31 @@ def test_it_covers(positive: int, shift: float) -> None:
         low, high = area_interval(area_parts(labels, scores))
         held.append(low <= truth <= high)
     assert np.mean(held) >= 0.95 - 0.033  # three standard errors of 400 runs
+
+
+def hanley_and_mcneil(at: float, first: int, second: int) -> float:
+    """1.96 standard errors of an area, as Newcombe's method 5 takes them: with half of all samples but one on each side."""
+    each = (first + second) / 2 - 1
+    return 1.959964 * math.sqrt(
+        at * (1 - at) * (1 + each * (1 - at) / (2 - at) + each * at / (1 + at)) / (first * second)
+    )
+
+
+@pytest.mark.parametrize(("rarest", "count"), [(20, 100), (50, 100), (3, 10)])
+def test_where_the_parts_are_equal_the_ends_are_newcombe_s(rarest: int, count: int) -> None:
+    low, high = area_interval(AreaParts(np.full(count, 0.8), rarest, count))
+    assert low < 0.8 < high
+    assert low + hanley_and_mcneil(low, rarest, count - rarest) == pytest.approx(0.8, abs=1e-6)
+    assert high - hanley_and_mcneil(high, rarest, count - rarest) == pytest.approx(0.8, abs=1e-6)
+
+
+def test_where_they_differ_much_the_ends_are_delong_s_on_the_logit_scale() -> None:
+    parts = AreaParts(0.8 + np.where(np.arange(100) % 2, 4.0, -4.0), 20, 100)
+    error = math.sqrt(16 * 100 / 99 / 100)
+    half, centre = 2.093 * error / (0.8 * 0.2), math.log(0.8 / 0.2)  # Student's quantile of 19 degrees of freedom
+    expected = [1 / (1 + math.exp(half - centre)), 1 / (1 + math.exp(-half - centre))]
+    assert area_interval(parts) == pytest.approx(expected, rel=1e-3)
+
+
+def test_an_area_of_1_with_parts_that_differ_has_no_logit() -> None:
+    assert area_interval(AreaParts(np.array([0.0, 2.0] * 50), 50, 100))[1] == pytest.approx(1.0)

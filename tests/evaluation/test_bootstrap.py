@@ -72,6 +72,19 @@ def test_a_metric_that_is_no_mean(statistic: Callable[[np.ndarray], float]) -> N
     assert np.mean(held) >= 0.95 - 0.054  # three standard errors of 150 runs
 
 
+def test_of_few_rows_it_is_that_of_the_pseudo_values() -> None:
+    values = np.random.default_rng(0).exponential(1, 8)
+
+    def compute(rows: np.ndarray) -> float:
+        return float(values[rows].mean() ** 2)
+
+    whole = compute(np.arange(8))
+    pseudo = np.array([8 * whole - 7 * compute(np.delete(np.arange(8), row)) for row in range(8)])
+    assert whole - pseudo.mean() > 0.03, "it is moved to have the metric itself in its middle"
+    of_pseudo = mean_interval(pseudo + (whole - pseudo.mean()), 1.0)
+    assert whole_interval(compute, 8, whole, 1.0)[1] == pytest.approx(of_pseudo[1])
+
+
 def test_rows_that_the_metric_refuses_are_left_out_and_none_at_all_is_no_error() -> None:
     def refuses(rows: np.ndarray) -> float:
         raise DataError("one class only")

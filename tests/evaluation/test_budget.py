@@ -70,7 +70,8 @@ def test_limits_that_do_not(values: dict[str, float], message: str) -> None:
 
 
 def test_limits_that_could_not_be_judged_are_refused_before_anything_runs() -> None:
-    with pytest.raises(UsageError, match="max_drop, but there is nothing to drop from"):
+    sentence = r"^The budget has max_drop, but there is nothing to drop from; give a model with --baseline\.$"
+    with pytest.raises(UsageError, match=sentence):
         Budget(max_drop=0.01).require_measurable(has_baseline=False, higher_is_better=True, metric="accuracy")
     with pytest.raises(UsageError, match="min_metric, but of mae less is better"):
         Budget(min_metric=0.5).require_measurable(has_baseline=True, higher_is_better=False, metric="mae")
@@ -135,6 +136,8 @@ def test_proof_is_asked_for_by_the_call_or_by_the_budget() -> None:
     assert caught.value.exit_code == 4
     with pytest.raises(BudgetError, match="not proven to be kept"):
         raise_for_budget([drop_line(0.0, 0.037, proven=True)], "relax it")
+    with pytest.raises(BudgetError, match=r"kept: max_drop: drop [^;]*; [^;]* would settle it; max_drop: drop"):
+        raise_for_budget([line, line], "relax it", proven=True)
     raise_for_budget([drop_line(0.0, 0.009, proven=True)], "relax it", proven=True)
     with pytest.raises(UsageError, match="proven is 1; expected true or false"):
         Budget(proven=1)  # type: ignore[arg-type]

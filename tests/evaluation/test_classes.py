@@ -24,6 +24,8 @@ from edgeopt.evaluation.report import Answers, build_report
         (10, (1, 1, 1, 10), True),
         (2, (1, 1, 1, 10), False),
         (2, (1, 8, 8, 10), True),
+        (2, (1, 8, 10), True),
+        (2, (1, 1, 10), False),
         (2, (1, -1), True),
         (2, (1, None), True),
     ],
@@ -91,3 +93,8 @@ def test_a_ranking_that_is_none() -> None:
     scores = np.random.default_rng(0).uniform(size=(100, 1))
     (only,) = warnings(LABELS, scores, LABELS[:, None].astype(float), "auc")
     assert "auc" in only and "of the file" in only and "that of random scores (0.5000)" in only
+
+
+def test_a_column_of_labels_is_not_one_hot() -> None:
+    (only,) = warnings(LABELS[:, np.newaxis], np.zeros((100, 1)), None)
+    assert "accuracy 0.5000 of the file" in only

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from edgeopt.evaluation.figures import beside, figure, with_interval
+from edgeopt.evaluation.figures import beside, figure, interval_ends, with_interval
 
 
 @pytest.mark.parametrize(
@@ -47,3 +47,8 @@ def test_a_value_and_its_ends_stand_to_the_same_place():
 def test_a_figure_beside_its_limit_is_told_from_it():
     assert beside(0.0100000001, 0.01) == "0.0100000001"
     assert beside(0.25, 0.01) == "0.25" and beside(0.01, 0.01) == "0.01"
+
+
+def test_of_both_ends_the_sign_is_shown_where_it_says_something():
+    assert interval_ends((0.0123, 0.0341), signed=True) == ("+0.012", "+0.034")
+    assert interval_ends((0.0123, 0.0341)) == ("0.012", "0.034")

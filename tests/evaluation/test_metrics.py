@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -98,6 +99,11 @@ def test_labels_that_do_not_fit_are_named(metric: str, labels: np.ndarray, messa
         value(metric, labels, SCORES)
 
 
+def test_a_single_score_tells_two_classes_apart_and_not_three() -> None:
+    with pytest.raises(DataError, match=r"lie in \[0, 2\], but the outputs have 2 classes; .* from 0 to 1"):
+        value("accuracy", CLASSES, SCORES[:, :1])
+
+
 @pytest.mark.parametrize("metric", ["accuracy", "top5", "auc", "mae", "mse"])
 def test_missing_labels_are_named(metric: str) -> None:
     with pytest.raises(DataError, match=f"no labels, which the metric {metric} needs; add an array 'y'"):
@@ -158,12 +164,16 @@ def test_a_user_s_own_function_may_take_several_outputs_and_no_labels(user_modul
 def test_a_callable_is_taken_as_it_is() -> None:
     metric = load_metric(lambda y_true, y_pred: 1.5)
     assert metric.higher_is_better and evaluate(metric, None, np.zeros(2)).value == 1.5
+    assert load_metric(np.vdot).name == "vdot"
+    assert load_metric(partial(max, key=abs)).name == "custom", "it has no name"
 
 
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
         ("acuracy", "Unknown metric 'acuracy'; did you mean 'accuracy'"),
+        (":f", "Unknown metric ':f'; expected one of"),
+        ("users_metrics:", "Unknown metric 'users_metrics:'; expected one of"),
         ("nowhere:f", "Cannot import the metric 'nowhere:f'"),
         ("users_metrics:missing", "Cannot import the metric 'users_metrics:missing'"),
         ("users_metrics:constant", "is a int; expected callable"),

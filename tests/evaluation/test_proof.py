@@ -59,3 +59,12 @@ def test_of_errors_the_doubt_goes_with_the_square_root_of_the_samples():
     evidence = found("mae", np.zeros(100), np.abs(ours), theirs)
     limit = evidence.value + (evidence.bad_end - evidence.value) / 3
     assert evidence.needed(limit) == pytest.approx(900, abs=1)
+
+
+def test_so_it_does_of_the_least_value_of_a_metric_that_is_no_share():
+    labels = np.repeat([0, 1], 50)
+    score = evaluate(load_metric("auc"), labels, labels + np.random.default_rng(0).normal(0, 0.5, 100))
+    evidence = evidence_of_metric(score, 100)
+    limit = evidence.value - (evidence.value - evidence.bad_end) / 3
+    assert evidence.bad_end == score.ci95[0] < limit
+    assert evidence.needed(limit) == pytest.approx(900, abs=1)

@@ -77,7 +77,9 @@ def test_a_budget_of_the_drop_is_judged_on_the_clean_samples() -> None:
     found = report(baseline=RIGHT, seen=[True] * 5 + [False] * 5, budget=Budget(max_drop=0.6))
     (line,) = found.budget
     assert found.scores.drop == 0.5, "of all ten, of which the file knows five"
-    assert (line.value, found.verdict) == (1.0, "missed")
+    assert (line.value, line.samples, found.verdict) == (1.0, 5, "missed")
+    (line,) = report(seen=[True] * 5 + [False] * 5, budget=Budget(min_metric=0.5)).budget
+    assert (line.value, line.samples) == (0.0, 5)
 
 
 def test_no_overlap_is_said_and_needs_no_second_score() -> None:
@@ -171,6 +173,35 @@ def test_a_report_comes_back_from_its_json(changes: dict[str, Any]) -> None:
     assert back.latency_ms == {"p50": 1.0, "p95": 2.0}
     with pytest.raises(BudgetError, match="max_p95_ms is 1, measured 2"):
         back.raise_for_budget()
+
+
+def test_a_metric_of_the_user_s_own_comes_back_as_its_name_and_direction() -> None:
+    def worst(y_true: np.ndarray, y_pred: np.ndarray) -> float:
+        return float(np.abs(y_true - y_pred).max())
+
+    worst.higher_is_better = False  # type: ignore[attr-defined]
+    written = build_report(
+        load_metric(worst), Answers(RIGHT, HALF, RIGHT), MEASURED, {"size_bytes": 1}, budget=Budget()
+    ).to_dict()
+    back = ValidationReport.from_dict(json.loads(json.dumps(written)))
+    assert (back.scores.metric.name, back.scores.metric.higher_is_better) == ("worst", False)
+    assert back.to_dict() == written
+
+
+@pytest.mark.parametrize("metric", ["mae", "mse"])
+def test_the_seed_decides_every_interval(metric: str) -> None:
+    rng = np.random.default_rng(0)
+    answers = Answers(np.zeros(50), *rng.lognormal(0, 1, (2, 50)))
+    facts = {"size_bytes": 1}
+    seen = [True] * 5 + [False] * 45
+    runs = [
+        build_report(load_metric(metric), answers, MEASURED, facts, budget=Budget(), seen=seen, seed=seed).to_dict()
+        for seed in (1, 1, 2)
+    ]
+    assert runs[0] == runs[1]
+    intervals = [(*run["metric"]["ci95"], *run["drop_ci95"], *run["calibration_overlap"]["clean"]["metric"]["ci95"])
+                 for run in runs]  # fmt: skip
+    assert all(pair[0] != pair[1] for pair in zip(intervals[0][1::2], intervals[2][1::2], strict=True))
 
 
 def test_other_json_is_not_taken_for_a_report() -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from edgeopt.evaluation.auc import area_parts
+from edgeopt.evaluation.bootstrap import mean_interval
 from edgeopt.evaluation.metrics import load_metric
 from edgeopt.evaluation.scoring import agreement, drop, evaluate
 
@@ -87,6 +89,21 @@ def test_so_it_is_of_an_error_that_is_no_mean() -> None:
     assert worse == pytest.approx(2, abs=0.01) and 1 < low < worse < high
 
 
+def root_mean_square(labels: np.ndarray, output: np.ndarray) -> float:
+    return float(np.sqrt(np.square(output - labels).mean()))
+
+
+def test_a_metric_that_is_no_mean_is_resampled_with_the_labels_that_belong_to_each_output() -> None:
+    rng = np.random.default_rng(0)
+    noise, labels = rng.normal(size=200), rng.uniform(0, 1000, 200)
+    score = evaluate(load_metric(root_mean_square), labels, labels + noise)
+    assert (score.ci_method, score.scale) == ("studentised", score.value)
+    # 1.96 standard errors of a standard deviation of 1: 1.96 / sqrt(2 * 200) = 0.098.
+    assert [score.value - score.ci95[0], score.ci95[1] - score.value] == pytest.approx([0.098] * 2, rel=0.35)
+    same = paired_drop(labels, labels + 2, labels + 2, load_metric(root_mean_square))
+    assert same == (0.0, pytest.approx((-0.0377, 0.0377), abs=1e-4)), "twice what 200 equal samples leave open"
+
+
 def test_one_broken_answer_in_a_hundred_is_covered() -> None:
     """What `evaluate` and `drop` were before: [0, 0] whenever no answer differs, which is 37 times in 100."""
     labels, held = np.zeros(100, int), []
@@ -128,6 +145,21 @@ def test_the_drop_of_an_area() -> None:
     assert worse > 0 and low < worse < high
     same, (low, high) = paired_drop(labels, theirs, theirs, AUC)
     assert same == 0.0 and -0.1 < low < 0 < high < 0.1
+
+
+def test_the_doubt_of_an_area_s_drop_is_that_of_the_rarest_class() -> None:
+    rng = np.random.default_rng(1)
+    labels = np.repeat([0, 1], [98, 2])
+    theirs = labels + rng.normal(0, 0.3, 100)
+    ours = theirs + rng.normal(0, 0.5, 100)
+    parts = [area_parts(labels, outputs) for outputs in (ours, theirs)]
+    worse, (low, high) = paired_drop(labels, ours, theirs, AUC)
+    plain = mean_interval(parts[1].values - parts[0].values, 100 / 2)
+    assert worse > 0.02
+    # Student's quantiles of 1 and of 99 degrees of freedom.
+    assert [worse - low, high - worse] == pytest.approx(
+        [12.706 / 1.984 * (worse - plain[0]), 12.706 / 1.984 * (plain[1] - worse)], rel=1e-3
+    )
 
 
 def test_agreement_is_about_classes_only() -> None:

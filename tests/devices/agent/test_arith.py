@@ -118,6 +118,15 @@ def test_top_k_takes_the_lower_class_of_equal_scores() -> None:
     np.testing.assert_array_equal(top_k(scores.astype(np.float32), 9), [[1, 2, 0, 3], [2, 3, 0, 1]])
 
 
+def test_large_whole_scores_are_not_rounded_on_their_way() -> None:
+    scores = np.array([[2**53, 2**53 + 1, 5]], np.int64)  # float64 holds them for equal
+    np.testing.assert_array_equal(top_k(scores, 2), [[1, 0]])
+
+
+def test_a_score_of_exactly_one_half_is_a_no() -> None:
+    np.testing.assert_array_equal(hits(np.array([0.5, 0.5]), np.array([0, 1])), [True, False])
+
+
 def test_hits_for_one_score_and_for_many() -> None:
     np.testing.assert_array_equal(hits(np.array([[0.2], [0.7]]), np.array([0, 0])), [True, False])
     np.testing.assert_array_equal(hits(np.array([0.2, 0.7]), np.array([1, 1])), [False, True])

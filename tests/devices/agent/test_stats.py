@@ -64,6 +64,59 @@ def test_student_s_quantiles_against_the_tables() -> None:
         assert student_quantile(freedom) == pytest.approx(value, abs=4e-3)
 
 
+def test_the_series_is_cornish_and_fisher_s_to_its_third_term() -> None:
+    """What is left out is the fourth term, 1.59 / freedom^4 (Abramowitz and Stegun, 26.7.5)."""
+    for freedom, value in {30: 2.0422724563012378, 100: 1.9839715185235518, 1000: 1.9623390808264083}.items():
+        assert student_quantile(freedom) == pytest.approx(value - 1.59 / freedom**4, abs=0.04 / freedom**4)
+
+
+STUDENT = {3: 4.303, 4: 3.182, 8: 2.364}
+
+
+@pytest.mark.parametrize(("count", "parts"), [(50, 3), (119, 3), (120, 4), (399, 4), (400, 8), (1000, 8)])
+def test_the_interval_is_student_s_over_the_medians_of_some_parts(count: int, parts: int) -> None:
+    up_and_down = np.where(np.arange(count) % 2, 5.0, -5.0)  # what follows a slow run is fast: nothing to be widened
+    samples = 100 + up_and_down + np.random.default_rng(count).normal(size=count)
+    medians = [np.median(part) for part in np.array_split(samples, parts)]
+    half = STUDENT[parts] * np.std(medians, ddof=1) / parts**0.5
+    middle = np.median(samples)
+    assert median_interval(samples, 0.0) == pytest.approx((middle - half, middle + half), rel=1e-3)
+
+
+def test_no_time_is_negative() -> None:
+    assert median_interval(np.full(50, 10.0), 60.0) == (0.0, 70.0), "of a very coarse clock"
+
+
+def variance_of_mean(likeness: float, count: int) -> float:
+    """Of `count` values of an autoregressive series, each of variance 1: the mean of all their correlations."""
+    places = np.arange(count)
+    return float(np.mean(likeness ** np.abs(places[:, np.newaxis] - places)))
+
+
+def test_what_the_parts_have_to_do_with_each_other_widens_the_interval() -> None:
+    samples = drifting(np.random.default_rng(3), 120)
+    ranks = np.empty(120)
+    ranks[np.argsort(samples)] = np.arange(120) - 59.5
+    seen = (ranks[1:] @ ranks[:-1]) / (ranks @ ranks)
+    likeness = (120 * seen + 1) / 117
+    assert 0.8 < likeness < 0.95
+    truth, part = variance_of_mean(likeness, 120), variance_of_mean(likeness, 30)
+    # The variance between 4 parts of one series is, on average, that of a part less that of the whole.
+    widening = (truth / ((part - truth) / 3)) ** 0.5
+    assert widening > 1.1
+    half = STUDENT[4] * np.std([np.median(part) for part in np.split(samples, 4)], ddof=1) / 2 * widening
+    low, high = median_interval(samples, 0.0)
+    assert (high - low) / 2 == pytest.approx(half, rel=1e-6)
+
+
+def test_runs_that_only_get_slower_are_as_alike_as_runs_can_be() -> None:
+    """The estimate would be more than 1, of which no series is: 0.99 is taken."""
+    samples = np.arange(100.0, 220.0)
+    truth, part = variance_of_mean(0.99, 120), variance_of_mean(0.99, 30)
+    half = STUDENT[4] * np.std([114.5, 144.5, 174.5, 204.5], ddof=1) / 2 * (truth / ((part - truth) / 3)) ** 0.5
+    assert median_interval(samples, 0.0) == pytest.approx((max(0.0, 159.5 - half), 159.5 + half), rel=1e-6)
+
+
 def drifting(rng: np.random.Generator, count: int) -> np.ndarray:
     """Latencies that resemble their neighbours: an autoregressive series around 10 with correlation 0.9."""
     noise = rng.normal(0, 1, count + 100)
@@ -153,3 +206,30 @@ def test_few_processes_give_a_wider_interval_than_they_span() -> None:
                             zip(ends, np.roll(np.median(runs, axis=1), 1), strict=True)])  # fmt: skip
             assert held >= 0.93, "three standard errors of 2000 runs are 1.5 %; Student's own holds 0.91 of a tail"
     assert process_interval([1.0, 1.0, 1.0, 1.0, 9.0], 0.0)[0] == 0.0, "no time is negative"
+
+
+def test_the_interval_of_few_processes_is_student_s_half_as_wide_again() -> None:
+    five = [8.0, 12.0, 10.0, 9.0, 11.0]
+    half = 1.5 * 2.776 * 2.5**0.5 * (2 / 5) ** 0.5  # of five processes, whose variance is 2.5
+    assert process_interval(five, 0.0) == pytest.approx((10 - half, 10 + half))
+    seven = [float(value) for value in range(20, 27)]
+    low, high = process_interval(seven, 0.0)
+    assert low < 20 and high > 26
+    assert process_interval([*seven, 27.0], 0.0) == (20.0, 27.0), "eight prove it by themselves"
+    assert process_interval([10.0] * 6 + [100.0], 0.0) == (0.0, 100.0), "none of them lies outside"
+
+
+def test_the_clock_s_step_lies_between_the_middle_process_and_both_ends() -> None:
+    assert process_interval([10.0] * 8, 0.5) == (9.5, 10.5)
+    assert process_interval([10.0] * 8 + [10.25], 0.5) == (9.5, 10.5)
+    assert process_interval([9.0] + [10.0] * 8, 0.5) == (9.0, 10.5)
+
+
+def test_what_was_told_of_a_timing_is_told_on() -> None:
+    raw = {**raw_of([2_000_000, 4_000_000]), "warmup_runs": 7, "seconds": 1.5, "runs": 1000, "stopped_by": "max_runs"}
+    raw["processes"] = [{"p50_ns": 2_000_000, "p95_ns": 9_000_000}, {"p50_ns": 4_000_000}]
+    found = latency_figures(raw)
+    told = {"warmup_runs": 7, "seconds": 1.5, "stable": True, "stopped_by": "max_runs", "runs": 1000}
+    assert {**found["latency_runs"], **told, "process_p50_ms": [2.0, 4.0]} == found["latency_runs"]
+    assert found["latency_ms"]["p95_worst"] == 9.0, "of the one that knows"
+    assert latency_figures({**raw, "processes": [{"p50_ns": 1, "p95_ns": 2}] * 2})["latency_ms"]["p95_worst"] == 3.9

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import zipfile
-from pathlib import Path
 from typing import Any
 
-from ...errors import UnsafeModelError
 from ..detect import ModelFile
 from .configs import check_configuration
 from .graphs import check_graphs
+from .storage import check_archive, check_hdf5
 
 
 def check_file(file: ModelFile, keras: Any) -> None:
@@ -31,15 +29,6 @@ def check_file(file: ModelFile, keras: Any) -> None:
     if is_graph:
         check_graphs(file.path)
     elif file.suffix == ".keras":
-        _check_members(file.path)
-
-
-def _check_members(path: Path) -> None:
-    """tf_keras unpickles what is in a file of arrays."""
-    with zipfile.ZipFile(path) as archive:
-        names = [name for name in archive.namelist() if name.lower().endswith((".npz", ".npy"))]
-    if names:
-        raise UnsafeModelError(
-            f"{path} holds its weights as {names[0][:100]!r}, which may hold pickled Python code; save the model again "
-            "with its weights in HDF5, or pass --unsafe-load if you trust the file."
-        )
+        check_archive(file.path)
+    else:
+        check_hdf5(file.path, file.path)

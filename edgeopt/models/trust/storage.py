@@ -1,0 +1,114 @@
+"""Where a model file's weights really lie: in the file, at about the size that they take there, and nowhere else.
+
+HDF5 can point into other files of the reader (external links, external storage, virtual datasets), and a few bytes of
+it, or of a zip file, can stand for gigabytes. Both are read here as data, no link is followed, and nothing is expanded.
+"""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NoReturn
+
+from ...errors import EdgeoptError, FileFormatError, UnsafeModelError
+
+# Weights hardly shrink; those that are pruned to a fiftieth do to about a thirtieth.
+_MOST_GROWTH = 32
+_ALWAYS_FINE = 64 * 2**20  # bytes
+_MAX_OBJECTS = 500_000
+_REMEDY = "pass --unsafe-load if you trust the file"
+
+
+def check_archive(path: Path) -> None:
+    """Refuse a `.keras` file that grows without measure, holds pickled arrays, or whose weights lie elsewhere.
+
+    Raises:
+        UnsafeModelError: It does.
+        FileFormatError: It is damaged.
+    """
+    with zipfile.ZipFile(path) as archive:
+        members = archive.infolist()
+        _check_growth(path, sum(member.file_size for member in members), path.stat().st_size)
+        for member in members:
+            name = member.filename.lower()
+            if name.endswith((".npz", ".npy")):  # which tf_keras unpickles
+                raise UnsafeModelError(
+                    f"{path} holds its weights as {member.filename[:100]!r}, which may hold pickled Python code; save "
+                    "the model again with its weights in HDF5, or pass --unsafe-load if you trust the file."
+                )
+            if name.endswith((".h5", ".hdf5")):
+                check_hdf5(path, io.BytesIO(archive.read(member)))
+
+
+def check_hdf5(path: Path, content: Path | io.BytesIO) -> None:
+    """Refuse an HDF5 file that takes data from other files, or whose data take far more room than it has.
+
+    Args:
+        path: The model file, for messages.
+        content: What is to be read: that file, or a member of it.
+
+    Raises:
+        UnsafeModelError: It does.
+        FileFormatError: It holds too many objects, or is damaged.
+    """
+    import h5py
+
+    try:
+        with h5py.File(content, "r") as file:
+            datasets = [found for found in _objects(path, file) if isinstance(found, h5py.Dataset)]
+            for dataset in datasets:
+                _check_place(path, dataset)
+            full = sum(dataset.size * dataset.dtype.itemsize for dataset in datasets if dataset.size)
+            _check_growth(path, full, file.id.get_filesize())
+    except EdgeoptError:
+        raise
+    except (OSError, RuntimeError, KeyError, ValueError, TypeError) as error:
+        raise FileFormatError(f"{path} is a damaged HDF5 file ({str(error)[:200]}); save the model again.") from error
+
+
+def _objects(path: Path, file: Any) -> Iterator[Any]:
+    """Each group and dataset of a file, once, found by hard links alone."""
+    import h5py
+
+    seen, left = set(), [file]
+    while left:
+        group = left.pop()
+        for name in group:
+            link = group.get(name, getlink=True)
+            if isinstance(link, h5py.ExternalLink):
+                _elsewhere(path, f"{group.name}/{name}", "is a link into another file")
+            if not isinstance(link, h5py.HardLink):
+                continue  # what a soft link leads to is in the file, under a name of its own
+            found = group[name]
+            key = h5py.h5o.get_info(found.id).addr
+            if key in seen:
+                continue
+            seen.add(key)
+            if len(seen) > _MAX_OBJECTS:
+                raise FileFormatError(f"{path} holds more than {_MAX_OBJECTS} objects of HDF5.")
+            if isinstance(found, h5py.Group):
+                left.append(found)
+            yield found
+
+
+def _check_place(path: Path, dataset: Any) -> None:
+    import h5py
+
+    made = dataset.id.get_create_plist()
+    if made.get_layout() == h5py.h5d.VIRTUAL:
+        _elsewhere(path, dataset.name, "is put together from other files")
+    if made.get_external_count():
+        _elsewhere(path, dataset.name, "lies in another file")
+
+
+def _elsewhere(path: Path, name: str, what: str) -> NoReturn:
+    raise UnsafeModelError(f"{path}: {name[:100]!r} {what}, which would be read from this machine; {_REMEDY}.")
+
+
+def _check_growth(path: Path, full: int, stored: int) -> None:
+    if full > max(_ALWAYS_FINE, _MOST_GROWTH * stored):
+        raise UnsafeModelError(
+            f"{path} holds {stored:,} bytes that stand for {full:,}, more than {_MOST_GROWTH} times as many; {_REMEDY}."
+        )

@@ -21,12 +21,14 @@ class ConvertedFile:
         seconds: How long each stage took.
         float_model: The float .tflite file whose ranges were measured, with the same inputs and outputs; None where
             nothing was calibrated.
+        ranges: How the ranges were found, as `RangeChoice.to_dict` says; None where nothing was calibrated.
     """
 
     model: bytes
     flags: Mapping[str, object]
     seconds: Mapping[str, float] = field(default_factory=dict)
     float_model: bytes | None = None
+    ranges: Mapping[str, object] | None = None
 
 
 class Converter(Protocol):

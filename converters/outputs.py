@@ -5,7 +5,6 @@ They run in TensorFlow's interpreter, in the process that converts: no accuracy 
 
 from __future__ import annotations
 
-import os
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -70,7 +69,7 @@ def model_outputs(lean: LeanModel, samples: Samples) -> dict[str, Array]:
 
 
 def interpreter_of(content: bytes, *, keep_all: bool = False) -> Any:
-    """Return TensorFlow's interpreter of a file.
+    """Return TensorFlow's interpreter of a file, on one thread: two wait for each other where the machine is busy.
 
     Args:
         content: The file.
@@ -83,7 +82,7 @@ def interpreter_of(content: bytes, *, keep_all: bool = False) -> Any:
         warnings.simplefilter("ignore")  # it announces its own move to another package
         interpreter = tf.lite.Interpreter(
             model_content=content,
-            num_threads=os.cpu_count(),
+            num_threads=1,
             experimental_op_resolver_type=kinds.BUILTIN_WITHOUT_DEFAULT_DELEGATES if keep_all else kinds.AUTO,
             experimental_preserve_all_tensors=keep_all,
         )

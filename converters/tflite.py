@@ -6,6 +6,7 @@ import re
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from ..flatbuffer.layer_names import layers_in
 from ..models.export.export import LeanModel, input_key
 from ..recipes.convert import ConvertRecipe
 from .base import ConvertedFile
-from .ranges import faster_calibration
+from .range_choice import RangeChoice, choosing_ranges, plan_ranges
 from .reloading import without_reloading
 from .rewrite import put_names
 
@@ -49,10 +50,14 @@ class TFLiteBackend:
             converter = tf.lite.TFLiteConverter.from_saved_model(str(lean.folder), signature_keys=[_SIGNATURE])
         flags = _configure(converter, recipe, calibrated=samples is not None)
         clock = _Clock()
+        names = [item.name for item in lean.inputs], lean.output_names
+        ranges: AbstractContextManager[RangeChoice | None] = nullcontext()
         if samples is not None:
-            converter.representative_dataset = _representative_dataset(lean, samples, clock)
+            plan = plan_ranges(recipe.range_method, samples, held_back, lean.inputs[0].shape[0] or 1)
+            converter.representative_dataset = _representative_dataset(lean, samples, plan.order, clock)
+            ranges = choosing_ranges(plan, names)
         try:
-            with faster_calibration() as calibration, without_reloading(_SIGNATURE), warnings.catch_warnings():
+            with ranges as choice, without_reloading(_SIGNATURE), warnings.catch_warnings():
                 # Its own calibrator uses an interpreter of its own that it calls deprecated.
                 warnings.filterwarnings("ignore", message=r"\s*Warning: tf\.lite\.Interpreter is deprecated")
                 model = converter.convert()
@@ -60,12 +65,14 @@ class TFLiteBackend:
             raise
         except Exception as error:
             raise explain(error, lean) from error
-        finished = time.monotonic()
-        flags["calibrator"] = calibration.engine if samples is not None else None
-        seconds = {"convert": finished - started - clock.seconds, "calibrate": clock.seconds}
-        names = [item.name for item in lean.inputs], lean.output_names
-        floats = None if calibration.content is None else put_names(calibration.content, *names)
-        return ConvertedFile(put_names(model, *names), flags, seconds, floats)
+        seconds = {"convert": time.monotonic() - started - clock.seconds, "calibrate": clock.seconds}
+        if choice is None:
+            return ConvertedFile(put_names(model, *names), {**flags, "calibrator": None}, seconds)
+        if choice.seconds:
+            seconds = {**seconds, "convert": seconds["convert"] - choice.seconds, "ranges": choice.seconds}
+        flags["calibrator"] = choice.calibration.engine
+        floats = put_names(choice.calibration.content or b"", *names)
+        return ConvertedFile(put_names(model, *names), flags, seconds, floats, choice.to_dict())
 
 
 class _Clock:
@@ -114,7 +121,7 @@ def _configure(converter: Any, recipe: ConvertRecipe, *, calibrated: bool) -> di
 
 
 def _representative_dataset(
-    lean: LeanModel, samples: Mapping[str, Array], clock: _Clock
+    lean: LeanModel, samples: Mapping[str, Array], order: Sequence[int], clock: _Clock
 ) -> Callable[[], Iterator[dict[str, Array]]]:
     """Yield the samples by signature key, in groups of the file's batch size (the last one filled from the start)."""
     batch = lean.inputs[0].shape[0] or 1
@@ -122,8 +129,8 @@ def _representative_dataset(
 
     def generate() -> Iterator[dict[str, Array]]:
         started = time.monotonic()
-        for start in range(0, count, batch):
-            rows = np.arange(start, start + batch) % count
+        for group in order:
+            rows = np.arange(group * batch, (group + 1) * batch) % count
             yield {
                 input_key(i): np.ascontiguousarray(samples[item.name][rows], dtype=item.dtype)
                 for i, item in enumerate(lean.inputs)

@@ -94,6 +94,7 @@ def convert(
         "calibration": report.calibration,
         "images": images,
         "preprocess": "; ".join(note for note in (report.preparation, settings.preprocess) if note),
+        "ranges": report.ranges,
         "fidelity": report.fidelity,
         "warnings": warnings,
         "seconds": {**report.seconds, "total": time.monotonic() - started},

@@ -218,7 +218,7 @@ def _convert(prepared: Prepared, recipe: ConvertRecipe, folder: Path, emit: OnEv
     converted = backend.convert(prepared.lean, recipe, samples, held_back)
     (folder / MODEL_FILE).write_bytes(converted.model)
     seconds = {**prepared.report.seconds, **converted.seconds}
-    fidelity, warnings = None, list(prepared.report.warnings)
+    fidelity, warnings = None, [*prepared.report.warnings, *_range_warnings(recipe, converted.ranges)]
     if recipe.fidelity and (samples is not None or held_back is not None):
         with stage("fidelity", seconds, emit):
             try:
@@ -233,8 +233,18 @@ def _convert(prepared: Prepared, recipe: ConvertRecipe, folder: Path, emit: OnEv
         seconds=seconds,
         backend=backend.name,
         flags=converted.flags,
+        ranges=converted.ranges,
         fidelity=None if fidelity is None else fidelity.to_dict(),
     )
+
+
+def _range_warnings(recipe: ConvertRecipe, ranges: Mapping[str, Any] | None) -> list[str]:
+    """Warn where other ranges than minimum and maximum were asked for and could not be had."""
+    if recipe.ranges in (None, "minmax") or (ranges is not None and (ranges["used"] != "minmax" or ranges["samples"])):
+        return []
+    why = "the model holds its ranges itself" if ranges is None else ranges["why"]
+    kept = "its own" if ranges is None else "minimum and maximum"
+    return [f"ranges: {recipe.ranges!r} was asked for, but {why}; {kept} were kept"]
 
 
 def _write_arrays(target: Path, arrays: Sequence[Array]) -> str:

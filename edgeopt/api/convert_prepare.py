@@ -39,6 +39,7 @@ class ConvertReport(Request):
         flags: The converter's settings, by the names that its users know.
         fidelity: How near the file's outputs are to the model's, as `Fidelity.to_dict` says; None where it was not
             measured.
+        ranges: How the ranges were found (`asked`, `used`, `why`, and what was compared); None where none were.
     """
 
     flavour: str
@@ -51,6 +52,7 @@ class ConvertReport(Request):
     backend: str = ""
     flags: Mapping[str, object] = field(default_factory=dict)
     fidelity: Mapping[str, Any] | None = None
+    ranges: Mapping[str, object] | None = None
 
 
 @dataclass(frozen=True)

@@ -53,6 +53,11 @@ _STAGES = {
 @click.option("--calibration-samples", default=200, show_default=True, metavar="N", help="How many of them to use.")
 @click.option("--seed", default=0, show_default=True, metavar="N", help="Picks the samples.")
 @click.option(
+    "--ranges",
+    metavar="minmax|percentile|mse|best",
+    help="How the ranges of int8 activations are found (minmax by default).",
+)
+@click.option(
     "--input-type", metavar="int8|uint8|int16|float32", help="Type of the file's inputs (int8 by default for int8)."
 )
 @click.option("--output-type", metavar="int8|uint8|int16|float32", help="Type of the file's outputs.")

@@ -45,7 +45,12 @@ def snr_db(expected: npt.ArrayLike, got: npt.ArrayLike) -> float:
         got: What the file gives, in the same unit and shape.
     """
     values, found = _by_channel(expected), _by_channel(got)
-    return _ratio_db(float(np.sum(_signal(values) ** 2)), float(np.sum(_noise(values, found) ** 2)))
+    return _ratio_db(signal_energy(values), float(np.sum(_noise(values, found) ** 2)))
+
+
+def signal_energy(expected: npt.ArrayLike) -> float:
+    """Return the sum of the squares of the signal, as `snr_db` takes it."""
+    return float(np.sum(_signal(_by_channel(expected)) ** 2))
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,14 @@ from ..errors import RecipeError, UsageError, nearest
 from .values import as_whole, require_number
 
 QUANTIZE_MODES = ("int8", "int16x8", "float16", "dynamic", "float32")
+# name -> which values the steps of an int8 activation span
+RANGES = {
+    "minmax": "from the least to the greatest, as TensorFlow does",
+    "percentile": "all but the outermost 0.01 % at each end",
+    "mse": "those with the least expected squared error",
+    "best": "those of the three whose file gives the outputs nearest to the model's",
+}
+_DEFAULT_RANGES = "minmax"
 # quantize mode -> the input and output types the converter can give, the default first
 IO_TYPES: dict[str, tuple[str, ...]] = {
     "int8": ("int8", "uint8", "float32"),
@@ -57,6 +65,7 @@ class ConvertRecipe:
         image_scaling: What the pixels of a folder of images become: ``0..255``, the default, ``0..1`` or ``-1..1``.
         image_resize: How the images of a folder are resized: one of `IMAGE_RESIZES`, by default ``bilinear``.
         sparse_weights: Store kernels with many zeros in TFLite's sparse format, which DENSIFY operators expand.
+        ranges: How the ranges of int8 activations are found: one of `RANGES`; None takes the default.
         fidelity: Compare the file's outputs with the model's on some samples, the default.
         min_fidelity: The least signal-to-noise ratio of the worst output, in dB, that is promised
             (`Artifact.raise_for_fidelity`); None promises nothing.
@@ -77,6 +86,7 @@ class ConvertRecipe:
     image_scaling: str = "0..255"
     image_resize: str = "bilinear"
     sparse_weights: bool = False
+    ranges: str | None = None
     fidelity: bool = True
     min_fidelity: float | None = None
 
@@ -92,6 +102,17 @@ class ConvertRecipe:
             object.__setattr__(self, "image_size", _height_width(self.image_size))
         self._check_combination()
         self._check_fidelity()
+        self._check_ranges()
+
+    def _check_ranges(self) -> None:
+        if self.ranges is None:
+            return
+        _require("ranges", self.ranges, str, "text")
+        if self.ranges not in RANGES:
+            raise RecipeError(f"Unknown ranges {self.ranges!r}{nearest(self.ranges, RANGES)}")
+        if self.ranges != "minmax" and self.quantize != "int8":
+            asked = f"ranges {self.ranges!r} goes"
+            raise RecipeError(f"{asked} with quantize='int8', not {self.quantize!r}; drop one of them.")
 
     def _check_fidelity(self) -> None:
         if self.min_fidelity is None:
@@ -119,6 +140,11 @@ class ConvertRecipe:
             )
         if self.image_resize not in IMAGE_RESIZES:
             raise RecipeError(f"Unknown image_resize {self.image_resize!r}{nearest(self.image_resize, IMAGE_RESIZES)}")
+
+    @property
+    def range_method(self) -> str:
+        """How the ranges are found, the default put in."""
+        return self.ranges or (_DEFAULT_RANGES if self.quantize == "int8" else "minmax")
 
     @property
     def file_input_type(self) -> str:

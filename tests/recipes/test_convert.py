@@ -24,6 +24,7 @@ EVERYTHING = {
     "image_scaling": "-1..1",
     "image_resize": "crop",
     "sparse_weights": True,
+    "ranges": "mse",
     "fidelity": True,
     "min_fidelity": 20.5,
 }
@@ -71,6 +72,8 @@ def test_only_integer_activations_need_calibration(mode):
         ({"image_size": 96}, "image_size is 96; expected height and width"),
         ({"image_size": [96, 0]}, "image_size's width is 0"),
         ({"image_resize": "bilinar"}, r"Unknown image_resize 'bilinar'; did you mean 'bilinear'\?"),
+        ({"ranges": "percentil"}, r"Unknown ranges 'percentil'; did you mean 'percentile'\?"),
+        ({"ranges": "best", "quantize": "int16x8"}, "ranges 'best' goes with quantize='int8', not 'int16x8'"),
         ({"image_scaling": "0..2"}, "Unknown image_scaling '0..2'"),
         ({"quantise": "int8"}, r"Unknown convert option 'quantise'; did you mean 'quantize'\?"),
     ],

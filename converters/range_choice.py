@@ -1,0 +1,208 @@
+"""Choose the ranges of an int8 file: by the method that was asked for, or by which file's outputs are the nearest.
+
+To choose, a file is quantised with the ranges of each method, from one float file, and run on samples that made none of
+the ranges. Minimum and maximum, TensorFlow's own, stay unless another method is better beyond noise: on the typical
+sample by more than twice the standard error of its gain, and over all samples together.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from ..data.dataset import Array
+from ..evaluation.fidelity import EQUAL_DB, signal_energy
+from .outputs import Samples, file_outputs
+from .quantise import Quantise, quantising
+from .ranges import Calibration, faster_calibration
+from .rewrite import put_names
+
+MINMAX = "minmax"
+BEST = "best"
+_VALUES = 1 << 19  # looked at in each tensor, over all samples
+_VALUES_A_SAMPLE = (256, 8192)
+_LEAST_SAMPLES = 20
+_PART = 5  # without samples held back, every fifth judges
+_BEYOND_NOISE = 2.0  # standard errors
+
+Errors = npt.NDArray[np.float64]
+Names = tuple[Sequence[str], Sequence[str]]
+
+
+@dataclass(frozen=True)
+class RangePlan:
+    """How the ranges are to be found.
+
+    Attributes:
+        method: ``minmax``, ``percentile``, ``mse`` or ``best``.
+        values: How many values of a tensor are counted in a sample.
+        order: In which order the groups of samples are measured.
+        first_part: So many of them make the ranges that are judged on the others; 0 where others judge, or none.
+        judges: Input name -> samples to choose by; None for no choice.
+        held_back: Whether those are others than the ones that make the ranges of the file.
+    """
+
+    method: str
+    values: int
+    order: Sequence[int]
+    first_part: int
+    judges: Samples | None
+    held_back: bool
+
+
+def plan_ranges(method: str, samples: Samples, held_back: Samples | None, batch: int) -> RangePlan:
+    """Say how the ranges of a file are to be found.
+
+    Args:
+        method: What is asked for.
+        samples: Input name -> samples that make the ranges.
+        held_back: Others in the same form; None for none.
+        batch: How many go into the file at a time.
+    """
+    count = len(next(iter(samples.values())))
+    groups = -(-count // batch)
+    low, high = _VALUES_A_SAMPLE
+    values = 0 if method == MINMAX else min(high, max(low, _VALUES // groups))
+    last = [group for group in range(groups) if group % _PART == _PART - 1]
+    if method != BEST or held_back is not None or count < _LEAST_SAMPLES or not last:
+        return RangePlan(method, values, range(groups), 0, held_back if method == BEST else None, True)
+    first = [group for group in range(groups) if group not in set(last)]
+    rows = [row for row in range(count) if row // batch in set(last)]
+    judges = {name: np.asarray(array[rows]) for name, array in samples.items()}
+    return RangePlan(method, values, [*first, *last], len(first), judges, False)
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """How near a file's outputs are to the float file's.
+
+    Attributes:
+        snr_db: Signal to noise over all samples.
+        gain_db: How many dB more than with minimum and maximum, in the mean over the samples.
+        noise_db: The standard error of that.
+    """
+
+    snr_db: float
+    gain_db: float
+    noise_db: float
+
+
+@contextmanager
+def choosing_ranges(plan: RangePlan, names: Names) -> Iterator[RangeChoice]:
+    """Let the converter calibrate and quantise by a plan for as long as the context lasts.
+
+    Args:
+        plan: How the ranges are to be found.
+        names: Of the model's inputs and of its outputs.
+    """
+    with faster_calibration(plan.values, plan.first_part) as calibration:
+        choice = RangeChoice(plan, calibration, names)
+        with quantising(choice.quantise):
+            yield choice
+
+
+class RangeChoice:
+    """Quantises an annotated file with the ranges of a plan, and remembers which they were and why."""
+
+    def __init__(self, plan: RangePlan, calibration: Calibration, names: Names) -> None:
+        """Prepare; `calibration` is where the converter's calibration leaves what it measured."""
+        self.calibration = calibration
+        self._plan, self._names = plan, names
+        self.used, self.why = MINMAX, ""
+        self.candidates: dict[str, Candidate] = {}
+        self.seconds = 0.0
+
+    def quantise(self, annotated: bytes, quantise: Quantise) -> bytes:
+        """Return the quantised file (see `quantising`)."""
+        meter, plan = self.calibration.meter, self._plan
+        if plan.method == MINMAX:
+            return quantise(annotated)
+        if meter is None:
+            self.why = "a loop, a variable, a fused LSTM or a custom operator leaves measuring to TensorFlow"
+            return quantise(annotated)
+        if plan.method != BEST:
+            self.used = plan.method
+            return quantise(meter.annotated(meter.ranges(plan.method)))
+        if plan.judges is None:
+            self.why = f"there are fewer than {_LEAST_SAMPLES} samples to choose by"
+            return quantise(annotated)
+        started = time.monotonic()
+        trials = self.calibration.earlier or meter.all_ranges()
+        files = {method: quantise(meter.annotated(ranges)) for method, ranges in trials.items()}
+        self._judge(files, plan.judges)
+        chosen = quantise(meter.annotated(meter.ranges(self.used))) if plan.first_part else files[self.used]
+        self.seconds = time.monotonic() - started
+        return chosen
+
+    def to_dict(self) -> dict[str, object]:
+        """Return what the sidecar says of the ranges."""
+        judges = self._plan.judges if self.candidates else None
+        return {
+            "asked": self._plan.method,
+            "used": self.used,
+            "why": self.why,
+            "samples": None if judges is None else len(next(iter(judges.values()))),
+            "held_back": None if judges is None else self._plan.held_back,
+            "candidates": {name: vars(found) for name, found in self.candidates.items()},
+        }
+
+    def _judge(self, files: Mapping[str, bytes], judges: Samples) -> None:
+        content = self.calibration.content
+        expected = file_outputs(put_names(content or b"", *self._names), judges)
+        errors = {
+            method: sample_errors(expected, file_outputs(put_names(file, *self._names), judges))
+            for method, file in files.items()
+        }
+        self.candidates = compare(errors)
+        self.used = choose(self.candidates)
+        gain = self.candidates[self.used]
+        self.why = (
+            "no other method is better beyond noise"
+            if self.used == MINMAX
+            else f"{gain.gain_db:.1f} dB better than minimum and maximum (standard error {gain.noise_db:.1f})"
+        )
+
+
+def sample_errors(expected: Mapping[str, Array], got: Mapping[str, Array]) -> Errors:
+    """Return each sample's squared error as a part of the mean energy of the signal, added up over the outputs.
+
+    Args:
+        expected: Output name -> real values of shape (samples, ...); the signal is that of `snr_db`.
+        got: The same of another file; values that are not finite count as errors as large as the values.
+    """
+    total: Errors = np.zeros(len(next(iter(expected.values()))))
+    for name, values in expected.items():
+        signal = values.reshape(len(total), -1).astype(np.float64)
+        found = np.asarray(got[name], np.float64).reshape(signal.shape)
+        power = signal_energy(values) / len(total)
+        if power > 0:
+            total += np.sum(np.where(np.isfinite(found), found - signal, signal) ** 2, axis=1) / power
+    return total
+
+
+def compare(errors: Mapping[str, Errors]) -> dict[str, Candidate]:
+    """Hold the errors of each method against those of minimum and maximum, sample by sample."""
+    least = 10 ** (-EQUAL_DB / 10)
+    decibels = {method: -10 * np.log10(np.maximum(found, least)) for method, found in errors.items()}
+    candidates = {}
+    for method, found in errors.items():
+        gain = decibels[method] - decibels[MINMAX]
+        noise = float(gain.std(ddof=1)) / np.sqrt(len(gain)) if len(gain) > 1 else np.inf
+        total = -10 * np.log10(max(float(found.mean()), least))
+        candidates[method] = Candidate(float(total), float(gain.mean()), float(noise))
+    return candidates
+
+
+def choose(candidates: Mapping[str, Candidate]) -> str:
+    """Return the method with the best outputs; minimum and maximum unless another is better beyond noise."""
+    better = [
+        method
+        for method, found in candidates.items()
+        if found.gain_db > _BEYOND_NOISE * found.noise_db and found.snr_db >= candidates[MINMAX].snr_db
+    ]
+    return max(better, key=lambda method: candidates[method].snr_db, default=MINMAX)

@@ -16,7 +16,10 @@ TEXT = "This folder was made by edgeopt. `edgeopt devices clean` removes what is
 # All that edgeopt has ever put into its folder.
 OWN = ("files", "lock", "runs", "venv", "wheels")
 
-ELSEWHERE = "name a folder of edgeopt's own with --workdir"
+ELSEWHERE = (
+    "name a folder of edgeopt's own with --workdir (for a board that is in the inventory, `edgeopt devices add NAME "
+    "--force --profile ... --host ... --workdir FOLDER`)"
+)
 ADOPT = "`edgeopt devices setup NAME --adopt` takes it over, if nothing in it is yours"
 
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import sys
 import warnings
 from collections.abc import Mapping
@@ -135,8 +136,13 @@ class Inventory:
         self._project = project
         self._found: dict[str, tuple[Board, Path]] = {}
         self._ignored: dict[str, tuple[str, ...]] = {}
+        self._refused: dict[str, tuple[str, Path]] = {}
         for path in reversed(files):
             for board in _read(path):
+                if isinstance(board, _Refused):
+                    self._refused[board.name] = (board.why, path)
+                    continue
+                self._refused.pop(board.name, None)
                 self._found[board.name] = (self._believed(board) if path == project else board, path)
 
     @classmethod
@@ -159,6 +165,10 @@ class Inventory:
     def boards(self) -> list[Board]:
         """Return all boards, by name."""
         return [self._found[name][0] for name in sorted(self._found)]
+
+    def refused(self) -> list[str]:
+        """Return a sentence on each board whose work folder may not be one, with the command that corrects it."""
+        return [why for _, (why, _) in sorted(self._refused.items())]
 
     def board(self, name: str) -> Board:
         """Return the board `name`; what of it is not honoured is told in a warning.
@@ -196,18 +206,28 @@ class Inventory:
         Raises:
             UsageError: The name is taken and `replace` is not set; `OutputError` when the file cannot be written.
         """
-        path = self.files[0]
-        if board.name in self._found:
-            path = self._found[board.name][1]
-            if not replace:
-                raise UsageError(f"Device {board.name!r} is in {path} already; pass --force to replace it.")
+        self.require_free(board.name, replace=replace)
+        path = self._places().get(board.name, self.files[0])
         shared = with_values(board, **_DEFAULTS) if path == self._project else board
         if shared != board:
             _write(self.files[-1], board)
         _write(path, shared)
         self._ignored.pop(board.name, None)
+        self._refused.pop(board.name, None)
         self._found[board.name] = (board, path)
         return path
+
+    def require_free(self, name: str, *, replace: bool = False) -> None:
+        """Raise unless a board may be added under a name.
+
+        Raises:
+            UsageError: The name is taken and `replace` is not set.
+        """
+        if not replace and (path := self._places().get(name)):
+            raise UsageError(f"Device {name!r} is in {path} already; pass --force to replace it.")
+
+    def _places(self) -> dict[str, Path]:
+        return {name: path for found in (self._found, self._refused) for name, (_, path) in found.items()}
 
     def remove(self, name: str) -> Path:
         """Take a board out of its file and return that; the board itself is not touched.
@@ -215,9 +235,10 @@ class Inventory:
         Raises:
             UsageError: There is none of that name; `OutputError` when the file cannot be written.
         """
-        path = self._entry(name)[1]
+        path = self._refused[name][1] if name in self._refused else self._entry(name)[1]
         _store(path, _without(_text(path), name))
-        del self._found[name]
+        self._refused.pop(name, None)
+        self._found.pop(name, None)
         return path
 
     def _believed(self, board: Board) -> Board:
@@ -231,11 +252,21 @@ class Inventory:
         return with_values(board, **kept)
 
     def _entry(self, name: str) -> tuple[Board, Path]:
+        if name in self._refused:
+            raise UsageError(self._refused[name][0])
         if name not in self._found:
             known = sorted({LOCAL, *self._found})
             add = f"`edgeopt devices add {json.dumps(name, ensure_ascii=False)} --profile ... --host ...` adds it."
             raise UsageError(f"Unknown device {name!r}{nearest(name, known)} {add}")
         return self._found[name]
+
+
+@dataclass(frozen=True)
+class _Refused:
+    """A board of a file whose work folder may not be one: it can be replaced and removed, and does not hide others."""
+
+    name: str
+    why: str
 
 
 _DEFAULTS: dict[str, Any] = {field.name: field.default for field in fields(Board) if field.name in PRIVATE}
@@ -248,7 +279,7 @@ def _text(path: Path) -> str:
         raise UsageError(f"Cannot read {path}: {error}; make it a readable UTF-8 file.") from error
 
 
-def _read(path: Path) -> list[Board]:
+def _read(path: Path) -> list[Board | _Refused]:
     text = _text(path)
     try:
         content = loads_toml(text)
@@ -263,7 +294,7 @@ def _read(path: Path) -> list[Board]:
     return [_board(path, name, table) for name, table in tables.items()]
 
 
-def _board(path: Path, name: str, table: Any) -> Board:
+def _board(path: Path, name: str, table: Any) -> Board | _Refused:
     known = [field.name for field in fields(Board) if field.name != "name"]
     if not isinstance(table, Mapping):
         raise FileFormatError(f"{path}: devices.{name} is {table!r}; expected a table.")
@@ -276,7 +307,18 @@ def _board(path: Path, name: str, table: Any) -> Board:
     config = table.get("ssh_config")
     if isinstance(config, str):  # not one of whatever folder is the current one
         table = {**table, "ssh_config": str(path.absolute().parent / os.path.expanduser(config))}
-    return Board(name=name, **table)
+    workdir = table.get("workdir", DEFAULT_WORKDIR)
+    if not isinstance(workdir, str):
+        return Board(name=name, **table)
+    board = Board(name=name, **{**table, "workdir": DEFAULT_WORKDIR})
+    try:
+        return with_values(board, workdir=workdir)
+    except UsageError as error:
+        words = [f"--{key.replace('_', '-')}={value}" for key, value in board.to_dict().items()]
+        command = ["edgeopt", "devices", "add", name, "--force", *words, "--devices", str(path)]
+        return _Refused(
+            name, f"{path}, device {name!r}: {str(error).rstrip('.')}; to correct it: {shlex.join(command)}"
+        )
 
 
 def _table(board: Board) -> str:

@@ -12,7 +12,7 @@ from pathlib import Path
 from ...errors import DeviceError, refuse_windows
 from .base import Process, content_name, require_below
 from .ssh_link import SshAddress, SshLink, program_command, script_command
-from .ssh_scripts import CLAIM, GET, PUT, REMOVE, Conversation, check_size, count, refuse
+from .ssh_scripts import CLAIM, GET, LOOK, PUT, REMOVE, Conversation, check_size, count, refuse
 from .workdir import checked_workdir, folder_refusal
 
 __all__ = ["DEFAULT_WORKDIR", "SshAddress", "SshTransport"]
@@ -137,6 +137,21 @@ class SshTransport:
             word, text = talk.answer()
         if word == "error":
             raise self._refused("make the work folder", text, "make it writable, or choose another")
+
+    def look(self, *, timeout_s: float) -> bool:
+        """Return whether `claim` would take the work folder without `adopt`; nothing is changed.
+
+        Args:
+            timeout_s: How long it may take, in seconds.
+
+        Raises:
+            DeviceError: The board cannot be reached, or not even `adopt` would take the folder.
+        """
+        with self._script(LOOK, self.workdir, timeout_s=timeout_s) as talk:
+            word, text = talk.answer()
+        if word == "error" and not text.startswith("unmarked "):
+            raise self._refused("look into the work folder", text, "make it readable, or choose another")
+        return word != "error"
 
     def remove(self, path: str, *, timeout_s: float) -> None:
         """Remove a file or folder below the work folder, or that."""

@@ -86,6 +86,20 @@ say claimed
 """
 )
 
+# Argument: work folder. Changes nothing.
+LOOK = (
+    _HEAD
+    + _FOLDER
+    + r"""
+[ -e "$1" ] || [ -L "$1" ] || { say free; exit 0; }
+look "$1"
+[ -f "$r/$k" ] && { say own; exit 0; }
+inside
+[ -z "$o" ] || fail "unmarked $k"
+say free
+"""
+)
+
 # Says where the home and the work folder are, and stays until the host closes its end: then the connection ends, too.
 HELLO = (
     _HEAD

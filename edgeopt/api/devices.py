@@ -5,12 +5,14 @@ from __future__ import annotations
 import dataclasses
 import os
 import shlex
+import warnings
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..errors import UsageError
+from ..devices.agent.claim import ADOPT
+from ..errors import DeviceError, EdgeoptWarning, UsageError
 
 if TYPE_CHECKING:
     from ..devices import Device
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from ..devices.readiness import Line
 
 CLEAN_S = 120.0
+LOOK_S = 5.0  # for a board that is added, and may not be there yet
 
 PathLike = str | os.PathLike[str]
 
@@ -77,6 +80,44 @@ def setup_command(name: str, inventory: PathLike | None = None) -> str:
     """Return the command line that sets a board up."""
     words = ["edgeopt", "devices", "setup", name]
     return shlex.join(words if inventory is None else [*words, "--devices", os.fspath(inventory)])
+
+
+def add_device(board: Board, inventory: PathLike | None = None, *, replace: bool = False) -> Path:
+    """Write a board into the inventory, and return the file; the board is asked whether its work folder is edgeopt's.
+
+    A board that cannot be reached is added all the same, with a warning, as is one whose folder has to be adopted.
+
+    Args:
+        board: The board.
+        inventory: The inventory's file; None looks for the project's and the user's.
+        replace: Write over a board of that name.
+
+    Raises:
+        UsageError: The name is taken and `replace` is not set.
+        DeviceError: The work folder holds what is not edgeopt's, or may not be used.
+    """
+    from ..devices.boards.inventory import Inventory
+
+    found = Inventory.find(inventory)
+    found.require_free(board.name, replace=replace)
+    if told := _work_folder_note(board):
+        warnings.warn(told, EdgeoptWarning, stacklevel=2)
+    return found.add(board, replace=replace)
+
+
+def _work_folder_note(board: Board) -> str:
+    """Return what is to be known of a board's work folder; "" if all is well."""
+    from ..devices.transport.ssh import SshTransport
+
+    address = dataclasses.replace(board.address(), connect_timeout_s=LOOK_S)
+    with SshTransport(address, workdir=board.workdir) as transport:
+        try:
+            folder = transport.workdir
+        except DeviceError as error:
+            return f"{board.name} is added without a look at its work folder: {error}"
+        if transport.look(timeout_s=CLEAN_S):
+            return ""
+        return f"{folder} on {board.name} is of an older edgeopt; {ADOPT.replace('NAME', board.name)}."
 
 
 def set_up_device(

@@ -50,13 +50,14 @@ def command() -> None:
 @devices_option
 @json_option
 def add(name: str, inventory: str | None, force: bool, json_path: str | None, **fields: Any) -> None:
-    """Add a board to the inventory; it is not contacted."""
-    from ..devices.boards.inventory import Board, Inventory
+    """Add a board to the inventory; it is asked whether the work folder there is free, or edgeopt's, if it answers."""
+    from ..api.devices import add_device
+    from ..devices.boards.inventory import Board
 
     if fields["ssh_config"] is not None:
         fields["ssh_config"] = str(Path(fields["ssh_config"]).expanduser().absolute())
     board = Board(name, **{key: value for key, value in fields.items() if value is not None})
-    path = Inventory.find(inventory).add(board, replace=force)
+    path = add_device(board, inventory, replace=force)
     result = {"device": name, **board.to_dict(), "file": str(path)}
     _finish(result, json_path, f"Added {name} to {path}. Next: edgeopt devices check, then edgeopt devices setup.")
 
@@ -73,6 +74,7 @@ def list_(inventory: str | None, json_path: str | None) -> None:
     boards = [{"device": b.name, **b.to_dict(), "file": str(found.place(b.name))} for b in found.boards()]
     kinds = {name: load_profile(name).title for name in profile_names()}
     lines = [f"{item['device']}: {item['profile']} at {item['host']} ({item['file']})" for item in boards]
+    lines += [f"not usable: {why}." for why in found.refused()]
     lines = lines or ["No boards yet; `edgeopt devices add NAME --profile ... --host ...` adds one."]
     lines += ["", "Profiles:", *(f"  {name}: {title}" for name, title in kinds.items())]
     _finish({"devices": boards, "profiles": kinds}, json_path, "\n".join(lines))

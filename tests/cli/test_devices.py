@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 
 import pytest
 
@@ -17,6 +18,15 @@ def inventory(tmp_path):
 @pytest.fixture
 def kws(shared_data):
     return str(shared_data / "kws" / "ref_int8.tflite"), str(shared_data / "kws" / "test.npz")
+
+
+@pytest.fixture(autouse=True)
+def no_board(tmp_path, monkeypatch):
+    """No board answers, and none is waited for."""
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "ssh").write_text("#!/bin/sh\nexit 255\n")
+    (tmp_path / "bin" / "ssh").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
 
 
 def add(inventory, *more):

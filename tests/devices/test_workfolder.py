@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import sys
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from edgeopt.devices.agent.claim import MARKER, claim
 from edgeopt.devices.agent.protocol import AgentError
 from edgeopt.devices.agent.workfolder import WorkFolder
 from edgeopt.devices.boards import setup
-from edgeopt.devices.boards.inventory import Board
+from edgeopt.devices.boards.inventory import Board, Inventory
 from edgeopt.devices.transport.ssh import SshAddress, SshTransport
 from edgeopt.devices.transport.workdir import checked_workdir
 from edgeopt.errors import DeviceError, UsageError
@@ -81,7 +82,7 @@ BENCH = ("--seconds", "0.05", "--processes", "1")
      "//home//pi", "/root", "/x/../home/pi", "new\nline"],
 )  # fmt: skip
 def test_what_is_or_could_be_the_home_folder_is_no_work_folder(workdir):
-    with pytest.raises(UsageError, match=r"(The work folder is|has workdir = '')"):
+    with pytest.raises(UsageError, match=r"(The work folder is|has workdir = ')"):
         Board("b", "rpi4", "pi@b", workdir=workdir)
     with pytest.raises(UsageError, match="expected a folder of edgeopt's own"):
         transport(workdir)
@@ -117,6 +118,54 @@ def test_a_folder_with_the_users_files_is_refused_by_every_command(home, tmp_pat
     assert f"The work folder {home}/work on board is not used: it holds 'notes.txt', which" in capsys.readouterr().err
     assert users_files(home) == ALL
     assert not (home / "work" / MARKER).exists()
+
+
+def added(tmp_path, workdir, *more):
+    words = ["devices", "add", "b", "--profile", "generic-arm64", "--host", "board", "--workdir", workdir, *more]
+    return main([*words, "--devices", str(tmp_path / "devices.toml")])
+
+
+def test_add_asks_the_board_and_refuses_what_the_other_commands_would(home, tmp_path, capsys):
+    (home / "link").symlink_to(home / "work")
+    for workdir, why in (("work", "it holds 'notes.txt', which"), ("link", "it is a symbolic link")):
+        assert added(tmp_path, workdir) == 5
+        assert f"/{workdir} on board is not used: {why}" in " ".join(capsys.readouterr().err.split())
+    assert added(tmp_path, str(home)) == 5
+    assert "it is the home folder, or above it" in capsys.readouterr().err
+    assert not (tmp_path / "devices.toml").exists()
+    for workdir in (".cache/edgeopt", "files/new"):
+        assert added(tmp_path, workdir, "--force") == 0
+        assert capsys.readouterr().err == ""
+        assert not (home / workdir).exists(), "nothing is made"
+    old_folder(home)
+    assert added(tmp_path, "old", "--force") == 0
+    assert "`edgeopt devices setup b --adopt` takes it over" in " ".join(capsys.readouterr().err.split())
+    assert users_files(home) == ALL
+
+
+def test_a_board_that_does_not_answer_is_added_with_one_warning(home, tmp_path, capsys):
+    (tmp_path / "bin" / "ssh").write_text("#!/bin/sh\necho 'No route to host' >&2\nexit 255\n")
+    assert added(tmp_path, "work") == 0
+    told = " ".join(capsys.readouterr().err.split())
+    assert told.count("b is added without a look at its work folder") == 1
+    assert "board" in (tmp_path / "devices.toml").read_text()
+
+
+def test_a_bad_work_folder_of_the_inventory_names_the_command_that_corrects_it(home, tmp_path, capsys):
+    path = Path(inventory(tmp_path, "~/"))
+    path.write_text(path.read_text() + '\n[devices.other]\nprofile = "rpi4"\nhost = "o"\n')
+    assert main(["devices", "show", "other", "--devices", str(path)]) == 0, "it does not stop the others"
+    assert main(["devices", "list", "--devices", str(path)]) == 0
+    assert "not usable:" in capsys.readouterr().out
+    assert main(["devices", "check", "b", "--devices", str(path)]) == 2
+    command = " ".join(capsys.readouterr().err.split()).partition("to correct it: edgeopt ")[2].rstrip(".")
+    assert main(shlex.split(command)) == 0
+    found = Inventory.find(path)
+    assert found.board("b") == Board("b", "generic-arm64", "board", python=sys.executable)
+    assert found.refused() == [] and len(found.boards()) == 2
+    path = Path(inventory(tmp_path, "/home/pi"))
+    assert main(["devices", "remove", "b", "--devices", str(path)]) == 0
+    capsys.readouterr()
 
 
 def test_the_users_files_beside_edgeopts_folder_survive_everything(home, tmp_path, model, capsys):

@@ -41,7 +41,7 @@ def compare_with_model(
     if given is None:
         raise ValueError("no samples")
     specs = output_specs(read_model(converted.model))
-    chosen = _some(given, sum(math.prod(map(abs, spec.shape)) for spec in specs))
+    chosen = _some(given, sum(math.prod(spec.shape) for spec in specs))
     floats = converted.float_model
     expected = model_outputs(lean, chosen) if floats is None else file_outputs(floats, chosen)
     got = file_outputs(converted.model, chosen)

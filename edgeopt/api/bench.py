@@ -103,4 +103,4 @@ def bound_inputs(file: TFLiteFile, data: Any, samples: int | None = None) -> dic
     dataset = load_dataset(data, **(image_options(file.artifact) if folder else {}))
     if samples is not None:
         dataset = dataset.take(np.arange(min(samples, dataset.count)))
-    return dict(dataset.bind([spec.name for spec in specs], [spec.shape for spec in specs]))
+    return dict(dataset.bind([spec.name for spec in specs], [spec.signature for spec in specs]))

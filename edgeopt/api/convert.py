@@ -111,7 +111,7 @@ def _image_record(images: Mapping[str, Any] | None, outputs: Any, warnings: list
     if images is None:
         return None
     classes = images["classes"]
-    if classes and (len(outputs) != 1 or not fits_output(classes, outputs[0]["shape"])):
+    if classes and (len(outputs) != 1 or not fits_output(classes, outputs[0]["signature"])):
         warnings.append(
             f"classes: the calibration folder has {len(classes)} classes, which are not those of the file's outputs; "
             "their names are not kept"

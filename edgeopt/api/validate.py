@@ -96,7 +96,7 @@ def validate(
     found = file.artifact
     dataset = load_dataset(data, **image_options(found, image_size, image_scaling, image_resize))
     inputs, labels = _bound(file.model, dataset, scoring, output_name)
-    images = dataset.image_record(input_specs(file.model)[0].shape)
+    images = dataset.image_record(input_specs(file.model)[0].signature)
     with open_device(device, inventory) as target:
         measured = target.measure(found.model, inputs, options, on_progress=on_progress)
         outputs = measured.real_outputs()
@@ -133,9 +133,9 @@ def _bound(
     check_output(metric, output_name, names, "file")
     if metric.of_classes:
         scored = next(spec for spec in outputs if output_name in (None, spec.name))
-        check_classes(dataset.class_names, scored.shape, scored.name, dataset.source)
+        check_classes(dataset.class_names, scored.signature, scored.name, dataset.source)
     specs = input_specs(model)
-    inputs = dataset.bind([spec.name for spec in specs], [spec.shape for spec in specs])
+    inputs = dataset.bind([spec.name for spec in specs], [spec.signature for spec in specs])
     return inputs, require_labels(metric, dataset.labels_of(output_name, names))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -12,6 +13,8 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from ..api.inspect import Inspection
+
+Shape = Sequence[int]
 
 _LONGEST_NAME = 40
 _MOST_ROWS = 2000
@@ -104,7 +107,7 @@ def _ends(found: Inspection) -> Table:
         for spec in specs:
             scale = "" if spec.scale is None else f"{spec.scale:.9g}"
             point = "" if spec.zero_point is None else str(spec.zero_point)
-            add_row(table, kind, _shorten(spec.name), spec.dtype, _shape(spec.shape), scale, point)
+            add_row(table, kind, _shorten(spec.name), spec.dtype, _shape(spec.shape, spec.signature), scale, point)
     return table
 
 
@@ -154,7 +157,8 @@ def _tensors(rows: list[dict[str, Any]]) -> Table:
     for row in _shown(rows, table):
         index = str(row["index"]) if not row["subgraph"] else f"{row['subgraph']}:{row['index']}"
         kinds = [kind for kind in ("constant", "variable", "sparse") if row[kind]]
-        head = (index, _shorten(row["name"]), row["dtype"], _shape(row["shape"]), f"{row['nbytes']:,}", " ".join(kinds))
+        shape = _shape(row["shape"], row["signature"])
+        head = (index, _shorten(row["name"]), row["dtype"], shape, f"{row['nbytes']:,}", " ".join(kinds))
         add_row(table, *head, *_quantization(row["quantization"]))
     return table
 
@@ -203,8 +207,10 @@ def _some(items: list[str], limit: int = 3) -> str:
     return ", ".join(items[:limit]) + more
 
 
-def _shape(shape: tuple[int, ...] | list[int]) -> str:
-    return "[" + ",".join(map(str, shape)) + "]"
+def _shape(shape: Shape, signature: Shape | None = None) -> str:
+    """Return a shape, and beside it the signature where that has other dimensions."""
+    text = "[" + ",".join(map(str, shape)) + "]"
+    return text if signature in (None, shape) else f"{text} (signature {_shape(signature)})"
 
 
 def _range(low: str, high: str) -> str:

@@ -93,7 +93,7 @@ def _operand(graph: Subgraph, index: int) -> dict[str, Any] | None:
     return {
         "tensor": index,
         "dtype": tensor.dtype,
-        "shape": list(tensor.signature),
+        "shape": list(tensor.shape),
         "constant": tensor.is_constant,
     }
 
@@ -104,7 +104,8 @@ def _tensor_row(graph: Subgraph, tensor: Tensor) -> dict[str, Any]:
         "index": tensor.index,
         "name": tensor.name,
         "dtype": tensor.dtype,
-        "shape": list(tensor.signature),
+        "shape": list(tensor.shape),
+        "signature": list(tensor.signature),
         "constant": tensor.is_constant,
         "variable": tensor.is_variable,
         "sparse": tensor.sparse,

@@ -17,7 +17,8 @@ class TensorSpec:
     Attributes:
         name: The argument name of the signature, or the tensor's own name in a file without one.
         dtype: "int8", "float32", ...
-        shape: With -1 for dynamic dimensions.
+        shape: What an interpreter starts with: dynamic dimensions stand here as 1.
+        signature: The shape with -1 for dynamic dimensions.
         scale: The `scale` of ``real = scale * (stored - zero_point)``; None when the tensor is not quantised.
         zero_point: The stored value that means 0; None when the tensor is not quantised.
         tensor_name: The name inside the file, as interpreters report it.
@@ -27,6 +28,7 @@ class TensorSpec:
     name: str
     dtype: str
     shape: tuple[int, ...]
+    signature: tuple[int, ...]
     scale: float | None
     zero_point: int | None
     tensor_name: str
@@ -64,7 +66,8 @@ def spec_of(tensor: Tensor, names: Mapping[int, str] = MappingProxyType({})) -> 
     return TensorSpec(
         name=names.get(tensor.index, tensor.name),
         dtype=tensor.dtype,
-        shape=tensor.signature,
+        shape=tensor.shape,
+        signature=tensor.signature,
         scale=None if quantization is None else float(quantization.scales[0]),
         zero_point=None if quantization is None else int(quantization.zero_points[0]),
         tensor_name=tensor.name,

@@ -154,7 +154,8 @@ def test_a_batch_of_four(convert, running):
 @pytest.mark.parametrize("mode", ["int8", "float32"])
 def test_a_dynamic_batch_stays_open(convert, running, mode):
     artifact = convert(dynamic_batch=True, quantize=mode)
-    assert artifact.sidecar["inputs"][0]["shape"] == [-1, 12, 12, 3]
+    assert artifact.sidecar["inputs"][0]["shape"] == [1, 12, 12, 3]
+    assert artifact.sidecar["inputs"][0]["signature"] == [-1, 12, 12, 3]
     run = running(artifact.model)
     run.interpreter.resize_tensor_input(run.inputs["image"]["index"], (3, 12, 12, 3))
     run.interpreter.allocate_tensors()

@@ -26,8 +26,8 @@ def test_the_totals_of_a_real_file(shared_data):
     # At operator 2 the block's input, its first convolution and its result: three maps of 32 * 32 * 16 int8.
     assert found.peak_activation_bytes == 3 * 32 * 32 * 16
     assert found.granularity == {"CONV_2D": "per-channel", "FULLY_CONNECTED": "per-tensor"}
-    assert [(spec.name, spec.shape, spec.zero_point) for spec in found.inputs] == [
-        ("input_1_int8", (-1, 32, 32, 3), -128)
+    assert [(spec.name, spec.shape, spec.signature, spec.zero_point) for spec in found.inputs] == [
+        ("input_1_int8", (1, 32, 32, 3), (-1, 32, 32, 3), -128)
     ]
 
 

@@ -36,8 +36,8 @@ def test_the_tables_show_totals_ends_and_operators(run, shared_data):
     assert "peak activation memory 15.6 KiB at operator 1" in flat
     assert "fully int8 yes" in flat
     assert "FULLY_CONNECTED per-tensor" in flat
-    assert "input input_1 int8 [-1,49,10,1] 0.584702909 83" in flat
-    assert "1 DEPTHWISE_CONV_2D 3 int8 [-1,25,5,64] int8 [-1,25,5,64] 72,000 832 B" in flat
+    assert "input input_1 int8 [1,49,10,1] (signature [-1,49,10,1]) 0.584702909 83" in flat
+    assert "1 DEPTHWISE_CONV_2D 3 int8 [1,25,5,64] int8 [1,25,5,64] 72,000 832 B" in flat
     assert "min_runtime_version 16 1.5.0" in flat
     assert "tensors" not in flat
 

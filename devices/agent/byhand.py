@@ -5,16 +5,15 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import shutil
 import sys
-import tempfile
-from typing import Dict, List, Mapping, Optional
+from typing import Dict, List, Mapping
 
 from .conditions import board, state
 from .processes import measure
 from .protocol import AgentError, Message
 from .records import Evaluated
 from .runtimes import AUTO, KERNELS, RUNTIMES
+from .scratch import scratch
 from .supervisor import Supervisor
 from .tables import info_table, result_table
 
@@ -99,20 +98,22 @@ def _measure(options: argparse.Namespace) -> Message:
     if not options.inputs and (options.labels or options.command == "eval"):
         raise AgentError("request", "--inputs is missing: the data that the model is to be run on")
     folder = getattr(options, "outputs", None)
-    temporary = None if folder else tempfile.mkdtemp(prefix="edgeopt-agent-")
-    supervisor = Supervisor()
+    if folder:
+        os.makedirs(folder, exist_ok=True)
+        return _measured(options, folder, [])
+    with scratch() as own:
+        return _measured(options, own.path, [own.lock])
+
+
+def _measured(options: argparse.Namespace, folder: str, inherit: List[int]) -> Message:
+    supervisor = Supervisor(inherit)
     try:
-        if folder:
-            os.makedirs(folder, exist_ok=True)
-        result = measure(supervisor, _request(options, folder or temporary))
-        return _report(options, result)
+        return _report(options, measure(supervisor, _request(options, folder)))
     finally:
         supervisor.stop()
-        if temporary:
-            shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _request(options: argparse.Namespace, folder: Optional[str]) -> Message:
+def _request(options: argparse.Namespace, folder: str) -> Message:
     request: Message = {
         "nonce": NONCE,
         "op": "measure",

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -48,6 +52,48 @@ def test_bench_prints_json(agent: Path, files: Path) -> None:
     assert {"p50", "p90", "p95", "p99", "mean", "cold"} <= set(found["latency_ms"])
     assert found["kernel_profile"]["threads"] == 1 and found["verdict"] == "ok"
     assert len(found["latency_runs"]["process_p50_ms"]) == 2 and found["emulated"] is False
+
+
+def test_what_a_killed_run_has_left_goes_with_the_next_and_nothing_else_does(
+    agent: Path, files: Path, tmp_path: Path
+) -> None:
+    temporary, mine = tmp_path / "tmp", tmp_path / "mine"
+    for folder in (temporary, mine):
+        folder.mkdir()
+    (mine / ".lock").touch()
+    environment = {**os.environ, "TMPDIR": str(temporary)}
+    long = [sys.executable, agent, "bench", files / "model.tflite", "--seconds", "60", "--processes", "1"]
+    killed, running = (subprocess.Popen(long, env=environment, stdout=subprocess.DEVNULL) for _ in range(2))
+    try:
+        wait_for(lambda: len(list(temporary.glob("edgeopt-agent-*/.lock"))) == 2)
+        running.send_signal(signal.SIGSTOP)  # or it would end once its median is stable
+        before = set(temporary.iterdir())
+        killed.kill()
+        killed.wait()
+        (temporary / "edgeopt-agent-linked00").symlink_to(mine)
+        (temporary / "edgeopt-agent-unlocked").mkdir()
+        (temporary / "edgeopt-agent-mine.txt").touch()
+        words = [sys.executable, agent, "bench", files / "model.tflite", *FEW]
+        wait_for(lambda: subprocess.run(words, env=environment, capture_output=True).returncode == 0
+                 and len(set(temporary.iterdir()) & before) == 1)  # fmt: skip
+        kept = {path.name for path in set(temporary.iterdir()) - before}
+        assert kept == {"edgeopt-agent-linked00", "edgeopt-agent-unlocked", "edgeopt-agent-mine.txt"}
+        assert (mine / ".lock").exists(), "a link is not followed"
+        os.utime(temporary / "edgeopt-agent-unlocked", (0, 0))
+        subprocess.run(words, env=environment, capture_output=True, check=True)
+        assert not (temporary / "edgeopt-agent-unlocked").exists(), "an older agent's, of more than a day ago"
+        assert len(set(temporary.iterdir()) & before) == 1, "that of the run that is still there"
+    finally:
+        for process in (killed, running):
+            process.kill()
+            process.wait()
+
+
+def wait_for(happened: Callable[[], bool]) -> None:
+    end = time.monotonic() + 60
+    while not happened():
+        assert time.monotonic() < end
+        time.sleep(0.05)
 
 
 def test_bench_needs_nothing_but_a_model(agent: Path, files: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from edgeopt.converters.edgetpu.log import parse_log
+from edgeopt.converters.edgetpu.log import LogRow, ModelLog, parse_log
 
 
 def test_sizes_counts_and_version_are_read(real_log):
@@ -111,3 +111,80 @@ def test_a_line_without_end_takes_no_time_and_no_error_steers_a_terminal():
     assert time.process_time() - start < 1  # it took minutes
     assert all(line.isprintable() and len(line) <= 1000 for line in log.errors)
     assert len(log.errors) == 1
+
+
+WHOLE = """Edge TPU Compiler version 16.0.384591198
+Started a compilation timeout timer of 180 seconds.
+  ERROR: Failed to compile subgraph: it is too large.
+Model compiled successfully in 12 ms.
+
+Input model: a.tflite
+Input size: 512.00B
+Output model: a_edgetpu.tflite
+Output size: 1.50MiB
+On-chip memory used for caching model parameters: 2.25KiB
+On-chip memory remaining for caching model parameters: 7B
+Off-chip memory used for streaming uncached model parameters: 3.00GiB
+Number of Edge TPU subgraphs: 2
+Total number of operations: 9
+Number of operations that will run on Edge TPU: 6
+Number of operations that will run on CPU: 3
+Number of pigs: many
+Operation log: a_edgetpu.log
+
+Operator                       Count      Status
+
+ADD                            1          Mapped to Edge TPU
+RELU                           5          Mapped to Edge TPU
+ABS                            1          Operation not supported
+ABS                            1          Tensor has unsupported rank (up to 3 innermost dimensions mapped)
+"""
+
+
+def test_every_line_has_its_field():
+    log = parse_log(WHOLE)
+    assert (log.version, log.milliseconds) == ("16.0.384591198", 12)
+    assert log.errors == ("ERROR: Failed to compile subgraph: it is too large.",)
+    assert log.models == (
+        ModelLog(
+            input_name="a.tflite",
+            output_name="a_edgetpu.tflite",
+            input_bytes=512,
+            output_bytes=1_572_864,
+            cached_bytes=2304,
+            remaining_bytes=7,
+            streamed_bytes=3 * 2**30,
+            subgraphs=2,
+            operations=9,
+            mapped=6,
+            on_cpu=3,
+            rows=(
+                LogRow("ADD", 1, "Mapped to Edge TPU"),
+                LogRow("RELU", 5, "Mapped to Edge TPU"),
+                LogRow("ABS", 1, "Operation not supported"),
+                LogRow("ABS", 1, "Tensor has unsupported rank (up to 3 innermost dimensions mapped)"),
+            ),
+        ),
+    )
+    (model,) = log.models
+    assert list(model.mapped_ops.items()) == [("RELU", 5), ("ADD", 1)], "the most frequent first"
+    assert model.cpu_ops == {"ABS": 2}
+    assert model.to_dict()["rows"][1] == {"op": "RELU", "count": 5, "status": "Mapped to Edge TPU"}
+
+
+def test_equally_frequent_operators_come_in_alphabetical_order():
+    text = "Input: a\nB  2  Mapped to Edge TPU\nC  2  Mapped to Edge TPU\nA  2  Mapped to Edge TPU\n"
+    assert list(parse_log(text).models[0].mapped_ops) == ["A", "B", "C"]
+
+
+def test_what_is_no_number_or_comes_before_any_model_is_left_out():
+    text = "Output size: 3B\nADD  1  Mapped to Edge TPU\nInput: a\nInput size: 3.00\nTotal number of operations: -1\nOutput: b\n"
+    assert parse_log(text).models == (ModelLog(input_name="a", output_name="b"),)
+
+
+def test_a_model_without_a_table_has_the_counts_that_are_printed_or_none():
+    assert parse_log("Input: a\nNumber of operations that will run on CPU: 3\n").models[0].on_cpu == 3
+    counted = "Input: a\nNumber of operations that will run on Edge TPU: 7\nADD  1  Mapped to Edge TPU\n"
+    assert (parse_log(counted).models[0].mapped, parse_log(counted).models[0].on_cpu) == (7, None)
+    left = "Input: a\nADD  3  Mapped to Edge TPU\nABS  2  Operation not supported\nABS  2  Other\n"
+    assert (parse_log(left).models[0].mapped, parse_log(left).models[0].on_cpu) == (3, 4)

@@ -9,7 +9,7 @@ import flatbuffers
 import pytest
 from flatbuffers import flexbuffers
 
-from edgeopt.converters.edgetpu.package import Executable, Package, is_compiled, packages, read_package
+from edgeopt.converters.edgetpu.package import Executable, Layer, Package, is_compiled, packages, read_package
 from edgeopt.errors import FileFormatError
 from edgeopt.flatbuffer import load_model
 
@@ -170,3 +170,117 @@ def test_one_executable_listed_ten_thousand_times_is_refused():
 def test_one_long_name_of_ten_thousand_layers_is_refused():
     with pytest.raises(FileFormatError, match=r"is corrupt \(its strings overlap\)"):
         read_package(package_of(executable_of("x" * 100_000, 10_000), 1))
+
+
+def written(fields, builder=None):
+    """Write a table: strings, bytes, lists (of tables, or of bytes) and numbers, as (kind, value), by slot.
+
+    Returns:
+        The whole buffer; with a builder of another table, the offset in it.
+    """
+    own = builder or flatbuffers.Builder(64)
+    places, numbers = {}, {}
+    for slot, value in fields.items():
+        if isinstance(value, str):
+            places[slot] = own.CreateString(value)
+        elif isinstance(value, bytes):
+            places[slot] = own.CreateByteVector(value)
+        elif isinstance(value, list):
+            items = [own.CreateByteVector(item) if isinstance(item, bytes) else written(item, own) for item in value]
+            own.StartVector(4, len(items), 4)
+            for item in reversed(items):
+                own.PrependUOffsetTRelative(item)
+            places[slot] = own.EndVector()
+        else:
+            numbers[slot] = value
+    own.StartObject(17)
+    for slot, offset in places.items():
+        own.PrependUOffsetTRelativeSlot(slot, offset, 0)
+    for slot, (kind, number) in numbers.items():
+        getattr(own, f"Prepend{kind}Slot")(slot, number, 0)
+    made = own.EndObject()
+    if builder is not None:
+        return made
+    own.Finish(made, b"DWN1")
+    return bytes(own.Output())
+
+
+LAYER = {0: "image", 1: ("Int32", 4096), 2: ("Int32", 8), 3: ("Int32", 9), 4: ("Int32", 3), 6: ("Int16", 8)}
+EXECUTABLE = {
+    4: ("Int32", 77),
+    6: b"weights",
+    8: [LAYER],
+    9: [{0: "a", 6: ("Int16", 99)}, {0: "b"}],
+    10: "beagle",
+    11: ("Int32", 500),
+    12: ("Int32", 2048),
+    13: ("Int16", 2),
+    14: ("Uint64", 2**64 - 1),
+}
+HEAD = {0: ("Int32", 13), 4: "cl/343520747", 7: "mine"}
+
+
+def options_of(*executables):
+    """Return the options of a custom operator that holds these executables."""
+    return bytes(flexbuffers.Dumps({"1": 5, "4": written({**HEAD, 1: written({0: list(executables)})})}))
+
+
+def test_every_field_of_the_schema_is_read_from_its_slot():
+    first = written(EXECUTABLE)
+    package = read_package(options_of(first, written({13: ("Int16", 1)})), 4)
+    head = (package.operator, package.minimum_runtime, package.compiler_version, package.model_identifier)
+    assert head == (4, 13, "cl/343520747", "mine")
+    assert package.executables[0] == Executable(
+        kind="EXECUTION_ONLY",
+        chip="beagle",
+        parameter_bytes=7,
+        caching_token=2**64 - 1,
+        narrow_memory_bytes=2048,
+        scratch_bytes=77,
+        estimated_cycles=500,
+        inputs=(Layer("image", 4096, (8, 9, 3), "int8"),),
+        outputs=(Layer("a", 0, (0, 0, 0), "unknown(99)"), Layer("b", 0, (0, 0, 0), "uint8")),
+        size_bytes=len(first),
+    )
+    second = package.executables[1]
+    assert (second.kind, second.chip, second.parameter_bytes, second.estimated_cycles) == (
+        "PARAMETER_CACHING",
+        "",
+        0,
+        0,
+    )
+    found = package.to_dict()
+    assert (found["chip"], found["cached_bytes"], found["streamed_bytes"]) == ("beagle, ", 0, 7)
+    (image,) = found["executables"][0]["inputs"]
+    assert image == {"name": "image", "size_bytes": 4096, "shape": [8, 9, 3], "dtype": "int8"}
+    assert (found["executables"][0]["caching_token"], found["executables"][0]["outputs"][1]["name"]) == ("f" * 16, "b")
+    assert {name: found[name] for name in ("operator", "minimum_runtime", "compiler_version", "model_identifier")} == (
+        {"operator": 4, "minimum_runtime": 13, "compiler_version": "cl/343520747", "model_identifier": "mine"}
+    )
+
+
+def test_the_64_bit_estimate_counts_before_the_old_one_and_kinds_of_later_are_named():
+    package = read_package(options_of(written({**EXECUTABLE, 16: ("Int64", 2**40), 13: ("Int16", 7)})))
+    (found,) = package.executables
+    assert (package.operator, found.estimated_cycles, found.kind) == (0, 2**40, "unknown(7)")
+    (plain,) = read_package(options_of(written({**EXECUTABLE, 13: ("Int16", 0)}))).executables
+    assert plain.kind == "STAND_ALONE"
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        (options_of(), "it holds no executables"),
+        (bytes(flexbuffers.Dumps({"4": written(HEAD)})), "it holds no executables"),
+        (bytes(flexbuffers.Dumps({"3": written(HEAD)})), "it has no entry '4'"),
+        (bytes(flexbuffers.Dumps({"4": 7})), "it has no entry '4'"),
+    ],
+)
+def test_a_package_of_nothing_is_corrupt(options, reason):
+    with pytest.raises(
+        FileFormatError,
+        match=rf"^The Edge TPU package in operator 2 of m is corrupt \({reason}\); compile the model again\.$",
+    ):
+        read_package(options, 2, "m")
+    with pytest.raises(FileFormatError, match="in operator 0 of The model is corrupt"):
+        read_package(options)

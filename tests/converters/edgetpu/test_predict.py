@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections import Counter
 from dataclasses import replace
@@ -10,9 +11,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from edgeopt.converters.accelerator import CPU, MAPPED, UNSURE
+from edgeopt.converters.accelerator import CPU, MAPPED, UNSURE, OpMapping, Prediction, Refusal
 from edgeopt.converters.edgetpu.package import CUSTOM_OP, packages
-from edgeopt.converters.edgetpu.predict import EdgeTpuPredictor
+from edgeopt.converters.edgetpu.predict import EdgeTpuPredictor, refuse_compiled
+from edgeopt.converters.edgetpu.rules import Memory, default_rules
 from edgeopt.errors import UsageError
 from edgeopt.flatbuffer import Model, Operator, Quantization, Tensor, load_model, read_model
 
@@ -54,10 +56,6 @@ def test_stored_parameters_are_predicted_within_a_tenth(shared_data):
 
 def test_the_check_against_the_pairs_can_fail(shared_data, graph):
     # Planted: the same deeplab, predicted by rules that have lost the one about enlargements.
-    from dataclasses import replace
-
-    from edgeopt.converters.edgetpu.rules import default_rules
-
     rules = default_rules()
     poorer = replace(rules, op_rules=tuple(rule for rule in rules.op_rules if not rule.id.startswith("resize")))
     model = load_model(shared_data / "coral" / "deeplabv3_mnv2_dm05_pascal_quant.tflite")
@@ -230,3 +228,148 @@ def test_the_time_grows_as_the_number_of_operators():
         return time.process_time() - start
 
     assert min(seconds(12_000) for _ in range(2)) < 24 * min(seconds(1_500) for _ in range(4))
+
+
+def conv_swish_conv(graph):
+    """A convolution of 1024 multiplications, a HARD_SWISH, which stays on the CPU, and a convolution of half as many."""
+    first = graph.conv(graph.input((1, 8, 8, 4)), (1, 8, 8, 4), (4, 1, 1, 4))
+    middle = graph.op("HARD_SWISH", [first], (1, 8, 8, 4))
+    return graph.build(graph.conv(middle, (1, 8, 8, 2), (2, 1, 1, 4)))
+
+
+def test_each_verdict_says_why_and_what_helps(graph):
+    found = predict(conv_swish_conv(graph))
+    first, swish, last = found.operators
+    assert first == OpMapping(0, "CONV_2D", MAPPED, "Mapped to Edge TPU")
+    assert (swish.index, swish.op, swish.verdict, swish.rule) == (1, "HARD_SWISH", CPU, "hard-swish")
+    assert swish.status == "Operation not supported" and swish.why == "HARD_SWISH is not supported"
+    assert swish.remedy.endswith("or use ReLU6 instead, or accept it (256 values)") and "edgetpu#353" in swish.source
+    assert last == OpMapping(
+        2,
+        "CONV_2D",
+        CPU,
+        "More than one subgraph is not supported",
+        "one-subgraph",
+        "CONV_2D itself is supported, but it needs the result of HARD_SWISH (operator 1), which runs on the CPU",
+        "make HARD_SWISH (operator 1) fit for the Edge TPU, or move it to the end of the model, or accept it "
+        "(33.3 % of the MACs)",
+        "edgetpu#461, edgetpu#317; tensorflow/lite/graph_info.cc",
+    )
+    assert (found.target, found.delegated_subgraphs, found.notes) == ("edgetpu", 1, ())
+    assert (found.parameters_cached_bytes, found.parameters_streamed_bytes) == (128, 0)
+    assert {
+        "macs_mapped": 1024,
+        "macs_cpu": 512,
+        "macs_unsure": 0,
+        "fit_doubtful": False,
+    }.items() <= found.figures.items()
+    assert [layer["index"] for layer in found.figures["layers"]] == [0]
+    assert found.figures["capacity_bytes"] > 6 * 2**20
+
+
+def test_what_was_asked_to_be_left_says_so(graph):
+    data = conv_swish_conv(graph)
+    (first,) = read_model(data).main.operators[0].outputs
+    found = predict(data, intermediate_tensors=(read_model(data).main.tensors[first].name,)).operators
+    assert found[0].verdict == MAPPED and found[2].rule == "one-subgraph"
+    assert found[1] == OpMapping(
+        1,
+        "HARD_SWISH",
+        CPU,
+        "More than one subgraph is not supported",
+        "intermediate-tensor",
+        "the mapped part was asked to end at 't3'",
+        "drop that intermediate tensor, or accept it (256 values)",
+    )
+
+
+def test_the_work_of_doubtful_operators_is_counted_apart(graph):
+    x = graph.input((1, 8, 8, 4))
+    first = graph.conv(x, (1, 8, 8, 4), (4, 1, 1, 4))
+    moved = graph.op("TRANSPOSE", [first, graph.constant([0, 3, 1, 2])], (1, 4, 8, 8))
+    found = predict(graph.build(graph.conv(moved, (1, 4, 8, 2), (2, 1, 1, 8))))
+    assert [op.verdict for op in found.operators] == [MAPPED, UNSURE, UNSURE]
+    assert [found.figures[f"macs_{side}"] for side in ("mapped", "cpu", "unsure")] == [1024, 0, 512]
+    assert found.operators[2].why.endswith("needs the result of TRANSPOSE (operator 1), which may run on the CPU")
+    assert found.delegated_subgraphs == 1
+
+
+def test_a_file_of_doubtful_operators_only_is_not_refused(graph):
+    x = graph.input((1, 8, 8, 4))
+    found = predict(graph.build(graph.op("TRANSPOSE", [x, graph.constant([0, 3, 1, 2])], (1, 4, 8, 8))))
+    assert (found.refusal, found.delegated_subgraphs, found.unsure_ops) == (None, 0, {"TRANSPOSE": 1})
+
+
+@pytest.mark.parametrize(
+    ("surely", "perhaps", "cached", "streamed", "note"),
+    [
+        (128, 128, 128, 0, None),
+        (64, 64, 0, 128, "128 B of parameters"),
+        (
+            64,
+            128,
+            128,
+            0,
+            "^128 B of parameters may or may not fit: the room is 6.1 to 7.7 MiB, less with large activa",
+        ),
+    ],
+)
+def test_parameters_that_do_not_fit_are_noted(graph, surely, perhaps, cached, streamed, note):
+    rules = replace(default_rules(), memory=Memory(perhaps, surely, ""))
+    found = predict(conv_swish_conv(graph), rules=rules)
+    assert (found.parameters_cached_bytes, found.parameters_streamed_bytes) == (cached, streamed)
+    assert len(found.notes) == (note is not None)
+    assert note is None or re.search(note, found.notes[0])
+
+
+def test_a_refused_file_says_so_of_each_operator(graph):
+    x = graph.input((1, 4), "float32")
+    found = predict(graph.build(graph.op("RELU", [x], (1, 4), "float32")))
+    refusal = found.refusal
+    assert refusal.why.startswith("no operator computes on 8-bit integers") and "quantize='int8'" in refusal.remedy
+    assert found == Prediction(
+        "edgetpu",
+        (OpMapping(0, "RELU", CPU, "", refusal.rule, refusal.why, refusal.remedy, refusal.source),),
+        0,
+        0,
+        0,
+        refusal,
+    )
+
+
+def test_where_nothing_is_mapped_the_first_operator_s_reason_is_the_file_s(graph):
+    x = graph.input((1, 4, 4, 4))
+    found = predict(graph.build(graph.op("HARD_SWISH", [graph.op("HARD_SWISH", [x], (1, 4, 4, 4))], (1, 4, 4, 4))))
+    first = found.operators[0]
+    assert [op.index for op in found.operators] == [0, 1]
+    assert found.refusal == Refusal(
+        "nothing-mapped", "no operator is mapped: HARD_SWISH is not supported", first.remedy, first.source
+    )
+    assert (found.delegated_subgraphs, found.parameters_cached_bytes, found.parameters_streamed_bytes) == (0, 0, 0)
+
+
+@pytest.mark.parametrize(("runtime", "verdict"), [(14, MAPPED), (13, CPU), (None, MAPPED)])
+def test_operators_that_need_a_newer_runtime_stay_with_an_older_one(graph, runtime, verdict):
+    """None takes what the rules say is the newest."""
+    first = graph.conv(graph.input((1, 8, 8, 4)), (1, 8, 8, 4), (4, 1, 1, 4))
+    moved = graph.op("TRANSPOSE", [first, graph.constant([0, 1, 2, 3])], (1, 8, 8, 4))
+    found = predict(graph.build(moved), minimum_runtime=runtime).operators[1]
+    assert found.verdict == verdict
+    assert verdict == MAPPED or ("14" in found.why and "13" in found.why and found.rule == "runtime")
+
+
+def test_a_file_without_operators_that_no_rule_refuses_computes_nothing(graph):
+    rules = replace(default_rules(), file_rules=())
+    found = predict(graph.build(graph.input((1, 4))), rules=rules)
+    assert found.refusal == Refusal(
+        "nothing-mapped", "the file holds no operators", "convert a model that computes something"
+    )
+
+
+def test_compiled_files_are_refused_with_what_to_do(shared_data):
+    sentence = (
+        r"^The model is compiled for the Edge TPU already \(it holds an edgetpu-custom-op\), expected the file it was "
+        r"compiled from; see what is inside with edgeopt inspect\.$"
+    )
+    with pytest.raises(UsageError, match=sentence):
+        refuse_compiled(load_model(shared_data / "coral" / "split_concat_edgetpu.tflite"))

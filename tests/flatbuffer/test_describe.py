@@ -38,6 +38,10 @@ def test_an_absent_input_is_null(small_file):
 
 def test_a_tensor_row_sums_up_its_scales(small_file):
     rows = describe.tensor_rows(read_model(small_file))
+    assert {name: value for name, value in rows[1].items() if name != "quantization"} == {
+        **{"subgraph": 0, "index": 1, "name": "kernel", "dtype": "int8", "shape": [4, 3, 3, 2], "constant": True},
+        **{"variable": False, "sparse": False, "nbytes": 72, "stored_bytes": 72},
+    }
     assert rows[1]["quantization"] == {
         "granularity": "per-channel",
         "axis": 0,
@@ -47,6 +51,7 @@ def test_a_tensor_row_sums_up_its_scales(small_file):
         "zero_point_min": 0,
         "zero_point_max": 0,
     }
+    assert (rows[0]["quantization"]["zero_point_min"], rows[3]["quantization"]["zero_point_max"]) == (-128, 3)
     assert rows[0]["quantization"]["granularity"] == "per-tensor"
     assert rows[0]["quantization"]["axis"] is None
     assert rows[5]["quantization"] is None
@@ -83,3 +88,17 @@ def test_plain_values_fit_json():
     assert [describe.plain(value) for value in (math.inf, -math.inf, math.nan)] == ["inf", "-inf", "nan"]
     assert describe.plain(None) is None
     assert describe.plain(True) is True
+
+
+def test_shapes_are_those_that_may_grow_and_states_and_custom_options_are_told(file):
+    x = file.tensor([1, 4], shapeSignature=[-1, 4], isVariable=True)
+    file.operator("MINE", [x], [x], customOptions=[1, 2, 3])
+    model = read_model(file.build([x], [x]))
+    (tensor,), (operator,) = describe.tensor_rows(model), describe.operator_rows(model)
+    assert (tensor["shape"], tensor["variable"]) == ([-1, 4], True)
+    assert (operator["op"], operator["custom"], operator["custom_options_bytes"]) == ("MINE", True, 3)
+    assert (
+        operator["inputs"]
+        == operator["outputs"]
+        == [{"tensor": 0, "dtype": "int8", "shape": [-1, 4], "constant": False}]
+    )

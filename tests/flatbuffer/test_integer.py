@@ -39,6 +39,7 @@ def test_float_tensors_and_the_operators_on_them_are_named(file):
         FloatOperator(0, 2, "CAST", ("real", "result")),
     ]
     assert str(float_ops(model)[1]) == "CAST (operator 2, tensors 'real', 'result')"
+    assert float_ops(model)[1].to_dict() == {"subgraph": 0, "index": 2, "op": "CAST", "tensors": ["real", "result"]}
     assert not fully_int8(model)
 
 

@@ -69,3 +69,14 @@ def test_what_is_decoded_cannot_be_written():
 def test_types_without_a_fixed_size_are_left_alone():
     assert "resource" not in BITS
     assert decode(raw(bytes(8)), "resource", ()) is None
+
+
+def test_an_open_dimension_holds_one_and_an_empty_one_none():
+    assert decode(raw(b"\1\2\3"), "int8", (-1, 3)).shape == (1, 3)
+    assert decode(raw(b""), "int8", (0, 3)).shape == (0, 3)
+
+
+def test_a_table_of_one_empty_string_is_all_offsets():
+    assert decode(raw(np.array([1, 12, 12], "<i4").tobytes()), "string", (1,)).tolist() == [b""]
+    with pytest.raises(FileFormatError, match="broken table of offsets"):
+        decode(raw(np.array([-1], "<i4").tobytes()), "string", (1,))

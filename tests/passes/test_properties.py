@@ -7,7 +7,7 @@ import pytest
 
 import edgeopt
 from edgeopt.errors import FileFormatError, PropertyLostError
-from edgeopt.flatbuffer.kernels import FileKernel, assign, join_gates
+from edgeopt.flatbuffer.kernels import FileKernel
 from edgeopt.passes.properties import WeightProperty, check_kept, measure_file, measure_kernel, measure_model
 
 
@@ -110,55 +110,6 @@ def test_float_half_and_dynamic_files_are_measured_too():
     for quantize in ("float32", "float16", "dynamic"):
         after = measure_file(edgeopt.convert(model, quantize=quantize).model, before)
         assert set(check_kept(before, after).checked) == set(KERNELS), quantize
-
-
-def kernel(*names, size=6):
-    return FileKernel(tuple(names), size, (np.zeros(size, np.int8),), (), False, 0)
-
-
-def test_names_go_to_the_kernels_that_fit_one_only_first():
-    """The output of a fused addition carries the names of both branches."""
-    kernels = [kernel("net/b/Conv2D;net/a/Conv2D"), kernel("net/b/Conv2D")]
-    assert assign(kernels, {"a": 6, "b": 6}) == ["a", "b"]
-
-
-def test_suffixes_and_wrapper_names_are_looked_through():
-    kernels = [kernel("f_1/dense_1/MatMul"), kernel("f_1/other/MatMul"), kernel("f/quant_c/Conv2D", size=9)]
-    assert assign(kernels, {"dense": 6, "c": 9})[2] == "c"
-    assert assign(kernels[:1], {"dense": 6}) == ["dense"]
-
-
-@pytest.mark.parametrize("number", ["", "_1"])
-def test_a_numbered_call_and_a_numbered_layer_are_told_apart(number):
-    layers = ["dense", "dense_1", "dense_2"]
-    kernels = [kernel(f"net/{layer}{number}/MatMul") for layer in layers]
-    assert assign(kernels, dict.fromkeys(layers, 6)) == layers
-
-
-def test_the_operations_name_is_no_layers():
-    """A separable convolution's first half is an operation called depthwise."""
-    kernels = [kernel("net/separable/separable_conv2d/depthwise"), kernel("net/depthwise/depthwise")]
-    assert assign(kernels, {"depthwise": 6, "separable/depthwise_kernel": 6}) == [
-        "separable/depthwise_kernel",
-        "depthwise",
-    ]
-
-
-def test_the_gates_of_an_unrolled_layer_are_one_kernel():
-    gates = [kernel(f"net/memory_1/lstm_cell_1/MatMul_{number}") for number in range(4)]
-    others = [kernel("net/memory_1/lstm_cell_1/MatMul_9", size=7), kernel("net/dense/MatMul")]
-    joined = join_gates([*gates, *others], {"memory/kernel": 24, "memory/recurrent_kernel": 7, "dense": 6})
-    assert [item.size for item in joined] == [24, 7, 6] and len(joined[0].parts) == 4
-    assert join_gates([*gates, *gates], {"memory/kernel": 24}) == [*gates, *gates]
-
-
-def test_what_no_name_tells_goes_by_size_and_order():
-    kernels = [kernel("first"), kernel("second"), kernel("third", size=4)]
-    assert assign(kernels, {"x": 6, "y": 6, "z": 5}) == ["x", "y", "third"]
-
-
-def test_kernels_of_one_name_stay_apart():
-    assert assign([kernel("same"), kernel("same")], {}) == ["same", "same#1"]
 
 
 def test_a_sparse_tensor_counts_the_zeros_that_it_does_not_store():

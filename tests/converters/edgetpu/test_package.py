@@ -11,7 +11,7 @@ from flatbuffers import flexbuffers
 
 from edgeopt.converters.edgetpu.package import Executable, Layer, Package, is_compiled, packages, read_package
 from edgeopt.errors import FileFormatError
-from edgeopt.flatbuffer import load_model
+from edgeopt.flatbuffer import load_model, read_model
 
 CACHED = {
     "deeplab_mobilenet_edgetpu_slim_cityscapes_quant": 2_654_784,
@@ -284,3 +284,11 @@ def test_a_package_of_nothing_is_corrupt(options, reason):
         read_package(options, 2, "m")
     with pytest.raises(FileFormatError, match="in operator 0 of The model is corrupt"):
         read_package(options)
+
+
+def test_the_operator_and_the_file_of_a_corrupt_package_are_named(graph):
+    x = graph.input((1, 4))
+    y = graph.op("RELU", [x], (1, 4))
+    graph.file.operator("edgetpu-custom-op", [y], [y], customOptions=[1, 2, 3, 4])
+    with pytest.raises(FileFormatError, match=r"in operator 1 of m\.tflite is corrupt"):
+        packages(read_model(graph.build(y)), "m.tflite")

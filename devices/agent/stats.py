@@ -168,7 +168,7 @@ def latency_figures(raw: Timing) -> Reported:
         ``first`` (the first inference) and ``cold``, their sum; where there were several processes, ``p50_ci95`` is
         `process_interval`, and ``p95_worst`` the largest p95 of a process. (There is no interval of p95: that of all
         processes hangs on the slowest, and no interval from so few covers what the next run's slowest is: the next p95
-        keeps below ``p95_worst`` in 0.55 to 0.98 of the cases that benchmarks/intervals.py draws.)
+        keeps below ``p95_worst`` in 0.54 to 0.98 of the cases that benchmarks/intervals.py draws.)
         ``latency_runs``: how many runs, in how many seconds, whether the median was stable, and ``process_p50_ms``,
         the median of each process, and ``no_interval``: why ``p50_ci95`` is None, else None.
     """

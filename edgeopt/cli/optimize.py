@@ -12,7 +12,7 @@ from ..errors import UsageError
 from .devices import devices_option, runtime_option
 from .output import STYLES, console, json_option, readable_bytes
 from .progress import progress_bars
-from .words import resize_option
+from .words import image_options, parse_size
 
 if TYPE_CHECKING:
     from ..api.optimize.result import OptimizeResult, Stage
@@ -39,7 +39,7 @@ def _print_recipe(context: click.Context, _parameter: click.Parameter, name: str
 @click.option("-o", "--output", metavar="OUTDIR", help="Folder for result.json, a file a stage, and model.keras.")
 @click.option("--resume", is_flag=True, help="Go on with the run in OUTDIR that was interrupted.")
 @click.option("--force", is_flag=True, help="Write into OUTDIR although it is not empty.")
-@resize_option
+@image_options
 @click.option("--device", default="local", show_default=True, metavar="NAME", help="What measures.")
 @devices_option
 @runtime_option
@@ -80,8 +80,10 @@ def _optimize(model: str, recipe: str, seconds: float, **options: Any) -> Optimi
     from ..process.quiet import load_tensorflow_quietly
 
     read = read_recipe(recipe)  # what is wrong with it is said before TensorFlow is loaded
-    if (resize := options.pop("image_resize")) is not None:
-        convert = replace(read.settings.convert, image_resize=resize)
+    pictures = {name: options.pop(name) for name in ("image_size", "image_scaling", "image_resize")}
+    pictures["image_size"] = parse_size(pictures["image_size"])
+    if given := {name: value for name, value in pictures.items() if value is not None}:
+        convert = replace(read.settings.convert, **given)
         read = replace(read, settings=replace(read.settings, convert=convert))
     load_tensorflow_quietly()
     bench = BenchPlan(min_seconds=min(1.0, seconds), max_seconds=seconds)

@@ -12,7 +12,8 @@ from .output import Function
 def image_options(function: Function) -> Function:
     """Add ``--image-size``, ``--image-scaling`` and ``--resize`` to a command: how a folder of images is read.
 
-    Without them each is None: convert then takes its own defaults, and validate what the file was calibrated with.
+    Without them each is None: convert then takes its own defaults, validate what the file was calibrated with, and
+    optimize what its recipe says.
     """
     size = click.option(
         "--image-size",
@@ -24,17 +25,13 @@ def image_options(function: Function) -> Function:
         metavar="|".join(IMAGE_SCALINGS),
         help=f"Pixel values of a folder of images; by default {next(iter(IMAGE_SCALINGS))}.",
     )
-    return size(scaling(resize_option(function)))
-
-
-def resize_option(function: Function) -> Function:
-    """Add ``--resize`` to a command, as the argument `image_resize`."""
-    return click.option(
+    resize = click.option(
         "--resize",
         "image_resize",
         metavar="|".join(IMAGE_RESIZES),
         help=f"How a folder's images are resized; by default {next(iter(IMAGE_RESIZES))}, as Keras does.",
-    )(function)
+    )
+    return size(scaling(resize(function)))
 
 
 def parse_size(text: str | None) -> tuple[int, int] | None:

@@ -54,6 +54,14 @@ def test_an_unknown_recipe_name_is_exit_2_with_the_nearest(run):
             ["m.keras", "--recipe", "fast", "--train", "t", "--validation", "v", "-o", "out", "--resize", "bilinar"],
             "Unknown image_resize 'bilinar'",
         ),
+        (
+            ["m.keras", "--recipe", "fast", "--train", "t", "--validation", "v", "-o", "out", "--image-scaling", "1"],
+            "Unknown image_scaling '1'",
+        ),
+        (
+            ["m.keras", "--recipe", "fast", "--train", "t", "--validation", "v", "-o", "out", "--image-size", "x"],
+            "expected HEIGHTxWIDTH",
+        ),
     ],
 )
 def test_bad_usage_is_exit_2_and_writes_nothing(run, tmp_path, arguments, message):

@@ -30,13 +30,13 @@ def main() -> None:
     """Read the command line, mutate, and print the share that was noticed and every change that was not."""
     parser = argparse.ArgumentParser(prog="scripts/mutate", description=(__doc__ or "").split("\n")[0])
     parser.add_argument("paths", nargs="+", metavar="PATH", help="a module or a folder, such as edgeopt/evaluation")
-    parser.add_argument("--tests", nargs="+", default=[], metavar="FILE", help="beside those that mirror PATH")
+    parser.add_argument("--tests", nargs="+", default=[], metavar="FILE", help="in place of those that mirror PATH")
     parser.add_argument("--sample", type=int, metavar="N", help="try N changes, drawn by --seed (default: all)")
     parser.add_argument("--seed", type=int, default=0, help="of the sample (default: 0)")
     parser.add_argument("--only", nargs="+", default=[], metavar="NAME", help="try these changes, by name or pattern")
     parser.add_argument("--jobs", type=int, default=1, help="how many at a time (default: 1)")
     options = parser.parse_args()
-    tests = [str(test) for path in options.paths for test in mirrored(Path(path))] + options.tests
+    tests = options.tests or [str(mirrored(Path(path))) for path in options.paths]
     with tempfile.TemporaryDirectory(prefix="mutate-") as folder:
         lay_out(Path(folder), [installed(Path(path)) for path in options.paths], list(dict.fromkeys(tests)))
         os.chdir(folder)
@@ -56,11 +56,11 @@ def installed(path: Path) -> Path:
     return path if path.parts[0] == "edgeopt" else Path("edgeopt") / path
 
 
-def mirrored(path: Path) -> list[Path]:
+def mirrored(path: Path) -> Path:
     """Return the tests of a module, or of its folder where it has none of its own."""
     folder = Path("tests", *path.with_suffix("").parts[path.parts[0] == "edgeopt" :])
     own = folder.with_name(f"test_{folder.name}.py")
-    return [folder if path.is_dir() else own if (CHECKOUT / own).exists() else folder.parent]
+    return folder if path.is_dir() else own if (CHECKOUT / own).exists() else folder.parent
 
 
 def lay_out(folder: Path, mutated: Sequence[Path], tests: Sequence[str]) -> None:
@@ -76,8 +76,7 @@ def lay_out(folder: Path, mutated: Sequence[Path], tests: Sequence[str]) -> None
         "pytest_add_cli_args": QUICK,
         "pytest_add_cli_args_test_selection": list(tests),
         "process_isolation": "forkserver",  # some tests start TensorFlow, whose threads do not outlive a fork
-        "timeout_multiplier": 5,
-        "timeout_constant": 2,
+        "timeout_constant": 4,  # seconds, to be multiplied by mutmut's 15: a busy machine is slow, and not endless
     }
     import tomli_w
 

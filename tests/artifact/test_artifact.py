@@ -12,7 +12,7 @@ import stat
 import pytest
 
 from edgeopt.artifact.artifact import Artifact, check_output, sidecar_path
-from edgeopt.artifact.atomic import replacing, write_atomically
+from edgeopt.artifact.atomic import replacing, write_atomically, write_together
 from edgeopt.errors import FileFormatError, OutputError, UsageError
 
 MODEL = b"\x1c\0\0\0TFL3 not really"
@@ -287,3 +287,51 @@ def test_a_sidecar_that_nests_without_end_is_not_readable(artifact, tmp_path):
     path.unlink()
     with pytest.raises(OutputError, match="m.json exists"):  # it is no sidecar of edgeopt's
         check_output(path, force=False)
+
+
+def test_an_artifact_without_a_sidecar_promises_nothing():
+    assert (Artifact(MODEL).warnings, Artifact(MODEL).fully_int8) == ((), False)
+    assert Artifact(MODEL).to_dict()["verdict"] == "ok"
+
+
+def test_a_sidecar_is_text_for_people_and_what_is_no_json_is_not_written(tmp_path):
+    Artifact(MODEL, {"inputs": ["käse"]}).save(tmp_path / "m.tflite")
+    text = (tmp_path / "m.json").read_text("utf-8")
+    assert '\n  "inputs": [\n    "käse"\n  ]' in text and text.endswith("\n}\n")
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        Artifact(MODEL, {"snr_db": float("nan")}).save(tmp_path / "n.tflite")
+    assert not (tmp_path / "n.tflite").exists()
+
+
+def test_what_writes_together_says_which_could_not_be_written(tmp_path):
+    with pytest.raises(
+        OutputError, match=r"^Cannot write .*no/b: No such file or directory; free some space or choose"
+    ):
+        write_together([(tmp_path / "a", b"1"), (tmp_path / "no" / "b", b"2")])
+    assert os.listdir(tmp_path) == []
+    (tmp_path / "a").write_bytes(b"old")
+    (tmp_path / "b").mkdir()
+    with pytest.raises(OutputError, match=r"^Cannot write .*/b: Is a directory; free some space"):
+        write_together([(tmp_path / "b", b"2")])
+
+
+def test_a_replacement_that_fails_is_named_as_its_caller_does(tmp_path):
+    with pytest.raises(OutputError, match=r"^Cannot write the model .*/m: No space left on device; free some space or"):
+        with replacing(tmp_path / "m", "the model "):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    with pytest.raises(OutputError, match=r"^Cannot write .*/m: 4096 requested and 17 written; free some space or"):
+        with replacing(tmp_path / "m"):
+            raise OSError("4096 requested and 17 written")
+    with pytest.raises(KeyError, match="other"), replacing(tmp_path / "m"):
+        raise KeyError("other")
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_left_part_of_another_name_and_a_link_stay(artifact, tmp_path):
+    for name in (".m.tflite.0123456789abcdef.tmp.old", ".n.tflite.0123456789abcdef.tmp", ".m.tflite.0123.tmp"):
+        (tmp_path / name).touch()
+    (tmp_path / "precious").touch()
+    (tmp_path / ".m.tflite.fedcba9876543210.tmp").symlink_to(tmp_path / "precious")
+    before = set(os.listdir(tmp_path))
+    artifact.save(tmp_path / "m.tflite")
+    assert set(os.listdir(tmp_path)) == before | {"m.json", "m.tflite"}

@@ -37,3 +37,10 @@ def test_what_is_no_json_is_not_written(tmp_path):
     with pytest.raises(ValueError, match="Out of range float values are not JSON compliant"):
         write_json({"a": float("nan")}, str(tmp_path / "r.json"))
     assert not (tmp_path / "r.json").exists()
+
+
+def test_the_text_is_for_people_too(tmp_path, capsys):
+    text = '{\n  "name": "käse",\n  "of": [\n    1\n  ]\n}\n'
+    write_json({"name": "käse", "of": [1]}, "-")
+    write_json({"name": "käse", "of": [1]}, str(tmp_path / "r.json"))
+    assert capsys.readouterr().out == text == (tmp_path / "r.json").read_text("utf-8")

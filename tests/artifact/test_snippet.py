@@ -123,3 +123,60 @@ def test_another_resizing_is_named_and_not_written_out():
     text = inference_snippet("m.tflite", sidecar(images=images, preprocess="images resized by area"))
     assert "def resize" not in text
     assert "# prepared so: images resized by area" in text
+
+
+WHOLE = """\
+interpreter = Interpreter('m.tflite')
+interpreter.allocate_tensors()
+inputs, outputs = interpreter.get_input_details(), interpreter.get_output_details()
+
+# prepared so: a b
+x = np.zeros((1, 4), np.float32)  # put your values here: 'x', as in training
+ids = np.zeros((1, 2), np.int32)  # put your values here: 'ids', as in training
+interpreter.reset_all_variables()  # before each new sequence
+interpreter.set_tensor(inputs[0]['index'], quantize(x, 0.5, 3, np.int8))
+interpreter.set_tensor(inputs[1]['index'], ids)
+interpreter.invoke()
+y = np.float32(0.5) * (interpreter.get_tensor(outputs[0]['index']).astype(np.float32) - 3)  # 'y'
+x_out = interpreter.get_tensor(outputs[1]['index'])  # 'x'
+print(y, x_out)
+"""
+
+
+def test_each_input_is_stored_and_each_output_made_real_in_its_own_way():
+    ids = {"name": "ids", "dtype": "int32", "shape": [-1, 2], "scale": None, "zero_point": None}
+    plain = {"name": "x", "dtype": "float32", "shape": [1, 2], "scale": None, "zero_point": None}
+    found = sidecar(preprocess=" a\n b", stateful=True)
+    found["inputs"].append(ids)
+    found["outputs"].append(plain)
+    text = inference_snippet("m.tflite", found)
+    assert text.endswith("\n\n\n" + WHOLE) and text.startswith("import numpy as np\n\ntry:\n    from ai_edge_litert")
+    assert text.count("def ") == 1
+    assert inference_snippet("m.tflite", {"inputs": [plain], "outputs": [ids]}).count("def ") == 0
+
+
+@pytest.mark.parametrize(
+    ("channels", "scaling", "expected"),
+    [
+        (1, "0..255", "# x = resize(np.asarray(Image.open(FILE).convert('L'))[..., np.newaxis], 8, 12)[np.newaxis]"),
+        (3, "-1..1", "# x = resize(np.asarray(Image.open(FILE).convert('RGB')), 8, 12)[np.newaxis] * 0.00784"),
+        (3, "0..1", "# x = resize(np.asarray(Image.open(FILE).convert('RGB')), 8, 12)[np.newaxis] * 0.00392"),
+    ],
+)
+def test_a_picture_is_scaled_only_where_the_calibration_was(channels, scaling, expected):
+    item = {"name": "x", "dtype": "float32", "shape": [1, 8, 12, channels], "scale": None, "zero_point": None}
+    images = {"size": [8, 12], "resize": "bilinear", "scaling": scaling}
+    text = inference_snippet("m.tflite", {"inputs": [item], "outputs": [item], "images": images})
+    (line,) = [line for line in text.splitlines() if line.startswith("# x = ")]
+    assert line.startswith(expected) and line.endswith("  # Image is that of PIL")
+    assert (" * " in line) is (scaling != "0..255") and (" + -1.0" in line) is (scaling == "-1..1")
+    several = {"inputs": [item, item], "outputs": [item], "images": images}
+    assert "resize" not in inference_snippet("m.tflite", several), "which of them is the picture?"
+
+
+def test_names_are_made_words_and_kept_apart():
+    names = ["a/b:0", "2nd", "class", "__", "np", "a/b:0", "a/b:0"]
+    item = {"dtype": "int32", "shape": [1], "scale": None, "zero_point": None}
+    text = inference_snippet("m", {"inputs": [{**item, "name": name} for name in names], "outputs": []})
+    found = re.findall(r"^(\w+) = np.zeros", text, flags=re.M)
+    assert found == ["a_b_0", "x_2nd", "x_class", "value", "np_out", "a_b_0_out", "a_b_0_out_out"]

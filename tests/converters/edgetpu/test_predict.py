@@ -373,3 +373,13 @@ def test_compiled_files_are_refused_with_what_to_do(shared_data):
     )
     with pytest.raises(UsageError, match=sentence):
         refuse_compiled(load_model(shared_data / "coral" / "split_concat_edgetpu.tflite"))
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_certain_no_counts_before_a_doubt_whichever_rule_comes_first(graph, order):
+    first = graph.conv(graph.input((1, 8, 8, 4)), (1, 8, 8, 4), (4, 1, 1, 4))
+    data = graph.build(graph.op("TRANSPOSE", [first, graph.constant([0, 3, 1, 2])], (1, 4, 8, 8)))
+    rules = replace(default_rules(), op_rules=default_rules().op_rules[::order])
+    found = {runtime: predict(data, rules=rules, minimum_runtime=runtime).operators[1] for runtime in (13, 14)}
+    assert (found[13].verdict, found[13].rule) == (CPU, "runtime")
+    assert (found[14].verdict, found[14].rule) == (UNSURE, "transpose")

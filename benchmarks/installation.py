@@ -4,6 +4,7 @@
     python benchmarks/installation.py --run               and install and run it on each Python that is found here
     python benchmarks/installation.py --run --python 3.13 --bounds oldest
 
+A Python is "found" if uv finds it on PATH: pyenv's must be chosen, as in PYENV_VERSION=3.10.13:3.11.7:3.12.1:3.13.0.
 "Ran" is tests/installation/smoke.py --train: convert, validate, prune, train quantised. Its versions are kept in
 installation.json; a cell says so only while they are what the bounds resolve to. Wheels only: nothing is compiled.
 """
@@ -75,11 +76,11 @@ def reason(refusal: str) -> str:
     return " ".join(refusal.split())[:80]
 
 
-def smoke(python: str, bounds: str) -> dict[str, str] | None:
-    """Install and run on the `python` of this machine; returns the versions, or None if there is no such Python."""
+def smoke(python: str, bounds: str) -> dict[str, str] | str:
+    """Install and run on the `python` of this machine; returns the versions, or why uv finds no such Python."""
     found = uv("python", "find", "--no-python-downloads", "--system", python)
     if found.returncode:
-        return None
+        return found.stderr.strip().splitlines()[0]
     with tempfile.TemporaryDirectory() as folder:
         inside = str(Path(folder) / "bin" / "python")
         made = uv("venv", "--python", found.stdout.strip(), folder, "--clear")
@@ -160,8 +161,8 @@ def main() -> None:
     for python in (options.python or PYTHONS) if options.run else ():
         for bounds in options.bounds or BOUNDS:
             found = smoke(python, bounds)
-            print(f"{python}, {bounds}: {found or 'this Python is not here'}", file=sys.stderr)
-            if found is not None:
+            print(f"{python}, {bounds}: {found}", file=sys.stderr)
+            if not isinstance(found, str):
                 runs[f"{python}, {bounds}"] = found
                 RUNS.write_text(json.dumps(runs, indent=1, sort_keys=True) + "\n")
     write("pythons", pythons_table(runs))

@@ -52,7 +52,7 @@ def uv(*words: str) -> subprocess.CompletedProcess[str]:
     if program is None:
         sys.exit("uv was not found; install it with: pip install uv")
     return subprocess.run(
-        [program, "--quiet", *words], cwd=CHECKOUT, input=f"tensorflow>={NEWEST_TENSORFLOW}", capture_output=True,
+        [program, *words], cwd=CHECKOUT, input=f"tensorflow>={NEWEST_TENSORFLOW}", capture_output=True,
         text=True, check=False,
     )  # fmt: skip
 
@@ -93,7 +93,10 @@ def smoke(python: str, bounds: str) -> dict[str, str] | str:
         ran = subprocess.run([inside, str(SMOKE), "--train"], capture_output=True, text=True, check=False)
     if ran.returncode:
         sys.exit(f"Python {python}, {bounds}: {ran.stderr[-3000:]}")
-    return dict(json.loads(ran.stdout.splitlines()[-1]))
+    versions = dict(json.loads(ran.stdout.splitlines()[-1]))
+    if not versions["python"].startswith(f"{python}."):
+        sys.exit(f"Python {python}, {bounds}: it ran on {versions['python']} instead")
+    return versions
 
 
 def pythons_table(runs: dict[str, dict[str, str]]) -> list[str]:

@@ -4,7 +4,6 @@
     python benchmarks/installation.py --run               and install and run it on each Python that is found here
     python benchmarks/installation.py --run --python 3.13 --bounds oldest
 
-A Python is "found" if uv finds it on PATH: pyenv's must be chosen, as in PYENV_VERSION=3.10.13:3.11.7:3.12.1:3.13.0.
 "Ran" is tests/installation/smoke.py --train: convert, validate, prune, train quantised. Its versions are kept in
 installation.json; a cell says so only while they are what the bounds resolve to. Wheels only: nothing is compiled.
 """
@@ -52,7 +51,7 @@ def uv(*words: str) -> subprocess.CompletedProcess[str]:
     if program is None:
         sys.exit("uv was not found; install it with: pip install uv")
     return subprocess.run(
-        [program, *words], cwd=CHECKOUT, input=f"tensorflow>={NEWEST_TENSORFLOW}", capture_output=True,
+        [program, "--quiet", *words], cwd=CHECKOUT, input=f"tensorflow>={NEWEST_TENSORFLOW}", capture_output=True,
         text=True, check=False,
     )  # fmt: skip
 
@@ -76,11 +75,11 @@ def reason(refusal: str) -> str:
     return " ".join(refusal.split())[:80]
 
 
-def smoke(python: str, bounds: str) -> dict[str, str] | str:
-    """Install and run on the `python` of this machine; returns the versions, or why uv finds no such Python."""
+def smoke(python: str, bounds: str) -> dict[str, str] | None:
+    """Install and run on the `python` of this machine; returns the versions, or None if there is no such Python."""
     found = uv("python", "find", "--no-python-downloads", "--system", python)
     if found.returncode:
-        return found.stderr.strip().splitlines()[0]
+        return None
     with tempfile.TemporaryDirectory() as folder:
         inside = str(Path(folder) / "bin" / "python")
         made = uv("venv", "--python", found.stdout.strip(), folder, "--clear")
@@ -93,10 +92,7 @@ def smoke(python: str, bounds: str) -> dict[str, str] | str:
         ran = subprocess.run([inside, str(SMOKE), "--train"], capture_output=True, text=True, check=False)
     if ran.returncode:
         sys.exit(f"Python {python}, {bounds}: {ran.stderr[-3000:]}")
-    versions = dict(json.loads(ran.stdout.splitlines()[-1]))
-    if not versions["python"].startswith(f"{python}."):
-        sys.exit(f"Python {python}, {bounds}: it ran on {versions['python']} instead")
-    return versions
+    return dict(json.loads(ran.stdout.splitlines()[-1]))
 
 
 def pythons_table(runs: dict[str, dict[str, str]]) -> list[str]:
@@ -164,8 +160,8 @@ def main() -> None:
     for python in (options.python or PYTHONS) if options.run else ():
         for bounds in options.bounds or BOUNDS:
             found = smoke(python, bounds)
-            print(f"{python}, {bounds}: {found}", file=sys.stderr)
-            if not isinstance(found, str):
+            print(f"{python}, {bounds}: {found or 'this Python is not here'}", file=sys.stderr)
+            if found is not None:
                 runs[f"{python}, {bounds}"] = found
                 RUNS.write_text(json.dumps(runs, indent=1, sort_keys=True) + "\n")
     write("pythons", pythons_table(runs))

@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager
 from dataclasses import asdict, replace
 from pathlib import Path, PurePosixPath
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -23,13 +23,15 @@ from ..evaluation.report import Answers, ValidationReport, build_report
 from ..flatbuffer import read_model
 from ..flatbuffer.specs import TensorSpec, input_specs
 from .agent.npy import NotAnArray, map_npy
+from .agent.protocol import Message
 from .agent.records import Evaluated, Info
 from .boards.inventory import LOCAL, Inventory
 from .boards.profile import Profile, load_profile
-from .measurement import Evaluation, KernelProfile, Latency, Measurement
+from .measurement import Evaluation, Latency, Measurement
 from .pack import pack_agent
 from .pieces import as_rows, in_pieces, joined, pieces, write
 from .plans import RunOptions
+from .replies import board_info, check_outputs, check_pieces, evaluation, told_of, understood
 from .runner import Job, Progress, Timeouts
 from .transport.base import LocalTransport, Transport
 
@@ -107,8 +109,12 @@ class Device(AbstractContextManager["Device"]):
             DeviceError: It cannot be reached.
         """
         fields = {"delegate": delegate}
-        with scratch_folder("device") as folder, self._job("info", fields, folder, None) as job:
-            return cast(Info, job.result())
+        with (
+            understood(self.label),
+            scratch_folder("device") as folder,
+            self._job("info", fields, folder, None) as job,
+        ):
+            return board_info(job.result())
 
     def measure(
         self,
@@ -150,17 +156,20 @@ class Device(AbstractContextManager["Device"]):
                 fields["against_sha256"] = hashlib.sha256(against).hexdigest()
             with self._job("measure", fields, folder, on_progress) as job:
                 result = job.result()
-                found = [self._fetch(result["evaluation"], folder)] if fields["evaluate"] else []
+                with understood(self.label):
+                    told = told_of(result, timed=chosen.bench is not None)
+                    found = [self._fetch(result, folder)] if fields["evaluate"] else []
             if found and bound is not None and in_pieces(bound):
                 self._forget(fields["inputs"])
-                again = replace(chosen, runtime=result["kernel_profile"]["runtime"], bench=None, op_profile=False)
+                again = replace(chosen, runtime=told.profile.runtime, bench=None, op_profile=False)
                 found += [self._evaluated(model, part, again, folder, on_progress) for part in parts]
-            evaluation = Evaluation.from_reply(*joined(*zip(*found, strict=True))) if found else None
-        latency = Latency.from_reply(result["latency"]) if chosen.bench is not None else None
-        profile = KernelProfile(**result["kernel_profile"])
-        skipped, machine = tuple(result["runtimes_skipped"]), result.get("machine", "")
-        tpu, operators = result.get("edge_tpu"), result.get("op_profile")
-        return Measurement(self.label, profile, latency, evaluation, skipped, machine, tpu, operators)
+            with understood(self.label):
+                check_pieces(found)
+            evaluated = Evaluation.from_reply(*joined(*zip(*found, strict=True))) if found else None
+        latency = None if told.timing is None else Latency.from_reply(told.timing)
+        return Measurement(
+            self.label, told.profile, latency, evaluated, told.skipped, told.machine, told.edge_tpu, told.op_profile
+        )
 
     def bench(
         self,
@@ -294,8 +303,8 @@ class Device(AbstractContextManager["Device"]):
     ) -> tuple[Evaluated, list[npt.NDArray[Any]]]:
         """Run one more piece of the samples, and forget the one before."""
         fields = {**self._fields(model, part, options, folder), "evaluate": True}
-        with self._job("measure", fields, folder, on_progress) as job:
-            found = self._fetch(job.result()["evaluation"], folder)
+        with self._job("measure", fields, folder, on_progress) as job, understood(self.label):
+            found = self._fetch(job.result(), folder)
         self._forget(fields["inputs"])
         return found
 
@@ -321,8 +330,8 @@ class Device(AbstractContextManager["Device"]):
             runtime_remedy=self.profile.install_runtime,
         )
 
-    def _fetch(self, raw: Evaluated, folder: Path) -> tuple[Evaluated, list[npt.NDArray[Any]]]:
-        stored = []
+    def _fetch(self, result: Message, folder: Path) -> tuple[Evaluated, list[npt.NDArray[Any]]]:
+        raw, stored = evaluation(result), []
         for position, item in enumerate(raw["outputs"]):
             target = folder / f"fetched-{position}.npy"
             self.transport.get(item["path"], target, timeout_s=self.timeouts.transfer_s)
@@ -330,6 +339,7 @@ class Device(AbstractContextManager["Device"]):
                 stored.append(np.array(map_npy(target)))
             except NotAnArray as error:
                 raise DeviceError(f"An output of {self.label} is no .npy file ({error}); run it again.") from error
+        check_outputs(raw["outputs"], stored, raw["samples"])
         return raw, stored
 
 

@@ -6,22 +6,37 @@ import hashlib
 import io
 import json
 import os
-import zipfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 import numpy as np
 
 from ..artifact.atomic import write_atomically
+from ..artifact.npz import read_npz
+from ..artifact.outside import loads
+from ..artifact.typed import fitted
 from ..errors import FileFormatError, UsageError
+from .agent.npy import NotAnArray
+from .agent.records import TensorFacts
 from .measurement import Evaluation, KernelProfile, Measurement, Output
 from .measures import Measures
 from .parity import Array, Limits, ParityReport, Samples, compare_measurements
 from .plans import RunOptions
+from .replies import check_outputs
 
 FORMAT = 1
 _INPUT, _OUTPUT, _META = "input/", "output/", "meta"
+
+
+class _Meta(TypedDict):
+    format: int
+    sha256: str
+    device: str
+    machine: str
+    kernel_profile: KernelProfile
+    outputs: list[TensorFacts]
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,28 +83,31 @@ class Golden:
             UsageError: The path cannot be read; `FileFormatError` when it is no golden file.
         """
         try:
-            with np.load(path, allow_pickle=False) as archive:
-                arrays = {name: archive[name] for name in archive.files}
-            meta = json.loads(arrays[_META].tobytes())
+            arrays = read_npz(path)
+            meta: _Meta = fitted(_Meta, loads(arrays[_META].tobytes().decode()), "meta")
             if meta["format"] != FORMAT:
                 raise ValueError(f"its format is {meta['format']}, expected {FORMAT}")
             return cls._from_arrays(arrays, meta)
         except OSError as error:
             raise UsageError(f"Cannot read {Path(path)}: {error.strerror or error}; check the path.") from error
-        except (ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+        except KeyError as error:
+            raise FileFormatError(f"{Path(path)} is no golden file: it lacks {error}; record it again.") from error
+        except (ValueError, NotAnArray) as error:
             raise FileFormatError(f"{Path(path)} is no golden file ({error}); record it again.") from error
 
     @classmethod
-    def _from_arrays(cls, arrays: dict[str, Array], meta: Any) -> Golden:
+    def _from_arrays(cls, arrays: Mapping[str, Array], meta: _Meta) -> Golden:
         inputs = {name[len(_INPUT) :]: array for name, array in arrays.items() if name.startswith(_INPUT)}
+        stored = [arrays[f"{_OUTPUT}{place}"] for place in range(len(meta["outputs"]))]
+        samples = len(stored[0]) if stored and stored[0].ndim else 0
+        check_outputs(meta["outputs"], stored, samples)
         outputs = tuple(
-            Output(item["name"], arrays[f"{_OUTPUT}{place}"], item["scale"], item["zero_point"])
-            for place, item in enumerate(meta["outputs"])
+            Output(item["name"], array, item["scale"], item["zero_point"])
+            for item, array in zip(meta["outputs"], stored, strict=True)
         )
-        samples = len(outputs[0].stored)
         evaluation = Evaluation(outputs, samples, 1, 1, (), 0.0, ())
-        profile = KernelProfile(**meta["kernel_profile"])
-        return cls(meta["sha256"], inputs, Measurement(meta["device"], profile, None, evaluation, (), meta["machine"]))
+        found = Measurement(meta["device"], meta["kernel_profile"], None, evaluation, (), meta["machine"])
+        return cls(meta["sha256"], inputs, found)
 
 
 def record(device: Measures, model: bytes, inputs: Samples, options: RunOptions) -> Golden:

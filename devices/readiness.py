@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypedDict
 
 from ..errors import EdgeoptError
 from .agent.records import EdgeTpu, Info, Installation, State
@@ -24,6 +24,11 @@ HOT_C = 75.0
 USB3_MBPS = 5000.0
 
 _PYTHON = "{'version': list(sys.version_info[:3]), 'machine': platform.machine()}"
+
+
+class _Python(TypedDict):
+    version: list[int]
+    machine: str
 
 
 @dataclass(frozen=True)
@@ -64,7 +69,7 @@ def _reached(device: Device, setup: str) -> Iterator[Line]:
 
 
 def _python(device: Device, setup: str) -> Iterator[Line]:
-    found = ask_python(device.transport, _PYTHON, "platform, sys", timeout_s=QUICK_S)
+    found = ask_python(device.transport, _PYTHON, "platform, sys", _Python, timeout_s=QUICK_S)
     version = ".".join(map(str, found["version"]))
     new = tuple(found["version"][:2]) >= OLDEST_PYTHON
     remedy = "" if new else "install Python 3.7 or later, and name it with --python"

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import IO
 
+from ..artifact.typed import Unfit, fitted
 from ..errors import (
     DataError,
     DeviceError,
@@ -188,13 +189,14 @@ class Job:
 
     def _outcome(self, message: Message) -> Message:
         result = message.get("result")
-        if message["ok"] and isinstance(result, dict):
+        if message["ok"] is True and isinstance(result, dict):
             outputs = result.get("evaluation")  # with the names that the model has
             return {**clean_values(result), **({} if outputs is None else {"evaluation": outputs})}
         error = message.get("error")
-        if message["ok"] or not isinstance(error, dict) or error.get("kind") not in ERRORS:
+        kind = str(error.get("kind")) if isinstance(error, dict) else ""
+        if message["ok"] is not False or not isinstance(error, dict) or kind not in ERRORS:
             raise self._lost("sent a reply that is none")
-        (exception, usual), text = ERRORS[error["kind"]], clean(str(error.get("message", "")))
+        (exception, usual), text = ERRORS[kind], clean(str(error.get("message", "")))
         remedy = clean(str(error.get("remedy") or "")) or usual or self._runtime_remedy
         raise exception(f"{_capital(self._transport.name)}: {text}; {remedy}.")
 
@@ -213,25 +215,36 @@ class Job:
 
     def _read_stdout(self, stream: IO[bytes]) -> None:
         replied = False
-        for line in lines(stream):
-            message = decode(line)
-            if message is not None and message.get("nonce") == self._nonce and "ok" in message:
-                if not replied:  # there is one; more would only pile up
-                    self._events.put(message)
-                replied = True
-            elif line.strip():
-                self._tail.append(shown(line))
-        self._events.put(None)
+        try:
+            for line in lines(stream):
+                message = decode(line)
+                if message is not None and message.get("nonce") == self._nonce and "ok" in message:
+                    if not replied:  # there is one; more would only pile up
+                        self._events.put(message)
+                    replied = True
+                elif line.strip():
+                    self._tail.append(shown(line))
+        finally:  # whatever it read: who waits for the reply must not wait for ever
+            self._events.put(None)
 
     def _read_stderr(self, stream: IO[bytes]) -> None:
         for line in lines(stream):
             message = decode(line)
-            if message is not None and message.get("nonce") == self._nonce and "progress" in message:
+            sign = self._sign_of_life(message)
+            if sign is not None:
                 if self._events.qsize() < MOST_EVENTS:  # a board may say more than anyone reads
-                    told = clean_values(message)
-                    self._events.put(Progress(told["progress"], told.get("done", 0), told.get("total")))
+                    self._events.put(sign)
             elif line.strip():
                 self._tail.append(shown(line))
+
+    def _sign_of_life(self, message: Message | None) -> Progress | None:
+        if message is None or message.get("nonce") != self._nonce or "progress" not in message:
+            return None
+        told = {"stage": message["progress"], "done": message.get("done", 0), "total": message.get("total")}
+        with suppress(Unfit):
+            sign: Progress = fitted(Progress, clean_values(told), "progress")
+            return sign
+        return None
 
     def _started(self) -> Process:
         if self._process is None:

@@ -6,6 +6,8 @@ from typing import Any, List, Mapping, NamedTuple, cast
 
 from .protocol import AgentError
 
+MOST_PROCESSES = 1000
+
 
 class Plan(NamedTuple):
     """Bounds of one timing: it ends at the first maximum that is reached.
@@ -37,9 +39,13 @@ class Plan(NamedTuple):
         unknown = sorted(set(data) - set(cls._fields))
         if unknown:
             raise AgentError("request", "unknown bench field %r; expected %s" % (unknown[0], ", ".join(cls._fields)))
+        for name, value in data.items():
+            kinds = (int,) if type(getattr(cls(), name)) is int else (int, float)
+            if isinstance(value, bool) or not isinstance(value, kinds):
+                raise AgentError("request", "the bench field %r is %r; expected a number" % (name, value))
         plan = cls(**cast(Any, data))
         possible = 1 <= plan.min_runs <= plan.max_runs and 0 <= plan.min_seconds <= plan.max_seconds
-        if not possible or plan.processes < 1:
+        if not possible or not 1 <= plan.processes <= MOST_PROCESSES:
             raise AgentError("request", "the bounds of the runs contradict each other: %s" % (plan,))
         return plan
 

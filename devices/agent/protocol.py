@@ -19,7 +19,9 @@ The agent answers with one line on stdout (the reply) and ends. All lines are JS
 from __future__ import annotations
 
 import json
-from typing import Any, Dict, Mapping, Optional
+from typing import Any, Dict, Mapping, Optional, Tuple
+
+from .outside import loads
 
 Message = Dict[str, Any]
 
@@ -30,6 +32,18 @@ OPERATIONS = {
     "info": "tell what the board is: CPU, memory, Python, runtimes",
     "measure": "time a model (bench), run data through it (evaluate), or both, in one interpreter set-up",
 }
+
+# Field of a request -> its type; null is a field that is not there.
+FIELDS: Dict[str, Tuple[type, ...]] = {
+    **dict.fromkeys(("workdir", "model", "model_sha256", "against", "against_sha256"), (str,)),
+    **dict.fromkeys(("runtime", "kernels", "delegate"), (str,)),
+    **dict.fromkeys(("keep", "op_profile", "evaluate", "quiet"), (bool,)),
+    **dict.fromkeys(("threads", "minimum_runtime"), (int,)),
+    **dict.fromkeys(("bench", "inputs"), (dict,)),
+    "wait_s": (int, float),
+}
+NEEDED: Dict[str, Tuple[str, ...]] = {"info": (), "measure": ("workdir", "model")}
+MOST_THREADS = 1024
 
 # What an error reply may carry as "kind". `edgeopt.devices.runner` maps each to one exception class.
 ERROR_KINDS = (
@@ -73,8 +87,8 @@ def encode(message: Mapping[str, object]) -> bytes:
 def decode(line: bytes) -> Optional[Message]:
     """Return the JSON object in one line of bytes, or None when the line holds something else."""
     try:
-        message = json.loads(line.decode("utf-8"))
-    except (ValueError, RecursionError):  # UnicodeDecodeError is a ValueError, too
+        message = loads(line.decode("utf-8"))
+    except ValueError:  # UnicodeDecodeError is one, too
         return None
     return message if isinstance(message, dict) else None
 
@@ -102,7 +116,32 @@ def parse_request(line: bytes) -> Message:
     if version != PROTOCOL_VERSION:
         message = "the host speaks protocol %r, but this agent speaks %d; use the agent of the same edgeopt release"
         raise AgentError("protocol", message % (version, PROTOCOL_VERSION))
-    if request.get("op") not in OPERATIONS:
+    if not isinstance(request.get("op"), str) or request["op"] not in OPERATIONS:
         message = "unknown operation %r; expected one of %s"
         raise AgentError("request", message % (request.get("op"), ", ".join(sorted(OPERATIONS))))
+    _check_fields(request)
     return request
+
+
+def _check_fields(request: Message) -> None:
+    """Raise unless the fields of a request are of their types.
+
+    Raises:
+        AgentError: One is not, or is missing.
+    """
+    for name in NEEDED[request["op"]]:
+        if request.get(name) is None:
+            raise AgentError("request", "the request lacks the field %r" % name)
+    for name, kinds in FIELDS.items():
+        value = request.get(name)
+        flag = isinstance(value, bool) and bool not in kinds
+        if value is not None and (flag or not isinstance(value, kinds)):
+            found, expected = type(value).__name__, " or ".join(kind.__name__ for kind in kinds)
+            raise AgentError("request", "the field %r is of the type %s; expected %s" % (name, found, expected))
+    threads = request.get("threads")
+    if threads is not None and not 1 <= threads <= MOST_THREADS:
+        raise AgentError("request", "the field 'threads' is %d; expected 1 to %d" % (threads, MOST_THREADS))
+    texts = {name: request.get(name) or "" for name, kinds in FIELDS.items() if kinds == (str,)}
+    for name, text in dict(request.get("inputs") or {}, **texts).items():
+        if not isinstance(text, str) or "\0" in text:
+            raise AgentError("request", "%r is %r; expected text, without a null byte" % (name, text))

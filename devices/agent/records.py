@@ -16,10 +16,13 @@ else:
             """Take what a typed dictionary takes."""
 
 
-class Throttling(TypedDict):
-    """What a Raspberry Pi's firmware says: the bits in hex, and the names of those that are set."""
-
+class _Bits(TypedDict, total=False):
     raw: str
+
+
+class Throttling(_Bits):
+    """What a Raspberry Pi's firmware says: the bits in hex, which nobody needs, and the names of those that are set."""
+
     flags: List[str]
 
 
@@ -31,7 +34,7 @@ class Busy(TypedDict):
     cores: float
 
 
-class Look(TypedDict):
+class Look(TypedDict, total=False):
     """What is quickly read of a board: clock in MHz, heat in degrees Celsius, power in watts; None is unknown."""
 
     frequency_mhz: Optional[float]
@@ -40,16 +43,16 @@ class Look(TypedDict):
     power_w: Optional[float]
 
 
-class State(Look):
+class State(Look, total=False):
     """All that changes of a board between two runs; `busy` is None where it was not looked for."""
 
     governors: Optional[List[str]]
-    load_average: List[float]
+    load_average: Optional[List[float]]
     memory_available_bytes: Optional[int]
     busy: Optional[List[Busy]]
 
 
-class Observation(Look):
+class Observation(Look, total=False):
     """A look in the middle of a timing, so many seconds and runs after its start."""
 
     seconds: float

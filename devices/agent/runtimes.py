@@ -76,6 +76,8 @@ class Runtime:
 
     def interpreter(self, path: str, threads: int, kernels: str) -> Any:
         """Return a new interpreter of the file at `path`; what it raises is mapped by `Session`."""
+        if kernels not in KERNELS:
+            raise AgentError("request", "unknown kernels %r; expected one of %s" % (kernels, ", ".join(KERNELS)))
         resolver = getattr(self._module.OpResolverType, KERNELS[kernels])
         return self._module.Interpreter(
             model_path=path,

@@ -86,7 +86,7 @@ def _info(request: Message) -> Info:
         "state": state(),
         "runtimes": Supervisor().probe(request["nonce"], request.get("delegate")),
         "edge_tpu": edge_tpu(),
-        "disk_free_bytes": _free_bytes(request.get("workdir", "/")),
+        "disk_free_bytes": _free_bytes(request.get("workdir") or "/"),
         "time_s": time.time(),
     }
 
@@ -105,7 +105,8 @@ def _measure(request: Message, channel: int, host: _Host, detached: bool) -> Non
     """Run the job in a folder of its own, and keep that, and the lock, until the host has fetched the outputs."""
     report = Progress(request["nonce"], time.monotonic_ns)
     folder = WorkFolder(request["workdir"])
-    folder.acquire(request.get("wait_s", 60), report, host.gone)
+    wait_s = request.get("wait_s")
+    folder.acquire(60 if wait_s is None else wait_s, report, host.gone)
     run = folder.open_run(request["nonce"])
     try:
         host.supervisor = Supervisor(inherit=[folder.lock])

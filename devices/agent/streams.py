@@ -10,6 +10,7 @@ from typing import Callable
 from .protocol import encode
 
 STDIN = 0
+LONGEST_LINE = 4 << 20  # bytes; the longest replies hold a hundred thousand latencies
 
 
 def claim_stdout() -> int:
@@ -35,9 +36,9 @@ def write_all(descriptor: int, data: bytes) -> None:
 
 
 def read_line(descriptor: int) -> bytes:
-    """Return the first line, without its newline; what was sent when the stream ends before one."""
+    """Return the first line, without its newline; what was sent before the stream ended, or of a line without end."""
     line = b""
-    while not line.endswith(b"\n"):
+    while not line.endswith(b"\n") and len(line) < LONGEST_LINE:
         block = os.read(descriptor, 65536)
         if not block:
             break

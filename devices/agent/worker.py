@@ -79,7 +79,7 @@ def _measure(request: Message, stage: Stage, report: Progress) -> Dict[str, obje
     from .session import Session
 
     stage("load")
-    path, threads, kernels = request["model"], request.get("threads", 1), request.get("kernels", "default")
+    path, threads, kernels = request["model"], request.get("threads") or 1, request.get("kernels", "default")
     _verify(path, request.get("model_sha256"))
 
     delegate = request.get("delegate")

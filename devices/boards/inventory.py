@@ -63,7 +63,7 @@ class Board:
         for field, kinds in _KINDS.items():
             value = getattr(self, field)
             fits = isinstance(value, kinds) and not isinstance(value, bool)
-            if not fits or value == "" or not str(value).isprintable():
+            if not fits or value == "" or (field in PRIVATE and not str(value).isprintable()):
                 raise UsageError(f"Device {self.name!r} has {field} = {value!r}; give it a value.")
         if not self.name.strip() or "," in self.name or not self.name.isprintable() or self.name == LOCAL:
             raise UsageError(f"The device name is {self.name!r}; expected text without a comma, other than {LOCAL!r}.")

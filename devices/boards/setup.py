@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypedDict
 
 from ...errors import DeviceError, UsageError
 from ..transport.remote import Finished, ask_python, run_program
@@ -20,6 +22,14 @@ _FACTS = (
     "'venv': [bool(importlib.util.find_spec(name)) for name in ('venv', 'ensurepip')], "
     "'bits': 64 if sys.maxsize > 2**32 else 32}"
 )
+
+
+class _Facts(TypedDict):
+    python: tuple[int, int]
+    machine: str
+    libc: tuple[str, str]
+    venv: list[bool]
+    bits: int
 
 
 @dataclass(frozen=True)
@@ -51,17 +61,17 @@ def board_facts(transport: SshTransport) -> BoardFacts:
     Raises:
         DeviceError: There is no Python 3, its venv module is missing, or the C library is not glibc.
     """
-    found = ask_python(transport, _FACTS, "importlib.util, platform, sys", timeout_s=QUICK_S)
+    found = ask_python(transport, _FACTS, "importlib.util, platform, sys", _Facts, timeout_s=QUICK_S)
     if not all(found["venv"]):
         remedy = "install it: sudo apt install python3-venv"
         raise DeviceError(f"Python on {transport.name} cannot make virtual environments; {remedy}.")
     name, version = found["libc"]
-    if name != "glibc":
+    glibc = re.match(r"(\d{1,4})\.(\d{1,4})", version, re.ASCII)
+    if name != "glibc" or glibc is None:
         raise DeviceError(f"{transport.name} has the C library {name or 'unknown'!r}; the runtimes need glibc.")
     machine = "armv7l" if found["bits"] == 32 and found["machine"] == "aarch64" else found["machine"]
     major, minor = found["python"]
-    glibc = [int(part) for part in version.split(".")[:2]]
-    return BoardFacts((major, minor), (glibc[0], glibc[1]), machine)
+    return BoardFacts((major, minor), (int(glibc[1]), int(glibc[2])), machine)
 
 
 def set_up(

@@ -8,6 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import IO, Any
 
+from ...artifact.typed import Unfit, fitted
 from ...errors import DeviceError, DeviceLostError
 from ..agent.protocol import decode
 from .base import Transport
@@ -63,17 +64,18 @@ def run_program(transport: Transport, argv: list[str], *, timeout_s: float) -> F
     return Finished(status, output.get("stdout", b""), output.get("stderr", b""))
 
 
-def ask_python(transport: Transport, expression: str, imports: str, *, timeout_s: float) -> Any:
+def ask_python(transport: Transport, expression: str, imports: str, kind: Any, *, timeout_s: float) -> Any:
     """Return what a Python expression gives on the device, as JSON; noise of a login shell does no harm.
 
     Args:
         transport: How the device is reached.
         expression: Of a type that JSON knows; must be one for any Python that may be found there.
         imports: The modules that the expression needs, with commas between them: ``os, sys``.
+        kind: The type that the value must be of; see `edgeopt.artifact.typed.fitted`.
         timeout_s: How long all of it may take, in seconds.
 
     Raises:
-        DeviceError: There is no such Python, or it fails.
+        DeviceError: There is no such Python, it fails, or gives something else.
     """
     nonce = secrets.token_hex(8)
     script = f"import json, {imports}\nprint('\\n' + json.dumps({{'nonce': '{nonce}', 'value': {expression}}}))"
@@ -82,7 +84,12 @@ def ask_python(transport: Transport, expression: str, imports: str, *, timeout_s
     for line in done.stdout.splitlines():
         message = decode(line)
         if message is not None and message.get("nonce") == nonce:
-            return clean_values(message.get("value"))
+            try:
+                return fitted(kind, clean_values(message.get("value")), "value")
+            except Unfit as error:
+                raise DeviceError(
+                    f"Python on {transport.name} gave what no Python gives ({error}); name another with --python."
+                ) from error
     program = " ".join(transport.python)
     reason = "it is not installed there" if done.status == 127 else done.tail() or f"status {done.status}"
     raise DeviceError(f"Cannot run {program} on {transport.name}: {reason}; name another with --python.")

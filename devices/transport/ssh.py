@@ -85,17 +85,12 @@ class SshTransport:
         """Send a file, unless the board has it; see `Transport.put`."""
         try:
             name, size = content_name(source), source.stat().st_size
+            path = f"{self.workdir}/files/{name}"
+            if name not in self._there:
+                self._store(source, name, size, timeout_s)
+                self._there[name] = path
         except OSError as error:
             raise DeviceError(f"Cannot ship {source}: {error.strerror}; check the path.") from error
-        path = f"{self.workdir}/files/{name}"
-        if name not in self._there:
-            for _ in range(2):  # what an earlier try left may be damaged: then all of it is sent anew
-                if self._send(source, name, size, timeout_s):
-                    break
-            else:
-                remedy = "check its memory card and the link"
-                raise refuse(self.name, f"store {source}", "it arrived with another SHA-256, twice", remedy)
-            self._there[name] = path
         return path
 
     def get(self, path: str, target: Path, *, timeout_s: float) -> None:
@@ -104,20 +99,27 @@ class SshTransport:
             word, text = talk.answer()
             if word == "error":
                 raise refuse(self.name, f"fetch {path}", text, "run it again")
+            if word != "size":
+                raise talk.lost()
             size = count(text, self.name)
-            if size > (free := shutil.disk_usage(target.parent).free):
-                reason = f"it has {size / 2**20:.1f} MiB, and {free / 2**20:.1f} MiB are free here"
-                raise refuse(self.name, f"fetch {path}", reason, f"free some space below {target.parent}")
-            descriptor, part = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
             try:
-                with os.fdopen(descriptor, "wb") as stream:
-                    talk.receive(size, stream)
-                os.replace(part, target)
+                if size > (free := shutil.disk_usage(target.parent).free):
+                    reason = f"it has {size / 2**20:.1f} MiB, and {free / 2**20:.1f} MiB are free here"
+                    raise refuse(self.name, f"fetch {path}", reason, f"free some space below {target.parent}")
+                self._receive(talk, size, target)
             except OSError as error:
                 reason = f"Cannot write {target}: {error.strerror}; free some space or choose another folder."
                 raise DeviceError(reason) from error
-            finally:
-                Path(part).unlink(missing_ok=True)
+
+    @staticmethod
+    def _receive(talk: Conversation, size: int, target: Path) -> None:
+        descriptor, part = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+        try:
+            with os.fdopen(descriptor, "wb") as stream:
+                talk.receive(size, stream)
+            os.replace(part, target)
+        finally:
+            Path(part).unlink(missing_ok=True)
 
     def start(self, argv: Sequence[str]) -> Process:
         """Start a program with exactly these arguments."""
@@ -190,6 +192,13 @@ class SshTransport:
         # A board that has stopped answering takes the whole connection down with it.
         return Conversation(process, nonce, self.name, timeout_s=timeout_s, on_timeout=link.drop)
 
+    def _store(self, source: Path, name: str, size: int, timeout_s: float) -> None:
+        for _ in range(2):  # what an earlier try left may be damaged: then all of it is sent anew
+            if self._send(source, name, size, timeout_s):
+                return
+        remedy = "check its memory card and the link"
+        raise refuse(self.name, f"store {source}", "it arrived with another SHA-256, twice", remedy)
+
     def _send(self, source: Path, name: str, size: int, timeout_s: float) -> bool:
         """Bring one file over; return False when it arrived damaged.
 
@@ -202,7 +211,7 @@ class SshTransport:
             word, text = talk.answer()
             if word == "send":
                 with source.open("rb") as stream:
-                    stream.seek(count(text, self.name))
+                    stream.seek(min(size, count(text, self.name)))
                     talk.send(stream)
                 word, text = talk.answer()
             if word == "short":

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from contextlib import suppress
 from typing import IO, Any
 
-LONGEST_LINE = 16 << 20  # bytes; the longest replies hold some ten thousand latencies
+from ..agent.streams import LONGEST_LINE
+
 LONGEST_TEXT = 2000  # characters of one message
 MOST_OUTPUT = 1 << 20  # bytes of a program's output that are kept of its beginning, and as many of its end
 _SHOWN = 500  # bytes of a line that is too long

@@ -197,7 +197,7 @@ def _latency_rows(fields: dict[str, Any]) -> list[tuple[str, str]]:
     figures, runs, after = fields["latency_ms"], fields["latency_runs"], fields["conditions"]["after"]
     ends = interval_words(len(runs["process_p50_ms"]), runs["no_interval"])
     median = with_interval(figures["p50"], figures["p50_ci95"], ends=ends)
-    load = "unknown" if after["load_average"] is None else f"{after['load_average'][0]:.2f}"
+    load = "unknown" if not after["load_average"] else f"{after['load_average'][0]:.2f}"
     governor = "unknown" if after["governors"] is None else " ".join(after["governors"])
     heat = "unknown" if after["temperature_c"] is None else f"{after['temperature_c']:.1f} °C"
     tail = ", ".join(f"{name} {figure(figures[name])}" for name in ("p90", "p95", "p99", "mean"))

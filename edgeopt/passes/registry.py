@@ -63,6 +63,7 @@ def plan(table: Mapping[str, object]) -> Planned:
     """
     kind = str(table.get("kind"))
     made = pass_class(kind)
+    flags = [item.name for item in fields(made) if item.type in ("bool", bool)]
     names = {item.name for item in fields(made)}
     own = names - set(_NOT_IN_TOML)
     given: dict[str, Any] = {}
@@ -70,6 +71,8 @@ def plan(table: Mapping[str, object]) -> Planned:
         name = made.old_options.get(key, key)
         if name not in own and name not in _TRAINING and key != "kind":
             raise RecipeError(f"Unknown option {key!r} of the pass {kind!r}{nearest(key, (*own, *_TRAINING))}")
+        if name in flags and not isinstance(value, bool):
+            raise RecipeError(f"The pass {kind!r} has {key} = {value!r}; expected true or false.")
         given[name] = tuple(value) if isinstance(value, list) else value
     try:
         training = Training(**{name: value for name, value in given.items() if name in _TRAINING})

@@ -153,3 +153,44 @@ def test_leaving_by_an_exception_ends_the_agent(script: Callable[[str], Job], tm
 def test_a_job_is_used_in_a_with_block() -> None:
     with pytest.raises(RuntimeError, match="use it in a with block"):
         Job(FakeTransport(lambda _: {}), "/a", "info", {})._started()
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        '{"nonce": "%s", "ok": true, "result": ' + "[" * 100_000,
+        '{"nonce": "%s", "ok": true, "result": ' + '{"a":' * 500 + "1" + "}" * 501,
+        '{"nonce": "%s", "ok": true, "result": {"a": NaN}}',
+    ],
+)
+def test_a_reply_that_cannot_be_walked_through_is_none_and_nobody_waits(script, reply: str) -> None:
+    """The thread that reads died of the second one, and the job waited out its whole silence."""
+    start = time.monotonic()
+    with (
+        script(f"print({reply!r} % nonce, flush=True)") as job,
+        pytest.raises(errors.DeviceLostError, match="ended with"),
+    ):
+        job.result()
+    assert time.monotonic() - start < HURRY.silence_s + HURRY.exit_s
+
+
+@pytest.mark.parametrize("fields", ["ok=1, result={}", "ok=[], result={}", "ok=False, error={'kind': []}", "ok=True"])
+def test_a_reply_with_odd_values_is_none(script, fields: str) -> None:
+    with script(f"say({fields})") as job, pytest.raises(errors.DeviceLostError, match="sent a reply that is none"):
+        job.result()
+
+
+def test_signs_of_life_with_odd_values_are_noise(script) -> None:
+    told: list[Progress] = []
+    body = """
+        say(sys.stderr, progress=[[]])
+        say(sys.stderr, progress="bench", done="1")
+        say(sys.stderr, progress="bench", total=0.5)
+        say(sys.stderr, progress="bench", done=1)
+        time.sleep(0.2)
+        say(ok=True, result={})
+    """
+    with script(body) as job:
+        job._on_progress = told.append
+        assert job.result() == {}
+    assert told == [Progress("bench", 1, None)]

@@ -232,7 +232,9 @@ def mutate_lines(data: bytes, others: Sequence[bytes], rng: random.Random) -> by
         elif kind == 1:
             lines.insert(rng.randrange(len(lines)), lines[place])
         elif kind == 2:
-            lines[place] = rng.choice((b"", lines[place][::-1], lines[place] * 50, b"\xff\xfe", b" " * 5000))
+            lines[place] = rng.choice(
+                (b"", lines[place][::-1], (lines[place] * 50)[:100_000], b"\xff\xfe", b" " * 5000)
+            )
         else:
             words = lines[place].split(b" ")
             words[rng.randrange(len(words))] = rng.choice((b"-1", b"9" * 5000, b"nan", b"1e999", b"", b"\0", b"%s"))

@@ -66,7 +66,7 @@ def test_a_program_that_is_read_from_the_command_line_starts_clean_children(host
 
 def test_asking_the_python_of_a_device_runs_nothing_of_it(hostile, tmp_path):
     transport = LocalTransport(workdir=tmp_path / "work")
-    assert ask_python(transport, "sys.version_info[0]", "sys", timeout_s=30) == 3
+    assert ask_python(transport, "sys.version_info[0]", "sys", int, timeout_s=30) == 3
     assert not hostile.exists()
 
 

@@ -217,3 +217,9 @@ def test_a_message_that_quotes_a_damaged_value_keeps_its_beginning_and_its_end()
     assert len(str(caught.value)) <= 2000
     assert str(caught.value).startswith("Unknown quantize mode")
     assert str(caught.value).endswith("expected one of dynamic, float16, float32, int16x8, int8.")
+
+
+@pytest.mark.parametrize("value", [float("nan"), "true", 1, None, []])
+def test_an_option_that_is_true_or_false_is_nothing_else(value):
+    with pytest.raises(RecipeError, match="The pass 'qat' has per_tensor_dense = .*; expected true or false"):
+        registry.plan({"kind": "qat", "per_tensor_dense": value})

@@ -11,17 +11,30 @@ import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 from ...artifact.artifact import Artifact
 from ...artifact.atomic import replacing, write_atomically
 from ...artifact.envelope import write_json
+from ...artifact.outside import loads, read_text
+from ...artifact.typed import fitted
 from ...errors import FileFormatError, OutputError, UsageError
 from .result import OptimizeResult, Stage
 
 RESULT, RECIPE, WORK, MODEL, RUN = "result.json", "recipe.toml", "work", "model.keras", "run.json"
-# What of a stage its record holds; the rest lies in files of its own.
-_RECORDED = ("figures", "report", "skipped", "seconds", "note")
+
+
+class _Record(TypedDict):
+    """What of a stage its record holds; the rest lies in files of its own."""
+
+    figures: Mapping[str, object]
+    report: Mapping[str, object]
+    skipped: tuple[Mapping[str, str], ...]
+    seconds: float
+    note: str
+
+
+_RECORDED = tuple(_Record.__annotations__)
 
 
 class Folder:
@@ -69,7 +82,7 @@ class Folder:
 
     def _check(self, identity: Mapping[str, str]) -> None:
         """Raise unless the run that is there is the one that is to go on."""
-        before = _read_json(self._work / RUN)
+        before = read_record(dict[str, str], self._work / RUN)
         different = sorted(key for key in {*before, *identity} if before.get(key) != identity.get(key))
         if different:
             raise UsageError(
@@ -115,9 +128,14 @@ class Folder:
         record = self._work / name / "stage.json"
         if not self._resume or not record.is_file():
             return None
-        fields = {**_read_json(record)}
-        fields["skipped"] = tuple(fields["skipped"])
-        return Stage(name, kind, load(record.parent / MODEL), Artifact.load(self.path / f"{name}.tflite"), **fields)
+        fields: _Record = read_record(_Record, record)
+        return Stage(
+            name,
+            kind,
+            load(record.parent / MODEL),
+            Artifact.load(self.path / f"{name}.tflite"),
+            **{key: value for key, value in fields.items() if key in _RECORDED},  # type: ignore[arg-type]
+        )
 
     def write_stage(self, stage: Stage) -> None:
         """Write a stage's file and model, and its record last: a record means that the rest is there."""
@@ -143,8 +161,13 @@ def save_model(model: Any, path: Path) -> None:
         model.save(made)
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def read_record(kind: Any, path: Path) -> Any:
+    """Return what an earlier run has written, as the type `kind` (see `edgeopt.artifact.typed.fitted`).
+
+    Raises:
+        FileFormatError: It is not there, or is not of that form.
+    """
     try:
-        return dict(json.loads(path.read_text("utf-8")))
+        return fitted(kind, loads(read_text(path)), path.name)
     except (OSError, ValueError) as error:
         raise FileFormatError(f"{path} is not readable ({error}); delete its folder and begin anew.") from error

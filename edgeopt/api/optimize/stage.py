@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -16,7 +15,7 @@ from ...passes.finetune import FineTune
 from ...passes.registry import Planned
 from ...training.context import PassContext
 from ...training.distillation import Distillation
-from .folder import save_model
+from .folder import read_record, save_model
 from .workbench import Workbench
 
 # A cut model that was not trained to the end yet, and its account, in the stage's work folder.
@@ -94,7 +93,7 @@ def _untrained(
     behind it is of this model and of no other.
     """
     if folder is not None and (folder / _CUT_ACCOUNT).is_file():
-        account = Account(**json.loads((folder / _CUT_ACCOUNT).read_text("utf-8")))
+        account: Account = read_record(Account, folder / _CUT_ACCOUNT)
         return load_model(folder / _CUT_MODEL, unsafe_load=trusted).model, account
     result = planned.step.apply(model, context)
     account = Account.of(result)

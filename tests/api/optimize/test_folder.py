@@ -157,3 +157,27 @@ def test_a_path_that_is_a_file_is_refused(tmp_path):
     (tmp_path / "out").write_text("")
     with pytest.raises(OutputError, match="Cannot make the folder"):
         Folder(tmp_path / "out", RUN, resume=False, force=False)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"seconds": "long"}, "seconds is 'long', expected a finite number"),
+        ({"skipped": 3}, "skipped is 3, expected a list"),
+        ({"figures": []}, "figures is a list, expected a table"),
+        ({"note": None}, "note is null, expected text"),
+    ],
+)
+def test_a_record_with_odd_values_is_not_readable(tmp_path, changes, message):
+    Folder(tmp_path / "out", RUN, resume=False, force=False).write_stage(stage())
+    record = tmp_path / "out" / "work" / "01-prune" / "stage.json"
+    record.write_text(json.dumps({**json.loads(record.read_text()), **changes}))
+    with pytest.raises(FileFormatError, match=f"is not readable .*{message}.*begin anew"):
+        finished(Folder(tmp_path / "out", RUN, resume=True, force=False))
+
+
+def test_a_run_that_nests_without_end_is_not_readable(tmp_path):
+    Folder(tmp_path / "out", RUN, resume=False, force=False)
+    (tmp_path / "out" / "work" / "run.json").write_text("[" * 100_000)
+    with pytest.raises(FileFormatError, match="is not readable .*nests deeper"):
+        Folder(tmp_path / "out", RUN, resume=True, force=False)

@@ -40,3 +40,18 @@ def test_bounds_that_do_not_divide_stay_in_order() -> None:
         for high in range(low, 30):
             for part in Plan(min_runs=low, max_runs=high, processes=4).split():
                 assert 1 <= part.min_runs <= part.max_runs
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        ({"max_runs": "many"}, "'max_runs' is 'many'; expected a number"),
+        ({"processes": 2.5}, "'processes' is 2.5; expected a number"),
+        ({"max_seconds": None}, "'max_seconds' is None; expected a number"),
+        ({"min_runs": True}, "'min_runs' is True; expected a number"),
+        ({"processes": 2**31, "max_runs": 2**31}, "contradict each other"),  # which took all memory
+    ],
+)
+def test_numbers_that_are_none_are_refused(data: dict[str, int], message: str) -> None:
+    with pytest.raises(AgentError, match=message):
+        Plan.from_data(data)

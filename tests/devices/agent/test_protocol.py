@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 
@@ -79,3 +80,31 @@ def test_a_request_comes_through() -> None:
 
 def test_an_agent_can_do_each_operation_that_it_lists() -> None:
     assert set(OPERATIONS) - {"info"} <= set(worker._JOBS), "the agent itself answers info, its worker all others"
+
+
+@pytest.mark.parametrize(
+    "inside", ["[" * 100_000, "[" * 90 + "]" * 90, '{"a":' * 300 + "1" + "}" * 300, "1e999", "NaN"]
+)
+def test_what_nests_or_counts_without_end_decodes_to_nothing(inside: str) -> None:
+    assert decode(f'{{"a": {inside}}}'.encode()) is None
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"op": []}, r"unknown operation \[\]"),
+        ({"op": "measure", "model": "m"}, "lacks the field 'workdir'"),
+        ({"op": "measure", "workdir": "w"}, "lacks the field 'model'"),
+        ({"workdir": 3}, "'workdir' is of the type int; expected str"),
+        ({"wait_s": True}, "'wait_s' is of the type bool; expected int or float"),
+        ({"keep": 1}, "'keep' is of the type int; expected bool"),
+        ({"threads": 0}, "'threads' is 0; expected 1 to 1024"),
+        ({"bench": [1]}, "'bench' is of the type list; expected dict"),
+        ({"inputs": {"x": 3}}, "'x' is 3; expected text"),
+        ({"delegate": "a\0b"}, "expected text, without a null byte"),
+    ],
+)
+def test_fields_of_another_type_are_refused_by_name(fields: dict[str, Any], message: str) -> None:
+    with pytest.raises(AgentError, match=message) as caught:
+        parse_request(request(**fields))
+    assert caught.value.kind == "request"

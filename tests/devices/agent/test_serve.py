@@ -70,7 +70,7 @@ def wait_until(condition: Any, seconds: float = 30) -> None:
 
 
 def test_info_needs_no_numpy_and_no_work_folder(talk: Talk) -> None:
-    reply = reply_of(talk({"protocol": PROTOCOL_VERSION, "nonce": "abc", "op": "info"}))
+    reply = reply_of(talk({"protocol": PROTOCOL_VERSION, "nonce": "abc", "op": "info", "workdir": None}))
     assert reply["ok"] and reply["nonce"] == "abc"
     assert reply["result"]["protocol"] == PROTOCOL_VERSION
     assert reply["result"]["board"]["python"] == ".".join(map(str, sys.version_info[:3]))
@@ -107,6 +107,9 @@ def test_what_is_no_request_is_answered_with_an_error(talk: Talk, line: bytes, k
         ({"inputs": {"x": "/nowhere/x.npy"}}, "data", "no array of numbers"),
         ({"nonce": "../../etc"}, "request", "is not made of letters"),
         ({"workdir": "/proc/nowhere"}, "storage", "cannot write in the work folder"),
+        ({"workdir": 3}, "request", "'workdir' is of the type int"),
+        ({"kernels": "fast"}, "request", "unknown kernels 'fast'"),
+        ({"bench": {"max_runs": []}}, "request", "'max_runs' is []; expected a number"),
     ],
 )
 def test_requests_that_cannot_be_met(

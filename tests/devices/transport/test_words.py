@@ -155,9 +155,9 @@ def test_json_that_is_too_deep_is_no_message():
 
 def test_what_a_script_and_a_python_say_is_cleaned(tmp_path):
     transport = LocalTransport(workdir=tmp_path / "work", python=[sys.executable])
-    assert ask_python(transport, "chr(27) + '[31mred' + chr(7)", "os", timeout_s=30) == "red\ufffd"
+    assert ask_python(transport, "chr(27) + '[31mred' + chr(7)", "os", str, timeout_s=30) == "red\ufffd"
     with pytest.raises(DeviceError) as caught:
-        ask_python(transport, "sys.exit(chr(27) + '[31mred' + chr(7))", "sys", timeout_s=30)
+        ask_python(transport, "sys.exit(chr(27) + '[31mred' + chr(7))", "sys", str, timeout_s=30)
     assert str(caught.value).isprintable()
     said = "printf '\\nn error write \\033[31mred\\007\\n'; printf '\\033[2Jlast\\007' >&2"
     process = PipedProcess(["sh", "-c", said], name="board")

@@ -1,1 +1,1 @@
-"""Repairs of a float .tflite file before its ranges are measured: known causes of ruined integer files, removed exactly."""
+"""Known causes of ruined integer files, removed between the float file and the quantised one."""

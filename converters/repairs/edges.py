@@ -1,4 +1,4 @@
-"""The few operators at a model's edge that may stay float, where one integer scale cannot hold what goes in or comes out.
+"""Decide whether operators at a model's edges stay float: only where the outputs would not be the model's otherwise.
 
 Raw features of very different ranges in one input, normalised inside the model: the normalisation stays float behind a
 float input, and what follows is int8. Boxes and scores joined in one output: the join stays float, in front of a float
@@ -7,62 +7,65 @@ output. Names, order, shapes and real values stay.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import combinations
+from typing import Any, Protocol
 
-from ...flatbuffer.model import Model, Operator
+from ...evaluation.fidelity import Fidelity
+from ...flatbuffer import read_model
+from ...flatbuffer.edges import EDGES
 
-_AFFINE = frozenset({"ADD", "SUB", "MUL", "DIV"})
-_MOVING = frozenset({"RESHAPE", "EXPAND_DIMS", "SQUEEZE"})
-_JOINING = frozenset({"CONCATENATION", "PACK"})
+
+class Requantise(Protocol):
+    """Quantises an annotated file with the converter's settings, or with some of them changed."""
+
+    def __call__(self, annotated: bytes, **changes: Any) -> bytes:
+        """Return the quantised file; `changes` are arguments of TensorFlow's ``mlir_quantize``."""
 
 
 @dataclass(frozen=True)
-class Edge:
-    """Operators at one end that stay float.
+class Settled:
+    """A file, and at which ends of it (``input``, ``output``) operators stayed float."""
 
-    Attributes:
-        end: ``input`` or ``output``.
-        tensors: Names of what they give, in execution order.
+    file: bytes
+    ends: tuple[str, ...] = ()
+
+
+def settle_edges(
+    file: bytes,
+    annotated: bytes,
+    requantise: Requantise,
+    fidelity_of: Callable[[bytes], Fidelity],
+    open_ends: Sequence[str],
+) -> Settled:
+    """Return the file as it is where its outputs are the model's, and else one with float edges whose outputs are.
+
+    Args:
+        file: What `requantise` made of `annotated`.
+        annotated: The float file with its ranges.
+        requantise: See `Requantise`.
+        fidelity_of: Compares a quantised file with the model.
+        open_ends: At which ends operators may stay float: keys of `EDGES`.
+
+    Returns:
+        With the fewest edges that do; the file as it is where none does.
     """
-
-    end: str
-    tensors: tuple[str, ...]
-
-
-def edges_of(model: Model) -> list[Edge]:
-    """Return the operators at a float file's inputs, and at its outputs, that may stay float; what is not there is left out."""
-    found = [Edge("input", tuple(_names(model, _behind_inputs(model)))), Edge("output", tuple(_names(model, _joins(model))))]
-    return [edge for edge in found if edge.tensors]
-
-
-def _behind_inputs(model: Model) -> Iterator[Operator]:
-    """Additions of and multiplications with constants between an input and the first other operator."""
-    reached = set(model.main.inputs)
-    for operator in model.main.operators:
-        computed = [index for index in operator.inputs if index >= 0 and not model.main.tensors[index].is_constant]
-        affine = operator.name in _AFFINE and len(operator.inputs) == 2
-        if len(computed) == 1 and computed[0] in reached and (affine or operator.name in _MOVING):
-            reached.update(operator.outputs)
-            if model.main.tensors[operator.outputs[0]].dtype == "float32":
-                yield operator
+    model = read_model(annotated)
+    # The quantiser knows an operator by the full name of what it gives.
+    names = {end: {model.main.tensors[item.outputs[0]].name for item in EDGES[end](model)} for end in open_ends}
+    there = [end for end in open_ends if names[end]]
+    if not there or fidelity_of(file).holds:
+        return Settled(file)
+    for count in range(1, len(there) + 1):
+        for ends in combinations(there, count):
+            made = requantise(annotated, **_changes({end: names[end] for end in ends}))
+            if fidelity_of(made).holds:
+                return Settled(made, ends)
+    return Settled(file)
 
 
-def _joins(model: Model) -> Iterator[Operator]:
-    """What joins parts into an output, and what only reshapes the joined output."""
-    wanted = set(model.main.outputs)
-    found = []
-    for operator in reversed(model.main.operators):
-        if wanted.isdisjoint(operator.outputs):
-            continue
-        if operator.name in _JOINING:
-            found.append(operator)
-        elif operator.name in _MOVING and operator.inputs[0] not in model.main.inputs:
-            found.append(operator)
-            wanted.add(operator.inputs[0])
-    joins = [operator for operator in reversed(found)]
-    return iter(joins if any(operator.name in _JOINING for operator in joins) else ())
+def _changes(names: dict[str, set[str]]) -> dict[str, Any]:
+    import tensorflow as tf
 
-
-def _names(model: Model, operators: Iterator[Operator]) -> list[str]:
-    return [model.main.tensors[operator.outputs[0]].name for operator in operators]
+    return {"denylisted_nodes": set.union(*names.values()), **{f"{end}_data_type": tf.float32 for end in names}}

@@ -1,10 +1,10 @@
 """Masks that an integer tensor can hold: a bound from the scores in place of -1e9, -3.4e38 or float16's lowest.
 
 A mask adds a huge negative constant to the scores in front of a SOFTMAX, or selects it. One scale for that and for the
-scores leaves nothing of the scores. All that the softmax asks of a masked score is to be so far below the others that its
-exponential vanishes: a weight of exp(-20), about 2e-9, against the 6e-8 that float32 rounds to. So the constants become
-as small as that allows, and the range of what they make ends where a score no longer counts; what lies lower saturates
-there, which also keeps a row that is masked altogether uniform, as -1e9 makes it.
+scores leaves nothing of the scores. All that the softmax asks of a masked score is to be so far below the others that
+its exponential vanishes: a weight of exp(-20), about 2e-9, against the 6e-8 that float32 rounds to. So the constants
+become as small as that allows, and the range of what they make ends where a score no longer counts; what lies lower
+saturates there, which also keeps a row that is masked altogether uniform, as -1e9 makes it.
 """
 
 from __future__ import annotations

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import replace
 
 from ..errors import ConversionError, NotFullyIntegerError
 from ..flatbuffer import Model, read_model
+from ..flatbuffer.edges import EDGES
 from ..flatbuffer.integer import (
     FloatOperator,
     dynamic_dimensions,
@@ -18,7 +20,7 @@ from ..flatbuffer.integer import (
 from ..flatbuffer.layer_names import layers_in, paths_in
 from ..flatbuffer.macs import macs
 from ..flatbuffer.memory import memory_use
-from ..flatbuffer.model import Tensor
+from ..flatbuffer.model import Operator, Tensor
 from ..flatbuffer.specs import input_specs, output_specs
 from ..flatbuffer.totals import gzip_bytes, op_histogram, parameters
 from ..recipes.convert import ConvertRecipe
@@ -37,20 +39,26 @@ _HINTS = {
 Layers = Sequence[tuple[str, str]]
 
 
-def verify(data: bytes, recipe: ConvertRecipe, layers: Layers = ()) -> list[str]:
+def verify(data: bytes, recipe: ConvertRecipe, layers: Layers = (), ends: Sequence[str] = ()) -> list[str]:
     """Return warnings; raise where the file breaks a promise of the recipe.
 
     Args:
         data: The converted file.
         recipe: What was asked for.
         layers: Name and class of the model's layers, to say where a float operator comes from.
+        ends: At which of ``input`` and ``output`` the operators of the edge may be float.
 
     Raises:
         NotFullyIntegerError: Float operators without `allow_float_ops`, dynamic dimensions without `dynamic_batch`.
         ConversionError: Dense weights are not per-tensor although that was asked for, or a fused LSTM is wrong.
     """
     model = read_model(data)
-    warnings = [*_check_floats(model, recipe, layers), *_check_dynamic(model, recipe)]
+    recipe = replace(
+        recipe,
+        input_type="float32" if "input" in ends else recipe.input_type,
+        output_type="float32" if "output" in ends else recipe.output_type,
+    )
+    warnings = [*_check_floats(model, recipe, layers, ends), *_check_dynamic(model, recipe)]
     _check_lstm_states(model)
     if stateful(model):
         warnings.append(
@@ -70,12 +78,32 @@ def stateful(model: Model) -> bool:
     return any(tensor.is_variable for graph in model.subgraphs for tensor in graph.tensors)
 
 
-def stray_float_ops(model: Model, recipe: ConvertRecipe) -> list[FloatOperator]:
-    """Return the float operators that were not asked for: all but those at float32 inputs and outputs."""
-    ends = _float_ends(model, recipe)
+def stray_float_ops(model: Model, recipe: ConvertRecipe, ends: Sequence[str] = ()) -> list[FloatOperator]:
+    """Return the float operators that were not asked for: all but those at float32 inputs and outputs, and edges."""
+    edges = [operator for end in ends for operator in EDGES[end](model)]
+    meant = {operator.index for operator in edges}
+    touched = {model.main.tensors[i].name for item in edges for i in (*item.inputs, *item.outputs) if i >= 0}
+    known = touched | _float_ends(model, recipe)
     return [
-        operator for operator in float_ops(model) if not (operator.op in _BRIDGES and set(operator.tensors) <= ends)
+        operator
+        for operator in float_ops(model)
+        if operator.index not in meant and not (operator.op in _BRIDGES and set(operator.tensors) <= known)
     ]
+
+
+def edge_rows(data: bytes, ends: Sequence[str], layers: Layers = ()) -> list[dict[str, object]]:
+    """Return the operators that stayed float at a file's edges: ``end``, ``op``, ``index`` and ``layer``."""
+    model = read_model(data)
+    return [
+        {"end": end, "op": operator.name, "index": operator.index, "layer": _layer_of_operator(model, operator, layers)}
+        for end in ends
+        for operator in EDGES[end](model)
+    ]
+
+
+def _layer_of_operator(model: Model, operator: Operator, layers: Layers) -> str | None:
+    names = [model.main.tensors[index].name for index in (*operator.outputs, *operator.inputs) if index >= 0]
+    return next((layer for name in names if (layer := _layer_of(name, layers))), None)
 
 
 def describe_file(data: bytes, recipe: ConvertRecipe) -> dict[str, object]:
@@ -111,9 +139,9 @@ def _float_ends(model: Model, recipe: ConvertRecipe) -> set[str]:
     return {graph.tensors[index].name for index in indices}
 
 
-def _check_floats(model: Model, recipe: ConvertRecipe, layers: Layers) -> list[str]:
+def _check_floats(model: Model, recipe: ConvertRecipe, layers: Layers, ends: Sequence[str]) -> list[str]:
     """Return a warning for each float operator of an integer file; raise unless they are allowed."""
-    stray = stray_float_ops(model, recipe) if recipe.needs_calibration else []
+    stray = stray_float_ops(model, recipe, ends) if recipe.needs_calibration else []
     if stray and not recipe.allow_float_ops:
         causes = [operator for operator in stray if operator.op not in _BRIDGES] or stray
         raise NotFullyIntegerError(

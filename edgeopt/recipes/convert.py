@@ -10,7 +10,7 @@ from typing import Any
 
 from ..artifact.outside import loads_toml, read_text
 from ..errors import RecipeError, UsageError, nearest
-from .values import as_whole, require_number
+from .values import as_whole, require_choice, require_number
 
 QUANTIZE_MODES = ("int8", "int16x8", "float16", "dynamic", "float32")
 # name -> which values the steps of an int8 activation span
@@ -21,6 +21,7 @@ RANGES = {
     "best": "those of the three whose file gives the outputs nearest to the model's",
 }
 _DEFAULT_RANGES = "minmax"
+EDGES = ("auto", "int8")
 # quantize mode -> the input and output types the converter can give, the default first
 IO_TYPES: dict[str, tuple[str, ...]] = {
     "int8": ("int8", "uint8", "float32"),
@@ -66,6 +67,9 @@ class ConvertRecipe:
         image_resize: How the images of a folder are resized: one of `IMAGE_RESIZES`, by default ``bilinear``.
         sparse_weights: Store kernels with many zeros in TFLite's sparse format, which DENSIFY operators expand.
         ranges: How the ranges of int8 activations are found: one of `RANGES`; None takes the default.
+        repair: Remove known causes of ruined integer files, where that is proven to change nothing; the default.
+        edges: ``auto``: the few operators at an input or output that one integer scale cannot serve stay float, where
+            the outputs would not be the model's otherwise; ``int8``: none does.
         fidelity: Compare the file's outputs with the model's on some samples, the default.
         min_fidelity: The least signal-to-noise ratio of the worst output, in dB, that is promised
             (`Artifact.raise_for_fidelity`); None promises nothing.
@@ -87,13 +91,15 @@ class ConvertRecipe:
     image_resize: str = "bilinear"
     sparse_weights: bool = False
     ranges: str | None = None
+    repair: bool = True
+    edges: str = "auto"
     fidelity: bool = True
     min_fidelity: float | None = None
 
     def __post_init__(self) -> None:
-        for name in ("dynamic_batch", "per_tensor_dense", "allow_float_ops", "sparse_weights", "fidelity"):
+        for name in ("dynamic_batch", "per_tensor_dense", "allow_float_ops", "sparse_weights", "repair", "fidelity"):
             _require(name, getattr(self, name), bool, "true or false")
-        for name in ("quantize", "preprocess", "image_scaling", "image_resize"):
+        for name in ("quantize", "preprocess", "edges", "image_scaling", "image_resize"):
             _require(name, getattr(self, name), str, "text")
         for name, least in (("calibration_samples", 1), ("batch_size", 1), ("seed", 0)):
             object.__setattr__(self, name, _whole(name, getattr(self, name), least))
@@ -122,6 +128,7 @@ class ConvertRecipe:
             raise RecipeError("min_fidelity needs the comparison that fidelity=False leaves out; drop one of them.")
 
     def _check_combination(self) -> None:
+        require_choice("edges", self.edges, EDGES)
         if self.quantize not in QUANTIZE_MODES:
             raise RecipeError(f"Unknown quantize mode {self.quantize!r}{nearest(self.quantize, QUANTIZE_MODES)}")
         for option, value in (("input_type", self.input_type), ("output_type", self.output_type)):

@@ -1,0 +1,43 @@
+"""Operators at a model's edge: what may stay float where one integer scale cannot hold what goes in or comes out.
+
+At an input, additions of and multiplications with constants (a normalisation of raw features) up to where integers
+begin; at an output, the joining of its parts (boxes and scores). No other operator counts as an edge.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from .model import Model, Operator
+
+_AFFINE = frozenset({"ADD", "SUB", "MUL", "DIV"})
+_MOVING = frozenset({"RESHAPE", "EXPAND_DIMS", "SQUEEZE"})
+_JOINING = frozenset({"CONCATENATION", "PACK"})
+
+
+def input_edge(model: Model) -> list[Operator]:
+    """Return the float operators between the inputs and the first that is no addition or multiplication, in order."""
+    reached = {index for index in model.main.inputs if model.main.tensors[index].dtype == "float32"}
+    found = []
+    for operator in model.main.operators:
+        computed = [index for index in operator.inputs if index >= 0 and not model.main.tensors[index].is_constant]
+        if len(computed) == 1 and computed[0] in reached and operator.name in _AFFINE | _MOVING:
+            reached.update(operator.outputs)
+            found.append(operator)
+    return found if any(operator.name in _AFFINE for operator in found) else []
+
+
+def output_edge(model: Model) -> list[Operator]:
+    """Return the float operators that join parts into an output, or reshape what is joined, in order."""
+    wanted = {index for index in model.main.outputs if model.main.tensors[index].dtype == "float32"}
+    found: list[Operator] = []
+    for operator in reversed(model.main.operators):
+        if wanted.isdisjoint(operator.outputs) or operator.name not in _JOINING | _MOVING:
+            continue
+        found.insert(0, operator)
+        if operator.name in _MOVING:
+            wanted.add(operator.inputs[0])
+    return found if any(operator.name in _JOINING for operator in found) else []
+
+
+EDGES: dict[str, Callable[[Model], list[Operator]]] = {"input": input_edge, "output": output_edge}

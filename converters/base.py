@@ -12,6 +12,21 @@ from ..recipes.convert import ConvertRecipe
 
 
 @dataclass(frozen=True)
+class Repair:
+    """A known cause of ruined integer files that was removed.
+
+    Attributes:
+        kind: ``mask``.
+        layers: The layers that it concerns, or names of tensors where these do not tell.
+        detail: What was done, as a phrase.
+    """
+
+    kind: str
+    layers: tuple[str, ...]
+    detail: str
+
+
+@dataclass(frozen=True)
 class ConvertedFile:
     """A .tflite file and how it was made.
 
@@ -22,6 +37,8 @@ class ConvertedFile:
         float_model: The float .tflite file whose ranges were measured, with the same inputs and outputs; None where
             nothing was calibrated.
         ranges: How the ranges were found, as `RangeChoice.to_dict` says; None where nothing was calibrated.
+        ends: At which ends of the file (``input``, ``output``) operators stayed float.
+        repairs: What was repaired before the ranges were measured.
     """
 
     model: bytes
@@ -29,6 +46,8 @@ class ConvertedFile:
     seconds: Mapping[str, float] = field(default_factory=dict)
     float_model: bytes | None = None
     ranges: Mapping[str, object] | None = None
+    ends: tuple[str, ...] = ()
+    repairs: tuple[Repair, ...] = ()
 
 
 class Converter(Protocol):

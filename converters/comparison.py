@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -37,23 +38,35 @@ def compare_with_model(
     Raises:
         RuntimeError: TensorFlow's interpreter cannot run the file; ValueError for the same, or without any samples.
     """
+    floats = converted.float_model
+    if floats is not None:
+        found = compare_files(floats, converted.model, samples, held_back)
+        if found.holds:
+            return found
+        chosen = _some(converted.model, samples, held_back)
+        return replace(found, cause=find_cause(floats, converted.model, chosen, found, lean.layer_names))
+    chosen = _some(converted.model, samples, held_back)
+    return _compared(model_outputs(lean, chosen), converted.model, chosen, held_back is not None)
+
+
+def compare_files(float_file: bytes, file: bytes, samples: Samples | None, held_back: Samples | None) -> Fidelity:
+    """Return how near a file's outputs are to those of the float file that it was made from; see above."""
+    chosen = _some(file, samples, held_back)
+    return _compared(file_outputs(float_file, chosen), file, chosen, held_back is not None)
+
+
+def _compared(expected: Mapping[str, Array], file: bytes, chosen: Samples, held_back: bool) -> Fidelity:
+    scales = [spec.scale for spec in output_specs(read_model(file))]
+    return compare_outputs(expected, file_outputs(file, chosen), scales, held_back=held_back)
+
+
+def _some(file: bytes, samples: Samples | None, held_back: Samples | None) -> dict[str, Array]:
+    """Return at most 50 samples, held back where there are such, spread over all; fewer where the outputs are large."""
     given = held_back if held_back is not None else samples
     if given is None:
         raise ValueError("no samples")
-    specs = output_specs(read_model(converted.model))
-    chosen = _some(given, sum(math.prod(spec.shape) for spec in specs))
-    floats = converted.float_model
-    expected = model_outputs(lean, chosen) if floats is None else file_outputs(floats, chosen)
-    got = file_outputs(converted.model, chosen)
-    found = compare_outputs(expected, got, [spec.scale for spec in specs], held_back=held_back is not None)
-    if found.holds or floats is None:
-        return found
-    return replace(found, cause=find_cause(floats, converted.model, chosen, found, lean.layer_names))
-
-
-def _some(samples: Samples, elements: int) -> dict[str, Array]:
-    """Return at most 50 of the samples, spread over all, and fewer where the outputs are large."""
-    count = len(next(iter(samples.values())))
+    elements = sum(math.prod(spec.shape) for spec in output_specs(read_model(file)))
+    count = len(next(iter(given.values())))
     most = min(count, _SAMPLES, max(_LEAST, _VALUES // max(1, elements)))
     rows = np.linspace(0, count - 1, most).round().astype(np.int64)
-    return {name: np.asarray(array[rows]) for name, array in samples.items()}
+    return {name: np.asarray(array[rows]) for name, array in given.items()}

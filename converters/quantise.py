@@ -8,9 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Protocol
 
-Quantise = Callable[[bytes], bytes]
+
+class Quantise(Protocol):
+    """Quantises an annotated file with the converter's settings, or with some of them changed."""
+
+    def __call__(self, annotated: bytes, **changes: Any) -> bytes:
+        """Return the quantised file; `changes` are arguments of TensorFlow's ``mlir_quantize``."""
 
 
 @contextmanager
@@ -27,7 +32,10 @@ def quantising(make: Callable[[bytes, Quantise], bytes]) -> Iterator[None]:
     original = lite._mlir_quantize
 
     def replaced(annotated: bytes, *settings: Any, **named: Any) -> bytes:
-        return make(bytes(annotated), lambda given: bytes(original(given, *settings, **named)))
+        def quantise(annotated: bytes, **changes: Any) -> bytes:
+            return bytes(original(annotated, *settings, **{**named, **changes}))
+
+        return make(bytes(annotated), quantise)
 
     lite._mlir_quantize = replaced
     try:

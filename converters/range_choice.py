@@ -8,7 +8,7 @@ sample by more than twice the standard error of its gain, and over all samples t
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -93,16 +93,20 @@ class Candidate:
 
 
 @contextmanager
-def choosing_ranges(plan: RangePlan, names: Names) -> Iterator[RangeChoice]:
+def choosing_ranges(
+    plan: RangePlan, names: Names, finish: Callable[[RangeChoice, bytes, Quantise], bytes], *, repair: bool
+) -> Iterator[RangeChoice]:
     """Let the converter calibrate and quantise by a plan for as long as the context lasts.
 
     Args:
         plan: How the ranges are to be found.
         names: Of the model's inputs and of its outputs.
+        finish: Gets the choice, the file that it made, and the quantiser; returns the file to go on with.
+        repair: See `faster_calibration`.
     """
-    with faster_calibration(plan.values, plan.first_part) as calibration:
+    with faster_calibration(plan.values, plan.first_part, repair=repair) as calibration:
         choice = RangeChoice(plan, calibration, names)
-        with quantising(choice.quantise):
+        with quantising(lambda file, quantise: finish(choice, choice.quantise(file, quantise), quantise)):
             yield choice
 
 
@@ -116,28 +120,36 @@ class RangeChoice:
         self.used, self.why = MINMAX, ""
         self.candidates: dict[str, Candidate] = {}
         self.seconds = 0.0
+        self.annotated = b""  # what the file was made of
+        self._files: dict[bytes, bytes] = {}
 
     def quantise(self, annotated: bytes, quantise: Quantise) -> bytes:
         """Return the quantised file (see `quantising`)."""
+        self.annotated = self._chosen(annotated, quantise)
+        return self._files.pop(self.annotated, None) or quantise(self.annotated)
+
+    def _chosen(self, annotated: bytes, quantise: Quantise) -> bytes:
+        """Return the file with the ranges that it is quantised with."""
         meter, plan = self.calibration.meter, self._plan
         if plan.method == MINMAX:
-            return quantise(annotated)
+            return annotated
         if meter is None:
             self.why = "a loop, a variable, a fused LSTM or a custom operator leaves measuring to TensorFlow"
-            return quantise(annotated)
+            return annotated
         if plan.method != BEST:
             self.used = plan.method
-            return quantise(meter.annotated(meter.ranges(plan.method)))
+            return meter.annotated(meter.ranges(plan.method))
         if plan.judges is None:
             self.why = f"there are fewer than {_LEAST_SAMPLES} samples to choose by"
-            return quantise(annotated)
+            return annotated
         started = time.monotonic()
         trials = self.calibration.earlier or meter.all_ranges()
-        files = {method: quantise(meter.annotated(ranges)) for method, ranges in trials.items()}
+        candidates = {method: meter.annotated(ranges) for method, ranges in trials.items()}
+        files = {method: quantise(candidate) for method, candidate in candidates.items()}
         self._judge(files, plan.judges)
-        chosen = quantise(meter.annotated(meter.ranges(self.used))) if plan.first_part else files[self.used]
+        self._files = {candidates[self.used]: files[self.used]}
         self.seconds = time.monotonic() - started
-        return chosen
+        return meter.annotated(meter.ranges(self.used))
 
     def to_dict(self) -> dict[str, object]:
         """Return what the sidecar says of the ranges."""

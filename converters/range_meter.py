@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -58,7 +58,9 @@ _SAME_SCALE = frozenset(
 class RangeMeter:
     """Minimum and maximum of every float activation of a .tflite file, over the samples fed so far."""
 
-    def __init__(self, content: bytes, *, exact: bool = False, values: int = 0) -> None:
+    def __init__(
+        self, content: bytes, *, exact: bool = False, values: int = 0, floors: Mapping[int, float] | None = None
+    ) -> None:
         """Prepare to run the float file `content` (one subgraph).
 
         Args:
@@ -66,7 +68,9 @@ class RangeMeter:
             exact: Take the ranges of the tensors as one thread computes them, without TensorFlow's two traits.
             values: How many values of a tensor are counted in each sample, for other ranges than minimum and maximum;
                 0 for none.
+            floors: Tensor index -> where its range is to end at the low side, at the lowest.
         """
+        self._floors = floors or {}
         self._content = content
         graph = read_model(content).main
         self._names = [tensor.name for tensor in graph.tensors]
@@ -141,6 +145,9 @@ class RangeMeter:
             for place in np.flatnonzero(self._free):
                 extremes = float(low[place]), float(high[place])
                 low[place], high[place] = METHODS[method](self._histograms.of(int(place)), extremes)
+        for index, floor in self._floors.items():
+            place = self._tensors.index(index)
+            low[place] = max(low[place], np.float32(floor))
         return low, high
 
     def all_ranges(self) -> dict[str, Ranges]:
@@ -157,7 +164,7 @@ class RangeMeter:
         from tensorflow.lite.tools import flatbuffer_utils
 
         tree = _tree(self._content)
-        for index, low, high in zip(self._tensors, *(ranges or (self.low, self.high)), strict=True):
+        for index, low, high in zip(self._tensors, *(ranges or self.ranges("minmax")), strict=True):
             tensor = tree.subgraphs[0].tensors[index]
             if tensor.quantization is None:
                 tensor.quantization = schema.QuantizationParametersT()

@@ -18,19 +18,24 @@ can do (several subgraphs, open dimensions, variables, LSTM intermediates, custo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from itertools import chain
+from itertools import chain, islice
 
+import numpy as np
+
+from ..data.dataset import Array
 from ..flatbuffer import Model, read_model
 from .cell_states import widened_cell_states
 from .range_meter import RangeMeter, Ranges, Sample
+from .repairs.masks import MaskRepair, bound_masks
 
 _ORIGINAL_ONLY = frozenset(
     {"CALL", "CALL_ONCE", "IF", "WHILE", "VAR_HANDLE", "READ_VARIABLE", "ASSIGN_VARIABLE", "LSTM", "SVDF", "RNN"}
 )
 _LSTM_INPUTS = 24
+_PROVING = 16  # groups of samples that a repair is proven on
 
 
 @dataclass
@@ -41,23 +46,26 @@ class Calibration:
         engine: ``fast``: this module, with TensorFlow's result; ``exact``: this module, where TensorFlow's kernels
             compute wrongly with several threads; ``tflite``: TensorFlow's own.
         content: The float file, once it is known.
+        masks: What was repaired in it before measuring; None for nothing.
         meter: What measured; None for TensorFlow's own.
         earlier: The ranges by each method after the first part of the samples, where that was asked for.
     """
 
     engine: str = "tflite"
     content: bytes | None = None
+    masks: MaskRepair | None = None
     meter: RangeMeter | None = None
     earlier: dict[str, Ranges] = field(default_factory=dict)
 
 
 @contextmanager
-def faster_calibration(values: int = 0, first_part: int = 0) -> Iterator[Calibration]:
+def faster_calibration(values: int = 0, first_part: int = 0, *, repair: bool = True) -> Iterator[Calibration]:
     """Let the converter calibrate through this module for as long as the context lasts.
 
     Args:
         values: See `RangeMeter`.
         first_part: After so many samples, the ranges are kept as `Calibration.earlier`; 0 for never.
+        repair: Bound what masks the scores of a softmax (`bound_masks`).
     """
     from tensorflow.lite.python.optimize import calibrator
 
@@ -82,13 +90,20 @@ def faster_calibration(values: int = 0, first_part: int = 0) -> Iterator[Calibra
             if first is None or not _supported(read_model(content)):
                 found = super().calibrate(lambda: chain([first] if first is not None else [], samples))
                 return widened_cell_states(bytes(found))
-            exact = RangeMeter(content, exact=True, values=values)
+            floors: Mapping[int, float] = {}
+            if repair:
+                some = [first, *islice(samples, _PROVING - 1)]
+                samples = chain(some[1:], samples)
+                outcome.masks = bound_masks(content, {name: _stacked(some, name) for name in first})
+                if outcome.masks is not None:
+                    content, floors = outcome.masks.content, outcome.masks.floors
+            exact = RangeMeter(content, exact=True, values=values, floors=floors)
             exact.feed(first)
-            ranges = RangeMeter(content, values=values)
+            ranges = RangeMeter(content, values=values, floors=floors)
             if not ranges.agrees(exact, first):
                 outcome.engine = "exact"
                 return measured(exact, samples)
-            if not ranges.equals(bytes(super().calibrate(lambda: [first]))):
+            if not ranges.equals(bytes(original(content).calibrate(lambda: [first]))):
                 return bytes(original(content).calibrate(lambda: chain([first], samples)))
             outcome.engine = "fast"
             return measured(ranges, samples)
@@ -98,6 +113,10 @@ def faster_calibration(values: int = 0, first_part: int = 0) -> Iterator[Calibra
         yield outcome
     finally:
         calibrator.Calibrator = original
+
+
+def _stacked(samples: Iterable[Sample], name: str) -> Array:
+    return np.concatenate([np.asarray(sample[name]) for sample in samples])
 
 
 def _supported(model: Model) -> bool:

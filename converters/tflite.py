@@ -13,12 +13,17 @@ import numpy as np
 
 from ..data.dataset import Array
 from ..errors import ConversionError, EdgeoptError, one_line
-from ..flatbuffer.layer_names import layers_in
+from ..evaluation.fidelity import Fidelity
+from ..flatbuffer.layer_names import layers_in, paths_in
 from ..models.export.export import LeanModel, input_key
 from ..recipes.convert import ConvertRecipe
-from .base import ConvertedFile
-from .range_choice import RangeChoice, choosing_ranges, plan_ranges
+from .base import ConvertedFile, Repair
+from .comparison import compare_files
+from .quantise import Quantise
+from .range_choice import Names, RangeChoice, choosing_ranges, plan_ranges
 from .reloading import without_reloading
+from .repairs.edges import settle_edges
+from .repairs.masks import MaskRepair
 from .rewrite import put_names
 
 _SIGNATURE = "serving_default"
@@ -51,11 +56,12 @@ class TFLiteBackend:
         flags = _configure(converter, recipe, calibrated=samples is not None)
         clock = _Clock()
         names = [item.name for item in lean.inputs], lean.output_names
+        edges = _EdgeJudge(recipe, names, samples or {}, held_back)
         ranges: AbstractContextManager[RangeChoice | None] = nullcontext()
         if samples is not None:
             plan = plan_ranges(recipe.range_method, samples, held_back, lean.inputs[0].shape[0] or 1)
             converter.representative_dataset = _representative_dataset(lean, samples, plan.order, clock)
-            ranges = choosing_ranges(plan, names)
+            ranges = choosing_ranges(plan, names, edges.finish, repair=recipe.repair)
         try:
             with ranges as choice, without_reloading(_SIGNATURE), warnings.catch_warnings():
                 # Its own calibrator uses an interpreter of its own that it calls deprecated.
@@ -72,7 +78,43 @@ class TFLiteBackend:
             seconds = {**seconds, "convert": seconds["convert"] - choice.seconds, "ranges": choice.seconds}
         flags["calibrator"] = choice.calibration.engine
         floats = put_names(choice.calibration.content or b"", *names)
-        return ConvertedFile(put_names(model, *names), flags, seconds, floats, choice.to_dict())
+        repairs = _repairs(choice.calibration.masks, lean.layer_names)
+        return ConvertedFile(put_names(model, *names), flags, seconds, floats, choice.to_dict(), edges.ends, repairs)
+
+
+class _EdgeJudge:
+    """Lets operators at the edges stay float where the outputs would not be the model's otherwise."""
+
+    def __init__(
+        self, recipe: ConvertRecipe, names: Names, samples: Mapping[str, Array], held_back: Mapping[str, Array] | None
+    ) -> None:
+        self.ends: tuple[str, ...] = ()
+        self._names, self._samples, self._held_back = names, samples, held_back
+        asked = {"input": recipe.input_type, "output": recipe.output_type}
+        may = recipe.edges == "auto" and recipe.fidelity
+        # A type that was asked for is kept.
+        self._open = tuple(end for end, kind in asked.items() if may and kind in (None, "float32"))
+
+    def finish(self, choice: RangeChoice, file: bytes, quantise: Quantise) -> bytes:
+        """Return the file to go on with, which has the edges `ends`."""
+        float_file = put_names(choice.calibration.content or b"", *self._names)
+
+        def fidelity_of(made: bytes) -> Fidelity:
+            return compare_files(float_file, put_names(made, *self._names), self._samples, self._held_back)
+
+        try:
+            settled = settle_edges(file, choice.annotated, quantise, fidelity_of, self._open)
+        except (RuntimeError, ValueError):  # it does not run here, and nothing can be said of its outputs
+            return file
+        self.ends = settled.ends
+        return settled.file
+
+
+def _repairs(masks: MaskRepair | None, layers: Sequence[str]) -> tuple[Repair, ...]:
+    if masks is None:
+        return ()
+    parts = {part for name in masks.softmaxes for path in paths_in(name) for part in path}
+    return (Repair("mask", tuple(layers_in(parts, layers)) or masks.softmaxes, masks.detail),)
 
 
 class _Clock:

@@ -10,18 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from typing import Any, Protocol
+from typing import Any
 
 from ...evaluation.fidelity import Fidelity
 from ...flatbuffer import read_model
 from ...flatbuffer.edges import EDGES
-
-
-class Requantise(Protocol):
-    """Quantises an annotated file with the converter's settings, or with some of them changed."""
-
-    def __call__(self, annotated: bytes, **changes: Any) -> bytes:
-        """Return the quantised file; `changes` are arguments of TensorFlow's ``mlir_quantize``."""
+from ..quantise import Quantise
 
 
 @dataclass(frozen=True)
@@ -35,16 +29,16 @@ class Settled:
 def settle_edges(
     file: bytes,
     annotated: bytes,
-    requantise: Requantise,
+    quantise: Quantise,
     fidelity_of: Callable[[bytes], Fidelity],
     open_ends: Sequence[str],
 ) -> Settled:
     """Return the file as it is where its outputs are the model's, and else one with float edges whose outputs are.
 
     Args:
-        file: What `requantise` made of `annotated`.
+        file: What `quantise` made of `annotated`.
         annotated: The float file with its ranges.
-        requantise: See `Requantise`.
+        quantise: See `Quantise`.
         fidelity_of: Compares a quantised file with the model.
         open_ends: At which ends operators may stay float: keys of `EDGES`.
 
@@ -59,7 +53,7 @@ def settle_edges(
         return Settled(file)
     for count in range(1, len(there) + 1):
         for ends in combinations(there, count):
-            made = requantise(annotated, **_changes({end: names[end] for end in ends}))
+            made = quantise(annotated, **_changes({end: names[end] for end in ends}))
             if fidelity_of(made).holds:
                 return Settled(made, ends)
     return Settled(file)

@@ -37,12 +37,18 @@ class MaskRepair:
     Attributes:
         content: The float file.
         floors: Tensor index -> where its range is to end at the low side.
-        layers: Names of the softmaxes' results that were repaired.
+        softmaxes: Names of what the repaired softmaxes give.
     """
 
     content: bytes
     floors: Mapping[int, float]
-    layers: tuple[str, ...]
+    softmaxes: tuple[str, ...]
+
+    @property
+    def detail(self) -> str:
+        """What was done, as a phrase."""
+        lowest = min(self.floors.values())
+        return f"masked with {lowest:.0f} or more, as the scores allow, in place of a huge constant; no softmax changed"
 
 
 @dataclass(frozen=True)

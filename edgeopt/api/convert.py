@@ -16,7 +16,7 @@ from ..evaluation.classes import fits_output
 from ..process.isolation import TENSORFLOW, ChildCrash, Event, OnEvent, run_isolated
 from ..recipes.convert import ConvertRecipe
 from ..recipes.values import type_name
-from .convert_verify import describe_file, verify
+from .convert_verify import describe_file, edge_rows, verify
 
 if TYPE_CHECKING:
     from ..models.spec import LoadedModel
@@ -81,7 +81,7 @@ def convert(
             source = {"path": None, "name": loaded.source, "sha256": None}
         report = _isolated(job, progress) if isolate else job.run(progress)
         data = (folder / "model.tflite").read_bytes()
-    warnings = [*report.warnings, *verify(data, settings, progress.layers)]
+    warnings = [*report.warnings, *verify(data, settings, progress.layers, report.ends)]
     if calibration is not None and (report.trained_ranges or not settings.needs_calibration):
         why = "a model that was trained quantised" if report.trained_ranges else f"quantize={settings.quantize!r}"
         use = "; the file was compared with the model on them" if report.fidelity else ""
@@ -95,6 +95,8 @@ def convert(
         "images": images,
         "preprocess": "; ".join(note for note in (report.preparation, settings.preprocess) if note),
         "ranges": report.ranges,
+        "repairs": list(report.repairs),
+        "edges": edge_rows(data, report.ends, progress.layers),
         "fidelity": report.fidelity,
         "warnings": warnings,
         "seconds": {**report.seconds, "total": time.monotonic() - started},

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -234,6 +234,8 @@ def _convert(prepared: Prepared, recipe: ConvertRecipe, folder: Path, emit: OnEv
         backend=backend.name,
         flags=converted.flags,
         ranges=converted.ranges,
+        repairs=[asdict(repair) for repair in converted.repairs],
+        ends=converted.ends,
         fidelity=None if fidelity is None else fidelity.to_dict(),
     )
 

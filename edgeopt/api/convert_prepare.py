@@ -40,6 +40,8 @@ class ConvertReport(Request):
         fidelity: How near the file's outputs are to the model's, as `Fidelity.to_dict` says; None where it was not
             measured.
         ranges: How the ranges were found (`asked`, `used`, `why`, and what was compared); None where none were.
+        repairs: What was repaired in the graph: `kind`, `layers`, `detail`.
+        ends: At which ends (``input``, ``output``) operators stayed float.
     """
 
     flavour: str
@@ -53,6 +55,8 @@ class ConvertReport(Request):
     flags: Mapping[str, object] = field(default_factory=dict)
     fidelity: Mapping[str, Any] | None = None
     ranges: Mapping[str, object] | None = None
+    repairs: Sequence[Mapping[str, object]] = ()
+    ends: Sequence[str] = ()
 
 
 @dataclass(frozen=True)

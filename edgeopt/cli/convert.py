@@ -79,6 +79,16 @@ _STAGES = {
 )
 @click.option("--allow-float-ops", is_flag=True, help="Accept a file in which some operators stay float.")
 @click.option(
+    "--repair/--no-repair", default=True, show_default=True, help="Remove known causes of ruined integer files."
+)
+@click.option(
+    "--edges",
+    default="auto",
+    show_default=True,
+    metavar="auto|int8",
+    help="auto: the few operators at an input or output that one integer scale cannot serve stay float; int8: none.",
+)
+@click.option(
     "--fidelity/--no-fidelity",
     default=True,
     show_default=True,
@@ -257,7 +267,7 @@ def _print_summary(output: str, sidecar: str, artifact: Artifact) -> None:
     table = Table(show_header=False, box=None, pad_edge=False)
     add_row(table, "file", f"{output}  (evidence in {sidecar})")
     add_row(table, "size", f"{readable_bytes(fields['size_bytes'])}, {readable_bytes(fields['gzip_bytes'])} gzipped")
-    add_row(table, "quantize", f"{fields['quantize']}{', no float operator left' if fields['fully_int8'] else ''}")
+    add_row(table, "quantize", fields["quantize"] + _float_words(fields))
     for kind in ("inputs", "outputs"):
         for item in fields[kind]:
             scale = "" if item["scale"] is None else f"  scale {item['scale']:.6g}, zero point {item['zero_point']}"
@@ -268,12 +278,26 @@ def _print_summary(output: str, sidecar: str, artifact: Artifact) -> None:
         add_row(table, "weights", ", ".join(f"{op} {kind}" for op, kind in fields["granularity"].items()))
     if fields["calibration"]:
         add_row(table, "calibration", f"{fields['calibration']['count']} samples, seed {fields['calibration']['seed']}")
+    for repair in fields["repairs"]:
+        add_row(table, "repaired", f"{', '.join(repair['layers'])}: {repair['detail']}")
     if (found := artifact.fidelity) is not None:
         add_row(table, "fidelity", _fidelity_words(found))
     add_row(table, "time", ", ".join(f"{stage} {value:.1f} s" for stage, value in fields["seconds"].items()))
     out.print(table, markup=False)
     for warning in fields["warnings"]:
         out.print(f"warning: {warning}", style="yellow", markup=False)
+
+
+def _float_words(fields: Mapping[str, Any]) -> str:
+    """Say what stayed float in an integer file."""
+    if not fields["edges"]:
+        return ", no float operator left" if fields["fully_int8"] else ""
+    places = []
+    for end in dict.fromkeys(row["end"] for row in fields["edges"]):
+        rows = [row for row in fields["edges"] if row["end"] == end]
+        layers = ", ".join(dict.fromkeys(row["layer"] or row["op"] for row in rows))
+        places.append(f"{len(rows)} operator(s) at the {end} stay float ({layers})")
+    return f", but {' and '.join(places)}: one integer scale cannot hold their values"
 
 
 def _fidelity_words(found: Fidelity) -> str:

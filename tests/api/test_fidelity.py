@@ -103,7 +103,7 @@ def raw_features(keras):
     """Features of very different spans, normalised inside the model."""
     model = network(keras)
     x = keras.Input((8,), name="x")
-    normal = keras.layers.Normalization(mean=np.zeros(8), variance=SPANS**2, name="normalise")
+    normal = keras.layers.Normalization(mean=SPANS / 10, variance=SPANS**2, name="normalise")
     return keras.Model(x, model(normal(x)))
 
 
@@ -117,7 +117,8 @@ FAULTS = {
 @pytest.mark.parametrize("kind", FAULTS)
 def test_a_ruined_file_is_warned_about_with_its_cause_and_the_remedy(any_keras, kind):
     build, x, remedy = FAULTS[kind]
-    artifact = converted(build(any_keras), x, calibration_samples=50)
+    artifact = converted(build(any_keras), x, calibration_samples=50, repair=False, edges="int8")
+    assert artifact.fully_int8
     [warning] = artifact.warnings
     assert warning.startswith("fidelity: the file's outputs are not the model's (output ")
     assert remedy in warning
@@ -130,15 +131,77 @@ def test_a_ruined_file_is_warned_about_with_its_cause_and_the_remedy(any_keras, 
 
 def test_a_mask_is_seen_without_any_comparison(any_keras):
     build, x, remedy = FAULTS["mask"]
-    [warning] = converted(build(any_keras), x, calibration_samples=50, fidelity=False).warnings
+    [warning] = converted(build(any_keras), x, calibration_samples=50, repair=False, fidelity=False).warnings
     assert warning.startswith("fidelity: the outputs are not likely to be the model's") and remedy in warning
 
 
 def test_joined_scores_are_lost_channels(any_keras):
     build, x, _ = FAULTS["joined"]
-    [output] = converted(build(any_keras), x).fidelity.outputs
+    [output] = converted(build(any_keras), x, edges="int8").fidelity.outputs
     assert output.lost_channels == (4, 5, 6)
     assert output.snr_db > 15
+
+
+# --- what is repaired by default --------------------------------------------------------------------------------------
+
+
+def test_a_mask_is_bounded_and_the_file_stays_fully_int8(any_keras):
+    build, x, _ = FAULTS["mask"]
+    artifact = converted(build(any_keras), x, calibration_samples=50)
+    assert (artifact.warnings, artifact.fully_int8, artifact.sidecar["edges"]) == ((), True, [])
+    assert artifact.fidelity.snr_db > 25
+    [repair] = artifact.sidecar["repairs"]
+    assert repair["kind"] == "mask" and repair["layers"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "end", "ops", "types"),
+    [
+        ("input", "input", ["SUB", "MUL"], ("float32", "int8")),
+        ("joined", "output", ["CONCATENATION"], ("int8", "float32")),
+    ],
+)
+def test_an_edge_stays_float_where_one_scale_cannot_hold_it_and_it_is_said(any_keras, kind, end, ops, types):
+    build, x, _ = FAULTS[kind]
+    artifact = converted(build(any_keras), x, calibration_samples=50)
+    assert (artifact.warnings, artifact.fully_int8, artifact.to_dict()["verdict"]) == ((), False, "ok")
+    assert artifact.fidelity.snr_db > 30
+    rows = artifact.sidecar["edges"]
+    assert [row["op"] for row in rows][-len(ops) :] == ops and {row["end"] for row in rows} == {end}
+    found = [artifact.sidecar[name][0]["dtype"] for name in ("inputs", "outputs")]
+    assert tuple(found) == types
+    # Names, order, shapes and real values are the model's.
+    strict = converted(build(any_keras), x, calibration_samples=50, edges="int8")
+    for name in ("inputs", "outputs"):
+        assert [(item["name"], item["shape"]) for item in artifact.sidecar[name]] == [
+            (item["name"], item["shape"]) for item in strict.sidecar[name]
+        ]
+
+
+@pytest.mark.parametrize(("kind", "asked"), [("input", "input_type"), ("joined", "output_type")])
+def test_a_type_that_was_asked_for_is_kept_and_the_file_warned_about(any_keras, kind, asked):
+    build, x, remedy = FAULTS[kind]
+    artifact = converted(build(any_keras), x, calibration_samples=50, **{asked: "int8"})
+    assert artifact.fully_int8 and remedy in artifact.warnings[0]
+
+
+def test_a_good_file_has_no_edges_though_it_begins_with_a_normalisation(any_keras):
+    x = any_keras.Input((8,), name="x")
+    scaled = any_keras.layers.Rescaling(0.5, offset=0.1)(x)
+    artifact = converted(any_keras.Model(x, network(any_keras)(scaled)), X, calibration_samples=100)
+    assert artifact.fully_int8 and artifact.sidecar["edges"] == []
+
+
+def test_the_command_says_what_stayed_float(tmp_path, capsys, monkeypatch):
+    import keras
+
+    monkeypatch.chdir(tmp_path)
+    build, x, _ = FAULTS["input"]
+    build(keras).save("m.keras")
+    np.save("x.npy", x)
+    assert main(["convert", "m.keras", "--calibration", "x.npy", "-o", "m.tflite"]) == 0
+    flat = " ".join(capsys.readouterr().out.split())
+    assert "quantize int8, but 2 operator(s) at the input stay float (normalise)" in flat
 
 
 # --- what is promised ------------------------------------------------------------------------------------------------

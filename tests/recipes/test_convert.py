@@ -25,6 +25,8 @@ EVERYTHING = {
     "image_resize": "crop",
     "sparse_weights": True,
     "ranges": "mse",
+    "repair": False,
+    "edges": "int8",
     "fidelity": True,
     "min_fidelity": 20.5,
 }

@@ -11,7 +11,14 @@ from .predict import EdgeTpuPredictor
 from .rules import default_rules
 
 # What the compiler wants of a .tflite file; fields of `edgeopt.recipes.convert.ConvertRecipe`.
-RECIPE = {"quantize": "int8", "input_type": "uint8", "output_type": "uint8", "batch_size": 1, "per_tensor_dense": True}
+RECIPE = {
+    "quantize": "int8",
+    "input_type": "uint8",
+    "output_type": "uint8",
+    "batch_size": 1,
+    "per_tensor_dense": True,
+    "edges": "int8",
+}
 
 
 def accelerator(name: str) -> Accelerator:

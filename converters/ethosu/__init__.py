@@ -8,7 +8,7 @@ from __future__ import annotations
 from ..accelerator import Accelerator, Wants
 from .vela import VelaCompiler, VelaPredictor
 
-RECIPE = {"quantize": "int8", "batch_size": 1}
+RECIPE = {"quantize": "int8", "batch_size": 1, "edges": "int8"}
 
 
 def accelerator(name: str) -> Accelerator:

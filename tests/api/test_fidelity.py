@@ -163,7 +163,8 @@ def test_a_mask_is_bounded_and_the_file_stays_fully_int8(any_keras):
 )
 def test_an_edge_stays_float_where_one_scale_cannot_hold_it_and_it_is_said(any_keras, kind, end, ops, types):
     build, x, _ = FAULTS[kind]
-    artifact = converted(build(any_keras), x, calibration_samples=50)
+    model = build(any_keras)
+    artifact = converted(model, x, calibration_samples=50)
     assert (artifact.warnings, artifact.fully_int8, artifact.to_dict()["verdict"]) == ((), False, "ok")
     assert artifact.fidelity.snr_db > 30
     rows = artifact.sidecar["edges"]
@@ -171,7 +172,7 @@ def test_an_edge_stays_float_where_one_scale_cannot_hold_it_and_it_is_said(any_k
     found = [artifact.sidecar[name][0]["dtype"] for name in ("inputs", "outputs")]
     assert tuple(found) == types
     # Names, order, shapes and real values are the model's.
-    strict = converted(build(any_keras), x, calibration_samples=50, edges="int8")
+    strict = converted(model, x, calibration_samples=50, edges="int8")
     for name in ("inputs", "outputs"):
         assert [(item["name"], item["shape"]) for item in artifact.sidecar[name]] == [
             (item["name"], item["shape"]) for item in strict.sidecar[name]

@@ -55,7 +55,8 @@ def test_every_name_loads_and_is_consistent():
 
 
 def test_what_it_wants_is_a_valid_recipe(target):
-    assert ConvertRecipe.from_dict(dict(target.wants.recipe)).quantize == "int8"
+    recipe = ConvertRecipe.from_dict(dict(target.wants.recipe))
+    assert (recipe.quantize, recipe.edges) == ("int8", "int8")
 
 
 def test_each_operator_gets_one_verdict_with_a_reason_and_a_remedy(target, shared_data):

@@ -4,6 +4,7 @@
     python benchmarks/installation.py --run               and install and run it on each Python that is found here
     python benchmarks/installation.py --run --python 3.13 --bounds oldest
 
+A Python is "found" if uv finds it on PATH: pyenv's must be chosen, as in PYENV_VERSION=3.10.13:3.11.7:3.12.1:3.13.0.
 "Ran" is tests/installation/smoke.py --train: convert, validate, prune, train quantised. Its versions are kept in
 installation.json; a cell says so only while they are what the bounds resolve to. Wheels only: nothing is compiled.
 """
@@ -51,7 +52,7 @@ def uv(*words: str) -> subprocess.CompletedProcess[str]:
     if program is None:
         sys.exit("uv was not found; install it with: pip install uv")
     return subprocess.run(
-        [program, "--quiet", *words], cwd=CHECKOUT, input=f"tensorflow>={NEWEST_TENSORFLOW}", capture_output=True,
+        [program, *words], cwd=CHECKOUT, input=f"tensorflow>={NEWEST_TENSORFLOW}", capture_output=True,
         text=True, check=False,
     )  # fmt: skip
 
@@ -75,11 +76,11 @@ def reason(refusal: str) -> str:
     return " ".join(refusal.split())[:80]
 
 
-def smoke(python: str, bounds: str) -> dict[str, str] | None:
-    """Install and run on the `python` of this machine; returns the versions, or None if there is no such Python."""
+def smoke(python: str, bounds: str) -> dict[str, str] | str:
+    """Install and run on the `python` of this machine; returns the versions, or why uv finds no such Python."""
     found = uv("python", "find", "--no-python-downloads", "--system", python)
     if found.returncode:
-        return None
+        return found.stderr.strip().splitlines()[0]
     with tempfile.TemporaryDirectory() as folder:
         inside = str(Path(folder) / "bin" / "python")
         made = uv("venv", "--python", found.stdout.strip(), folder, "--clear")
@@ -92,7 +93,10 @@ def smoke(python: str, bounds: str) -> dict[str, str] | None:
         ran = subprocess.run([inside, str(SMOKE), "--train"], capture_output=True, text=True, check=False)
     if ran.returncode:
         sys.exit(f"Python {python}, {bounds}: {ran.stderr[-3000:]}")
-    return dict(json.loads(ran.stdout.splitlines()[-1]))
+    versions = dict(json.loads(ran.stdout.splitlines()[-1]))
+    if not versions["python"].startswith(f"{python}."):
+        sys.exit(f"Python {python}, {bounds}: it ran on {versions['python']} instead")
+    return versions
 
 
 def pythons_table(runs: dict[str, dict[str, str]]) -> list[str]:
@@ -160,8 +164,8 @@ def main() -> None:
     for python in (options.python or PYTHONS) if options.run else ():
         for bounds in options.bounds or BOUNDS:
             found = smoke(python, bounds)
-            print(f"{python}, {bounds}: {found or 'this Python is not here'}", file=sys.stderr)
-            if found is not None:
+            print(f"{python}, {bounds}: {found}", file=sys.stderr)
+            if not isinstance(found, str):
                 runs[f"{python}, {bounds}"] = found
                 RUNS.write_text(json.dumps(runs, indent=1, sort_keys=True) + "\n")
     write("pythons", pythons_table(runs))

@@ -17,13 +17,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from markers import write_between
 
 from edgeopt.devices.agent.stats import LEAST_PROCESSES, LEAST_RUNS, median_interval, process_interval
 from edgeopt.evaluation.metrics import load_metric
 from edgeopt.evaluation.scoring import drop, evaluate
 from edgeopt.evaluation.tango import Z95, share_interval, tango_interval
 
-BEGIN, END = "<!-- begin: python benchmarks/intervals.py --write docs/validate.md -->", "<!-- end -->"
+COMMAND = "python benchmarks/intervals.py --write docs/validate.md"
 Rng = np.random.Generator
 Interval = tuple[float, float]
 
@@ -327,9 +328,7 @@ def main() -> None:
     options = parser.parse_args()
     found = table(options.runs, options.seed)
     if options.write is not None:
-        text = options.write.read_text("utf-8")
-        head, rest = text.split(BEGIN)
-        options.write.write_text(f"{head}{BEGIN}\n{found}\n{END}{rest.split(END, 1)[1]}", "utf-8")
+        write_between(options.write, COMMAND, found)
 
 
 if __name__ == "__main__":

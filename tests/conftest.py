@@ -6,10 +6,13 @@ import importlib
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+
+from . import budget
 
 if TYPE_CHECKING:
     from .emulated_pi.board import Board
@@ -75,14 +78,17 @@ def pi_board() -> Iterator[Board]:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """After a run of minutes, say which files took it: what CONTRIBUTING's budget is held against."""
+    """After a run of minutes, say which files and folders took it, and which took more than CONTRIBUTING gives them."""
+    found = chain.from_iterable(terminalreporter.stats.values())
+    reports = [report for report in found if isinstance(report, pytest.TestReport)]
     seconds: Counter[str] = Counter()
-    for reports in terminalreporter.stats.values():
-        for report in reports:
-            if isinstance(report, pytest.TestReport):
-                seconds[report.nodeid.split("::")[0]] += report.duration
+    for report in reports:
+        seconds[report.nodeid.split("::")[0]] += report.duration
     if sum(seconds.values()) < 120:
         return
     terminalreporter.section("slowest files")
     for name, spent in seconds.most_common(10):
         terminalreporter.write_line(f"{spent:7.1f} s  {name}")
+    terminalreporter.section("folders, and their budgets in CONTRIBUTING")
+    for line in budget.lines(budget.spent(reports), budget.budget()):
+        terminalreporter.write_line(line)

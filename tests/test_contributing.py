@@ -22,6 +22,8 @@ from edgeopt.passes import registry
 from edgeopt.recipes import optimize as recipes
 from edgeopt.training import PassContext
 
+from . import budget
+
 
 @pytest.fixture
 def example(checkout: Path, monkeypatch: pytest.MonkeyPatch):
@@ -81,3 +83,27 @@ def test_a_board_profile(example: Any, monkeypatch: pytest.MonkeyPatch, tmp_path
     monkeypatch.setattr(profiles.resources, "files", lambda _package: tmp_path)
     assert profiles.profile_names() == ["desk"]
     assert profiles.load_profile("desk").expected("machine") == "aarch64"
+
+
+def test_every_folder_of_tests_has_a_budget_and_all_of_them_leave_the_rest_of_ci_its_time(checkout: Path) -> None:
+    allowed = budget.budget()
+    folders = {path.parent for path in (checkout / "tests").rglob("test_*.py")}
+    names = {"/".join(path.relative_to(checkout).parts[:2]) for path in folders}
+    assert {folder for folder, _ in allowed} == names
+    total = {kind: sum(value for (_, each), value in allowed.items() if each == kind) for kind in budget.KINDS}
+    # 30 minutes, less the newest lane's 2 and a minute for setting up, checking and the demo; boards run beside it.
+    assert (total["quick"] + total["heavy"]) / 2 <= 27
+    assert total["board"] <= 27
+
+
+def test_a_folder_over_its_budget_is_marked() -> None:
+    def report(nodeid: str, minutes: float, *marks: str) -> Any:
+        return types.SimpleNamespace(nodeid=nodeid, duration=60 * minutes, keywords=dict.fromkeys(marks, 1))
+
+    reports = [report("tests/data/a/test_x.py::test", 0.75), report("tests/data/test_y.py::test", 0.5)]
+    reports += [report("tests/test_z.py::test", 0.9, "heavy"), report("tests/data/test_y.py::test_quick", 0.01)]
+    took = budget.spent(reports)
+    assert budget.lines(took, {("tests/data", "quick"): 1.3, ("tests", "heavy"): 0.5}) == [
+        "   0.9 of  0.5 min  tests, heavy   OVER: make a test cheaper",
+        "   1.3 of  1.3 min  tests/data, quick",
+    ]

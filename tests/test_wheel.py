@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import email
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -100,6 +101,19 @@ def test_its_metadata_say_what_it_is(published: Published) -> None:
     assert fields["Description-Content-Type"] == "text/markdown"
     assert "Typing :: Typed" in fields.get_all("Classifier", [])
     assert "edgeopt = edgeopt.cli:run" in published.metadata["entry_points.txt"]
+
+
+def test_the_description_links_to_pages_that_are_there(published: Published) -> None:
+    links = re.findall(r"\]\(([^)#]+)", str(published.fields.get_payload()))
+    relative = {link for link in links if ":" not in link}
+    repository = os.environ.get("EDGEOPT_REPOSITORY")
+    if os.environ.get("EDGEOPT_DIST") and repository:
+        assert not relative
+        assert f"{repository}/blob/v{__version__}/docs/convert.md" in links
+        assert f"Source, {repository}" in published.fields.get_all("Project-URL", [])
+    else:  # nothing knows the address of the pages, so nothing claims one; the sdist has them
+        assert "docs/convert.md" in relative and relative - {"CONTRIBUTING.md"} <= published.sdist
+        assert published.fields.get_all("Project-URL") is None
 
 
 def test_every_python_that_is_allowed_has_its_classifier(published: Published) -> None:

@@ -8,6 +8,7 @@ import json
 import os
 import re
 import stat
+from pathlib import Path
 
 import pytest
 
@@ -335,3 +336,32 @@ def test_a_left_part_of_another_name_and_a_link_stay(artifact, tmp_path):
     before = set(os.listdir(tmp_path))
     artifact.save(tmp_path / "m.tflite")
     assert set(os.listdir(tmp_path)) == before | {"m.json", "m.tflite"}
+
+
+def test_of_three_files_a_third_that_gets_no_name_takes_the_first_two_with_it(tmp_path, monkeypatch):
+    rename, names = os.replace, [tmp_path / name for name in "abc"]
+
+    def failing(source, target):
+        if target == names[2]:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        rename(source, target)
+
+    monkeypatch.setattr(os, "replace", failing)
+    with pytest.raises(OutputError, match="/c: Input/output error"):
+        write_together([(name, b"new") for name in names])
+    assert os.listdir(tmp_path) == []
+
+
+def test_what_a_run_killed_before_its_last_step_leaves_the_next_removes(tmp_path, monkeypatch):
+    rename, parts = os.replace, []
+
+    def noted(source, target):
+        parts.append(source)
+        rename(source, target)
+
+    monkeypatch.setattr(os, "replace", noted)
+    write_atomically(tmp_path / "m", b"1")
+    (left,) = map(Path, parts)
+    left.write_bytes(b"part")
+    write_atomically(tmp_path / "m", b"2")
+    assert not left.exists() and len(set(parts)) == 2, "each has a name of its own"

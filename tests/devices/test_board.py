@@ -142,8 +142,8 @@ def test_bench_times_threads_and_two_files_in_turns(inventory, shared_data):
     for run in found["runs"]:
         assert run["latency_runs"]["runs"] == 5
         assert run["comparison"]["ratio"] < 1  # the keyword model has a fifth of the multiplications
-        low, high = run["comparison"]["ratio_ci95"]
-        assert low <= run["comparison"]["ratio"] <= high
+        assert run["comparison"]["ratio_ci95"] is None
+        assert "2 processes are too few" in run["comparison"]["no_interval"]
         assert "FULLY_CONNECTED" in str(run["op_profile"]) or "Fully Connected" in str(run["op_profile"])
         assert "not a measurement" in run["op_profile"]["latency_note"]
 

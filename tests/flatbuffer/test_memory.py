@@ -180,3 +180,9 @@ def test_what_cannot_be_planned_is_none():
     assert arena_bytes([Block("", 1, 0, 0)] * 5001, 1) is None
     assert arena_bytes([Block("", 2**62, 0, 0)], 1) is None
     assert arena_bytes([], 1) == 0
+
+
+def test_only_what_lives_through_the_whole_run_is_placed_before_what_is_larger():
+    whole, at_the_start, at_the_end = Block("w", 128, 0, 3), Block("s", 128, 0, 0), Block("e", 64, 3, 3)
+    for order in itertools.permutations((whole, at_the_start, at_the_end)):
+        assert arena_bytes(list(order), 4) == 256, "the two share what lies behind the first"

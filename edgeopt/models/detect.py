@@ -5,16 +5,16 @@ from __future__ import annotations
 import json
 import re
 import zipfile
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
-from typing import Any
 
-from ..errors import FileFormatError, UsageError
+from ..artifact.npz import ZIP_DAMAGE
+from ..errors import FileFormatError, UsageError, one_line
+from .hdf5 import MAGIC as HDF5_MAGIC
+from .hdf5 import read_head
 
-_HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
 _MAX_CONFIG = 64 * 2**20  # bytes of JSON: a vocabulary of a million words fits
 _EXPECTED = "expected a .keras or .h5 file, or a SavedModel folder"
 
@@ -65,7 +65,7 @@ def detect(path: str | Path) -> ModelFile:
             head = stream.read(8)
     except OSError as error:
         raise UsageError(f"Cannot read the model {file}: {error.strerror}.") from error
-    if head == _HDF5_MAGIC:
+    if head == HDF5_MAGIC:
         return _detect_hdf5(file)
     if head[:4] == b"PK\x03\x04":
         return _detect_zip(file)
@@ -92,36 +92,20 @@ def _detect_zip(file: Path) -> ModelFile:
             metadata = json.loads(archive.read("metadata.json")) if "metadata.json" in names else {}
     except FileFormatError:
         raise
-    except (zipfile.BadZipFile, zlib.error, ValueError, EOFError, RecursionError, NotImplementedError) as error:
+    except (*ZIP_DAMAGE, RecursionError) as error:
         raise _damaged(file, "zip", error) from error
     version = metadata.get("keras_version", "") if isinstance(metadata, dict) else ""
     return ModelFile(file, _flavour_of(str(version), config), _checked(config, file), ".keras")
 
 
 def _detect_hdf5(file: Path) -> ModelFile:
-    import h5py
-
-    try:
-        with h5py.File(file, "r") as archive:
-            config = _attribute(archive, "model_config")
-            version = _attribute(archive, "keras_version")
-            weights = (
-                "layer_names" in archive.attrs or "layers" in archive or "_layer_checkpoint_dependencies" in archive
-            )
-    except (OSError, RuntimeError, KeyError) as error:
-        raise _damaged(file, "HDF5", error) from error
-    if not config:
-        what = "the weights of a model only" if weights else "no Keras model"
+    head = read_head(file)
+    if not head.config:
+        what = "the weights of a model only" if head.weights else "no Keras model"
         raise FileFormatError(
             f"{file} holds {what}; expected a whole model: save it with model.save(...), not save_weights(...)."
         )
-    return ModelFile(file, _flavour_of(version, config), _checked(config, file), ".h5")
-
-
-def _attribute(archive: Any, name: str) -> str:
-    """A text attribute, or ""."""
-    value = archive.attrs.get(name, "")
-    return value.decode() if isinstance(value, bytes) else str(value)
+    return ModelFile(file, _flavour_of(head.version, head.config), _checked(head.config, file), ".h5")
 
 
 def _check_size(file: Path, size: int) -> None:
@@ -139,13 +123,13 @@ def _checked(config: str, file: Path) -> str:
 
 
 def _damaged(file: Path, kind: str, error: Exception) -> FileFormatError:
-    return FileFormatError(f"{file} is a damaged {kind} file ({error}); save the model again.")
+    return FileFormatError(f"{file} is a damaged {kind} file ({one_line(error)}); save the model again.")
 
 
 def _flavour_of(keras_version: str, config: str) -> Flavour:
     """Keras 3 writes its version, and `batch_shape` or a registered dtype policy; Keras 2 `batch_input_shape`."""
     major = keras_version.split(".")[0]
-    if major.isdigit():
+    if major.isascii() and major.isdigit() and len(major) < 5:
         return Flavour.KERAS3 if int(major) >= 3 else Flavour.TF_KERAS
     if '"batch_input_shape"' in config:
         return Flavour.TF_KERAS

@@ -17,6 +17,7 @@ from ..artifact.scratch import scratch_folder
 from ..errors import EdgeoptError, FileFormatError, ModelError, UsageError
 from ..process.user_code import import_user_object
 from .detect import Flavour, ModelFile, detect
+from .hdf5 import check_members
 from .keras_spec import keras_spec
 from .saved_model import keras2_objects, load_saved_model
 from .spec import LoadedModel
@@ -97,6 +98,8 @@ def load_checked(file: ModelFile, objects: Mapping[str, Any], trusted: bool) -> 
         Exception: Whatever Keras raises.
     """
     keras = import_keras(file.flavour)
+    if file.suffix == ".keras":
+        check_members(file.path)  # of an .h5 file, all has been read where it was detected
     with _named_by_content(file) as named, keras.utils.custom_object_scope(dict(objects)):
         if not trusted:
             check_file(file, keras)

@@ -183,7 +183,7 @@ class _Process:
                 *lines, buffer = (buffer + (chunk or b"")).split(b"\n")
                 if any([self._take(json.loads(line)) for line in lines]):
                     return None
-                now, at = time.monotonic(), self._case()
+                now, (at, *_) = time.monotonic(), self._noted()
                 if at != case:
                     case, since, spent = at, now, self._cpu_s()
                 elif at < 0 and now - since > _STARTING_S:
@@ -214,11 +214,13 @@ class _Process:
             return 0.0
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
-    def _case(self) -> int:
+    def _noted(self) -> tuple[int, int, int]:
+        """Return the case that is read, and how many before it were accepted and refused."""
         try:
-            return int(self._current.read_bytes() or -1)
-        except FileNotFoundError:
-            return -1
+            at, accepted, refused = map(int, self._current.read_bytes().split())
+        except (FileNotFoundError, ValueError):
+            return -1, 0, 0
+        return at, accepted, refused
 
     def _stderr(self) -> str:
         self._log.flush()
@@ -227,13 +229,13 @@ class _Process:
 
     def _died(self) -> int:
         code = self._process.wait()
-        if self._case() < 0:
+        if self._noted()[0] < 0:
             raise RuntimeError(f"the worker of {self._found.reader} did not start: {self._stderr()}")
         return self._ended(signal.Signals(-code).name if code < 0 else f"exit {code}", self._stderr())
 
     def _ended(self, kind: str, trace: str) -> int:
-        case = self._case()
-        self._tally["cases"] = case + 1 - self._first
+        case, accepted, refused = self._noted()
+        self._tally.update(cases=case + 1 - self._first, accepted=accepted, refused=refused)
         reader = load_reader(self._found.reader)
         if reader.in_child and kind.startswith("SIG"):
             self._found.crashes += 1

@@ -21,6 +21,7 @@ MODULES = {
     **dict.fromkeys(("reply", "info", "golden", "request"), "boards"),
     **dict.fromkeys(("npy", "npz"), "arrays"),
     **dict.fromkeys(("recipe", "inventory", "rules", "sidecar", "report", "edgetpu-log", "vela"), "text"),
+    **dict.fromkeys(("detect", "keras", "saved_model"), "models"),
 }
 
 
@@ -47,11 +48,16 @@ class Reader:
     cases: int = 1000
     in_child: bool = False
 
+    @functools.cached_property
+    def made(self) -> Mapping[str, bytes]:
+        """The seeds, made once."""
+        return self.seeds()
+
     def files(self) -> dict[str, bytes]:
         """Return the seeds and, where the shared data are there, the reproducers, by name."""
         shared = shared_data()
         paths = [path for pattern in self.reproducers for path in sorted(shared.glob(pattern))]
-        return {**self.seeds(), **{str(path.relative_to(shared)): path.read_bytes() for path in paths}}
+        return {**self.made, **{str(path.relative_to(shared)): path.read_bytes() for path in paths}}
 
 
 def load_reader(name: str) -> Reader:

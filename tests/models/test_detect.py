@@ -125,3 +125,20 @@ def test_weights_alone(tmp_path, group):
 def test_hdf5_of_something_else(tmp_path):
     with pytest.raises(FileFormatError, match="holds no Keras model"):
         detect(hdf5(tmp_path / "m.h5", author="me"))
+
+
+@pytest.mark.parametrize(
+    ("place", "value"), [((6, 8), 1), ((8, 10), 99)], ids=["encrypted", "packed in an unknown way"]
+)
+def test_archives_that_cannot_be_unpacked(tmp_path, place, value):
+    path = keras_zip(tmp_path / "m.keras", KERAS3)
+    data = bytearray(path.read_bytes())
+    data[place[0]] = data[data.index(b"PK\x01\x02") + place[1]] = value
+    path.write_bytes(data)
+    with pytest.raises(FileFormatError, match="is a damaged zip file .*; save the model again"):
+        detect(path)
+
+
+@pytest.mark.parametrize("version", ["\u00b2.0", "9" * 5000, ""])
+def test_a_version_that_is_no_number_decides_nothing(tmp_path, version):
+    assert detect(keras_zip(tmp_path / "m.keras", KERAS2, version)).flavour is Flavour.TF_KERAS

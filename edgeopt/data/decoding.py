@@ -21,6 +21,7 @@ from ..process.quiet import load_tensorflow_quietly
 Pixels = npt.NDArray[np.uint8]
 
 _JPEG = ("JPEG", "MPO")  # MPO: what some cameras write, a JPEG with more behind it
+_MOST_PIXELS = 50_000_000  # of one picture, which takes twelve bytes each in RGB
 _LOADING = threading.Lock()  # several pictures are decoded at a time
 _GREY = ("1", "L")
 _DEEP = {"I": "32-bit integer", "F": "float"}
@@ -71,8 +72,12 @@ def read_header(path: str) -> Header:
     try:
         with Image.open(path) as opened:
             header = Header(opened.height, opened.width, str(opened.format), opened.mode)
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except Exception as error:  # each format's plugin raises what it likes
         raise _unreadable(path, error) from error
+    if header.height * header.width > _MOST_PIXELS:
+        raise DataError(
+            f"{path} has {header.width}x{header.height} pixels, expected {_MOST_PIXELS:,} at most; resize it."
+        )
     if header.mode[:1] in ("I", "F") and not header.deep:
         what = _DEEP.get(header.mode, "16-bit")
         raise DataError(
@@ -104,7 +109,7 @@ def decode(path: str, header: Header, channels: int) -> Pixels:
                 pixels = (np.asarray(opened).astype(np.int64) >> 8).astype(np.uint8)
             else:
                 pixels = np.asarray(opened.convert("L" if channels == 1 else "RGB"), np.uint8)
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except Exception as error:
         raise _unreadable(path, error) from error
     pixels = pixels if pixels.ndim == 3 else pixels[..., np.newaxis]
     return pixels if pixels.shape[-1] == channels else np.repeat(pixels, channels, axis=-1)
@@ -132,7 +137,7 @@ def _by_tensorflow(path: str, channels: int) -> Pixels:
             content = stream.read()
         with tf.device("/CPU:0"):
             pixels: Any = tf.io.decode_image(content, channels=channels, expand_animations=False).numpy()
-    except (OSError, tf.errors.InvalidArgumentError) as error:
+    except Exception as error:
         raise _unreadable(path, error) from error
     return np.asarray(pixels, np.uint8)
 

@@ -210,3 +210,19 @@ def test_pictures_that_pillow_decodes_do_not_load_tensorflow(folder):
     )
     done = subprocess.run([sys.executable, "-c", code, str(folder)], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "(3, 3, 3, 3) False"
+
+
+def test_more_pixels_than_fit_are_refused_before_they_are_decoded(folder):
+    """A kilobyte of PNG can stand for gigabytes."""
+    Image.new("1", (10_000, 6_000)).save(folder / "cats" / "a.png", optimize=True)
+    with pytest.raises(DataError, match=r"a\.png has 10000x6000 pixels, expected 50,000,000 at most; resize it"):
+        load_dataset(folder)
+
+
+def test_whatever_a_decoder_raises_names_the_picture(folder, monkeypatch):
+    """The plugins raise what they like: `struct.error`, `KeyError`, `ZeroDivisionError`, ..."""
+    Image.new("RGB", (4, 4)).save(folder / "cats" / "z.gif")
+    found = load_dataset(folder)
+    monkeypatch.setattr(Image.Image, "convert", lambda *_: 1 / 0)
+    with pytest.raises(DataError, match=r"z\.gif is not a readable image \(division by zero\)"):
+        found.arrays[0].with_channels(3)[2:3]

@@ -22,6 +22,7 @@ MODULES = {
     **dict.fromkeys(("npy", "npz"), "arrays"),
     **dict.fromkeys(("recipe", "inventory", "rules", "sidecar", "report", "edgetpu-log", "vela"), "text"),
     **dict.fromkeys(("detect", "keras", "saved_model"), "models"),
+    "pictures": "pictures",
 }
 
 

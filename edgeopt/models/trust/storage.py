@@ -13,10 +13,8 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from ...errors import EdgeoptError, FileFormatError, UnsafeModelError
+from ..hdf5 import MOST_GROWTH, fits
 
-# Weights hardly shrink; those that are pruned to a fiftieth do to about a thirtieth.
-_MOST_GROWTH = 32
-_ALWAYS_FINE = 64 * 2**20  # bytes
 _MAX_OBJECTS = 500_000
 _REMEDY = "pass --unsafe-load if you trust the file"
 
@@ -108,7 +106,7 @@ def _elsewhere(path: Path, name: str, what: str) -> NoReturn:
 
 
 def _check_growth(path: Path, full: int, stored: int) -> None:
-    if full > max(_ALWAYS_FINE, _MOST_GROWTH * stored):
+    if not fits(full, stored):
         raise UnsafeModelError(
-            f"{path} holds {stored:,} bytes that stand for {full:,}, more than {_MOST_GROWTH} times as many; {_REMEDY}."
+            f"{path} holds {stored:,} bytes that stand for {full:,}, more than {MOST_GROWTH} times as many; {_REMEDY}."
         )

@@ -46,7 +46,7 @@ class Reader:
     sources: tuple[str, ...]
     reproducers: tuple[str, ...] = ()
     mutate: Mutate = mutate
-    cases: int = 1000
+    cases: int = 400
     in_child: bool = False
 
     @functools.cached_property

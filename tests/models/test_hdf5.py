@@ -60,7 +60,7 @@ def test_an_interrupt_ends_it(endless):
         process.send_signal(signal.SIGINT)
         assert process.wait(60) == -signal.SIGINT
         assert b"KeyboardInterrupt" in process.stderr.read()
-    assert wait_until(lambda: not alive(child))
+    assert wait_until(lambda: not alive(child), 60)  # it has a limit of its own, too
 
 
 def test_values_that_cannot_be_unpacked_are_found_at_once(tmp_path):

@@ -180,7 +180,7 @@ def rewritten(source, target, change):
 def test_truncated_weights(any_keras, tmp_path):
     small(any_keras).save(tmp_path / "m.keras")
     cut = rewritten(tmp_path / "m.keras", tmp_path / "c.keras", lambda n, c: c[:600] if "weights" in n else c)
-    with pytest.raises(FileFormatError, match="is damaged"):
+    with pytest.raises(FileFormatError, match="is a damaged HDF5 file"):
         load_model(cut)
 
 

@@ -55,6 +55,6 @@ def _read(data: bytes) -> None:
 
 READERS = {
     "pictures": Reader(
-        _read, _seeds, ("edgeopt/data/decoding.py", "edgeopt/data/folder.py", "edgeopt/data/images.py"), cases=300
+        _read, _seeds, ("edgeopt/data/decoding.py", "edgeopt/data/folder.py", "edgeopt/data/images.py"), cases=100
     )
 }

@@ -210,9 +210,10 @@ def _crash_error(crash: ChildCrash, progress: _Progress) -> ConversionError:
     how = f"was killed by {crash.signal_name}" if crash.signal_name else "ended without a result"
     hint = f"suspect layer(s): {', '.join(named[:5])}" if named else "no layer is known to crash it"
     memory = " (out of memory?)" if crash.signal_name == "SIGKILL" else ""
+    instead = "replace the layer" if progress.layers else "convert the .keras or .h5 file of the model instead"
     tail = crash.tail.strip().splitlines()[-1:] if not crash.signal_name else []
     detail = f"; it last said: {tail[0][:200]}" if tail else ""
     return ConversionError(
         f"TensorFlow's converter {how}{memory} in the stage {progress.stage!r}; {hint}{detail}; "
-        "replace the layer, or convert with --quantize dynamic or float16."
+        f"{instead}, or convert with --quantize dynamic or float16."
     )

@@ -17,6 +17,7 @@ from ..errors import DataError, RecipeError
 from ..models.detect import carries_ranges
 from ..models.expectations import input_expectations
 from ..models.export.export import LeanModel, export_lean
+from ..models.export.lookups import refuse_strings
 from ..models.spec import InputSpec, LoadedModel, fix_shapes
 from ..process.isolation import OnEvent
 from ..process.request import Request
@@ -132,6 +133,7 @@ def prepare(
         model = load()
     emit({"layers": model.layers})
     inputs = fix_shapes(model.spec, recipe.input_shapes, None if recipe.dynamic_batch else recipe.batch_size)
+    refuse_strings(model, inputs)
     warnings = [*model.warnings, *_batch_warnings(inputs, recipe)]
     trained = carries_ranges(model.layers)
     samples = held_back = None

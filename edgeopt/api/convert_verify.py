@@ -17,26 +17,18 @@ from ..flatbuffer.integer import (
     fully_int8,
     granularity,
 )
-from ..flatbuffer.layer_names import layers_in, paths_in
 from ..flatbuffer.macs import macs
 from ..flatbuffer.memory import memory_use
 from ..flatbuffer.model import Operator, Tensor
 from ..flatbuffer.specs import input_specs, output_specs
 from ..flatbuffer.totals import gzip_bytes, op_histogram, parameters
 from ..recipes.convert import ConvertRecipe
+from .float_remedies import Layers, layer_of, remedy
 
 _SHOWN = 5
 _NAME_LENGTH = 60
 _LSTM_STATE = 18  # position of the output state among the inputs
 _BRIDGES = ("QUANTIZE", "DEQUANTIZE")  # they stand around a float operator, and are not its cause
-
-_REPLACE = "replace the layers that it comes from"
-_HINTS = {
-    "CAST": "give the model float32 inputs (--input-type uint8 lets the file's be uint8)",
-    "NOT_EQUAL": f"{_REPLACE} (a Masking layer compares floats; the mask of an Embedding compares integers)",
-}
-
-Layers = Sequence[tuple[str, str]]
 
 
 def verify(data: bytes, recipe: ConvertRecipe, layers: Layers = (), ends: Sequence[str] = ()) -> list[str]:
@@ -45,7 +37,8 @@ def verify(data: bytes, recipe: ConvertRecipe, layers: Layers = (), ends: Sequen
     Args:
         data: The converted file.
         recipe: What was asked for.
-        layers: Name and class of the model's layers, to say where a float operator comes from.
+        layers: Name and class of the model's layers, to say where a float operator comes from; none for an exported
+            SavedModel.
         ends: At which of ``input`` and ``output`` the operators of the edge may be float.
 
     Raises:
@@ -103,7 +96,7 @@ def edge_rows(data: bytes, ends: Sequence[str], layers: Layers = ()) -> list[dic
 
 def _layer_of_operator(model: Model, operator: Operator, layers: Layers) -> str | None:
     names = [model.main.tensors[index].name for index in (*operator.outputs, *operator.inputs) if index >= 0]
-    return next((layer for name in names if (layer := _layer_of(name, layers))), None)
+    return next((layer for name in names if (layer := layer_of(name, layers))), None)
 
 
 def describe_file(data: bytes, recipe: ConvertRecipe) -> dict[str, object]:
@@ -144,9 +137,11 @@ def _check_floats(model: Model, recipe: ConvertRecipe, layers: Layers, ends: Seq
     stray = stray_float_ops(model, recipe, ends) if recipe.needs_calibration else []
     if stray and not recipe.allow_float_ops:
         causes = [operator for operator in stray if operator.op not in _BRIDGES] or stray
+        graphs = [model.subgraphs[cause.subgraph] for cause in causes]
+        operators = [(graph, graph.operators[cause.index]) for graph, cause in zip(graphs, causes, strict=True)]
         raise NotFullyIntegerError(
             f"The file is not fully integer: {_list([_place(operator, layers) for operator in causes])} stayed float, "
-            f"because the converter has no {recipe.quantize} form of it there; {_hint(causes)}, "
+            f"because the converter has no {recipe.quantize} form of it there; {remedy(model, operators, layers)}, "
             "or accept it with --allow-float-ops."
         )
     loose = _loose_floats(model, recipe) if recipe.needs_calibration else []
@@ -182,10 +177,6 @@ def _check_dynamic(model: Model, recipe: ConvertRecipe) -> list[str]:
     return [f"dynamic: {len(found)} tensor(s) inside the file have dynamic dimensions, first {_short(str(found[0]))}"]
 
 
-def _hint(causes: Sequence[FloatOperator]) -> str:
-    return next((_HINTS[operator.op] for operator in causes if operator.op in _HINTS), _REPLACE)
-
-
 def _check_lstm_states(model: Model) -> None:
     """Raise where an 8-bit fused LSTM writes an output of another scale than its state, of which it is a copy.
 
@@ -212,16 +203,10 @@ def _scale(tensor: Tensor) -> tuple[float, int] | None:
 
 def _place(operator: FloatOperator, layers: Layers) -> str:
     """The operator, the layer it comes from if its tensors' names tell, and its float tensors."""
-    layer = next((name for tensor in reversed(operator.tensors) if (name := _layer_of(tensor, layers))), None)
+    layer = next((name for tensor in reversed(operator.tensors) if (name := layer_of(tensor, layers))), None)
     origin = "" if layer is None else f" of layer {layer!r}"
     names = ", ".join(repr(_short(name)) for name in operator.tensors[:3])
     return f"{operator.op}{origin} (operator {operator.index}, tensors {names})"
-
-
-def _layer_of(tensor: str, layers: Layers) -> str | None:
-    """The innermost layer in a tensor name such as ``model/gru_1/split;model/gru_1/concat``."""
-    named = layers_in({part for path in paths_in(tensor) for part in path}, [name for name, _ in layers])
-    return named[-1] if named else None
 
 
 def _short(name: str) -> str:

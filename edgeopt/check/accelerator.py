@@ -190,16 +190,24 @@ def write_made_up(values: Mapping[str, Any], emit: Any) -> str:
 
 
 def _samples(spec: ModelSpec, shapes: Mapping[str, Sequence[int]]) -> dict[str, Array]:
-    """Return a few samples of noise in [0, 1) for each input, by name; zeros and ones for integer inputs."""
+    """Return a few samples of noise in [0, 1) for each input, by name; zeros and ones for integers and strings."""
     random = np.random.default_rng(0)
     found: dict[str, Array] = {}
     for item in fix_shapes(spec, shapes, 1):
         shape = (_SAMPLES, *(size or 1 for size in item.shape[1:]))
-        integer = np.issubdtype(np.dtype(item.dtype), np.integer)
+        dtype = np.dtype("U1" if item.dtype == "string" else item.dtype)
         found[item.name] = (
-            random.integers(0, 2, shape).astype(item.dtype) if integer else random.random(shape, np.float32)
+            _counted(random, shape).astype(dtype) if dtype.kind in "iuU" else random.random(shape, np.float32)
         )
     return found
+
+
+def _counted(random: np.random.Generator, shape: tuple[int, ...]) -> Array:
+    """Return zeros and ones; no row of several is all zeros, which a mask would leave nothing of."""
+    values = random.integers(0, 2, shape)
+    if shape[-1] > 1:
+        values[~values.any(axis=-1), 0] = 1
+    return values
 
 
 def _summary(prediction: Prediction) -> dict[str, object]:

@@ -14,6 +14,7 @@ from typing import Any
 from ..errors import DataError, EdgeoptError, ModelError, UsageError
 from ..flatbuffer import Model, read_model
 from ..flatbuffer.layer_names import layers_in, paths_in
+from ..flatbuffer.model import Operator
 from .items import OK, REFUSED, SKIPPED, CheckItem, CheckResult
 from .registry import Subject
 
@@ -48,11 +49,13 @@ class Finding:
         verdict: "skipped" or "refused".
         rule: A word from the stage's closed list.
         reason: The particulars, in words.
+        remedy: What helps; "" for what the rule's remedy is.
     """
 
     verdict: str
     rule: str
     reason: str
+    remedy: str = ""
 
 
 @dataclass
@@ -101,7 +104,8 @@ class StageChecker:
         except EdgeoptError as error:
             if not any(finding.verdict == REFUSED for finding in look.findings.values()):
                 rule = "conversion" if self.stage == "convert" else "model"
-                look.findings[look.subject.name] = Finding(REFUSED, rule, str(error).rstrip("."))
+                reason = str(error).rstrip(".")
+                look.findings[look.subject.name] = Finding(REFUSED, rule, reason, reason.partition("; ")[2])
         others = [name for name in look.findings if name not in dict(steps)]
         items = [self._item(name, "model" if name == look.subject.name else "InputLayer", look) for name in others]
         items += [self._item(name, kind, look) for name, kind in steps]
@@ -111,7 +115,7 @@ class StageChecker:
         found = look.findings.get(name)
         if found is None:
             return CheckItem(name, kind, self.stage, OK)
-        remedy = _REMEDIES.get(found.rule, "leave it as it is")
+        remedy = found.remedy or _REMEDIES.get(found.rule, "leave it as it is")
         return CheckItem(name, kind, self.stage, found.verdict, found.rule, found.reason, remedy)
 
 
@@ -246,30 +250,32 @@ def _qat(look: StageInspection) -> None:
 
 
 def _convert(look: StageInspection) -> None:
+    from ..api.float_remedies import REPLACE, remedy
     from .accelerator import convert_for_check
 
-    file = read_model(convert_for_check(look.subject, {}, look.model))
-    for name, operator in float_layers(file, [name for name, _ in _parts(look)]).items():
-        look.findings.setdefault(name, Finding(REFUSED, "float", f"{operator} stays float in an int8 file"))
+    file, layers = read_model(convert_for_check(look.subject, {}, look.model)), _parts(look)
+    for name, operator in float_layers(file, [name for name, _ in layers]).items():
+        reason, known = f"{operator.name} stays float in an int8 file", remedy(file, [(file.main, operator)], layers)
+        look.findings.setdefault(name, Finding(REFUSED, "float", reason, "" if known == REPLACE else known))
 
 
-def float_layers(file: Model, names: Collection[str]) -> dict[str, str]:
+def float_layers(file: Model, names: Collection[str]) -> dict[str, Operator]:
     """Return the first float operator of each layer in a file, by the layer's name (the tensor's, if no layer has it).
 
     Args:
         file: An int8 file.
         names: The layers of the model that it was made from.
     """
-    found: dict[str, str] = {}
+    found: dict[str, Operator] = {}
     for operator in file.main.operators:
-        outputs = [file.main.tensors[index] for index in operator.outputs]
-        floats = [tensor for tensor in outputs if tensor.is_float and tensor.elements]
+        ends = (*operator.outputs, *(operator.inputs if operator.name == "CAST" else ()))  # of floats to integers too
+        floats = [tensor for index in ends if (tensor := file.main.tensors[index]).is_float and tensor.elements]
         if not floats or operator.name == "DEQUANTIZE":
             continue
         # The first part of a tensor's name is the model's.
         parts = {part for path in paths_in(floats[0].name) for part in (path[1:] or path)}
         owner = next(iter(layers_in(parts, names)), floats[0].name)
-        found.setdefault(owner, operator.name)
+        found.setdefault(owner, operator)
     return found
 
 

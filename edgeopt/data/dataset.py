@@ -187,11 +187,13 @@ class Dataset:
         ):
             return _small_in_memory(array)
         wanted = "".join(f", {'?' if size is None else size}" for size in expected)
-        remedy = (
-            "state the size with --image-size (in a recipe: image_size under [convert])"
-            if self.note
-            else "reshape or resize the data"
-        )
+        remedy = "reshape or resize the data"
+        if self.note:
+            remedy = "state the size with --image-size (in a recipe: image_size under [convert])"
+        elif array.ndim == len(expected) and array.shape[1:] == expected[1:]:
+            remedy = (
+                "put the samples along a first axis of their own: x[np.newaxis] for one sample, also in a generator"
+            )
         raise DataError(
             f"{self.source} gives shape {tuple(array.shape)} for input {name!r}; "
             f"expected (samples{wanted or ','}); {remedy}."

@@ -214,3 +214,20 @@ def test_a_saved_model_of_keras_3_with_a_loop_says_what_to_convert_instead(tmp_p
     model.export(tmp_path / "saved", verbose=False)
     with pytest.raises(ConversionError, match="saved with an open batch dimension, .* convert the .keras or .h5 file"):
         edgeopt.convert(tmp_path / "saved", calibration=data, isolate=False)
+
+
+@pytest.mark.parametrize("mode", ["float32", pytest.param("dynamic", marks=pytest.mark.heavy), "int8"])
+@pytest.mark.parametrize("layer", ["LSTM", "GRU"])
+def test_an_open_batch_is_unrolled(any_keras, running, layer, mode):
+    parts = [getattr(any_keras.layers, layer)(4), any_keras.layers.Dense(3)]
+    model = any_keras.Sequential([any_keras.Input((STEPS, FEATURES), name="x"), *parts])
+    data = np.random.default_rng(0).normal(size=(8, STEPS, FEATURES)).astype(np.float32)
+    options = {"calibration": data} if mode == "int8" else {}
+    artifact = edgeopt.convert(model, quantize=mode, dynamic_batch=True, isolate=False, fidelity=False, **options)
+    run = running(artifact.model)
+    run.interpreter.resize_tensor_input(run.inputs["x"]["index"], data.shape)
+    run.interpreter.allocate_tensors()
+    expected = np.asarray(model(data))
+    # Float sums in another order; 8 bits of weights, and of activations, as a share of the outputs' range.
+    tolerance = {"float32": 1e-5, "dynamic": 0.03, "int8": 0.1}[mode] * np.ptp(expected)
+    np.testing.assert_allclose(run.real({"x": data})[0], expected, atol=tolerance)

@@ -65,6 +65,34 @@ def test_conversion_names_the_layers_that_stay_float():
     assert {item.name: item.rule for item in report.items} == {"conv": None, "groups": "float"}
 
 
+@pytest.mark.heavy
+@pytest.mark.parametrize(
+    ("ids", "masked", "remedy"),
+    [
+        ("float32", False, r"dtype='int32'"),
+        ("int32", True, r"pool without a mask"),
+    ],
+)
+def test_a_float_operator_has_the_remedy_of_its_cause(ids, masked, remedy):
+    import keras
+
+    parts = [keras.layers.Embedding(9, 4, mask_zero=masked), keras.layers.GlobalAveragePooling1D()]
+    report = check_model(keras.Sequential([keras.Input((6,), dtype=ids), *parts]), target="convert")
+    assert remedy in " ".join(item.remedy for item in report.items if item.verdict == "refused")
+
+
+@pytest.mark.heavy
+def test_strings_are_refused_with_the_remedy_of_the_conversion_alone():
+    import keras
+
+    words = keras.Input((6,), dtype="string")
+    ids = keras.layers.Hashing(8, name="hashing")(words)
+    model = keras.Model(words, keras.layers.Dense(3)(keras.layers.Flatten()(keras.layers.Embedding(9, 4)(ids))))
+    (item,) = [item for item in check_model(model, target="convert").items if item.verdict == "refused"]
+    assert "'hashing' (Hashing) need the operator StringToHashBucketFast" in item.reason
+    assert item.remedy.startswith("do that part where the data is read") and item.reason.endswith(item.remedy)
+
+
 def test_a_tflite_file_and_options_are_refused(tmp_path):
     path = tmp_path / "model.tflite"
     path.write_bytes(b"\x00\x00\x00\x00TFL3" + bytes(8))

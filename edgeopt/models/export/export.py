@@ -17,6 +17,7 @@ from ...flatbuffer.layer_names import layers_in
 from ..detect import Flavour
 from ..keras_spec import tree_of, unique
 from ..spec import InputSpec, LoadedModel
+from .lookups import refuse_tables
 from .normalized import centred
 from .precision import full_precision
 from .recurrent import refuse_stateful, unrolled
@@ -82,7 +83,9 @@ def export_lean(
         return {output_key(i): tf.identity(tensor) for i, tensor in enumerate(flat)}
 
     refuse_stateful(loaded)
-    with unrolled(loaded, activations) as unrolled_names, full_precision(loaded) as raised_names, centred(loaded):
+    open_batch = any(item.shape[:1] == (None,) for item in inputs)
+    unrolling = unrolled(loaded, activations, open_batch=open_batch)
+    with unrolling as unrolled_names, full_precision(loaded) as raised_names, centred(loaded):
         try:
             graph = _save(tf.function(infer, input_signature=signature), loaded, folder)
         except EdgeoptError as error:
@@ -94,7 +97,7 @@ def export_lean(
     if unrolled_names:
         layers = ", ".join(map(repr, unrolled_names))
         warnings.append(
-            f"unrolled: the recurrent layer(s) {layers} were unrolled: their loop does not fit into an integer file"
+            f"unrolled: the recurrent layer(s) {layers} were unrolled: their loop does not fit into such a file"
         )
     if raised_names:
         warnings.append(f"precision: {len(raised_names)} layer(s) trained in mixed precision compute in float32 here")
@@ -108,12 +111,19 @@ def _save(function: Any, loaded: LoadedModel, folder: Path) -> Any:
     import tensorflow as tf
 
     concrete = function.get_concrete_function()
+    graph = concrete.graph.as_graph_def()
+    refuse_tables(_nodes(graph), [name for name, _ in loaded.layers])
     module = tf.Module()  # the function itself stays out: as an attribute it would be traced again
     # A subclassed model has its variables only now that it was traced.
     module.kept = loaded.model if loaded.flavour is Flavour.SAVED_MODEL else list(concrete.variables)
     options = tf.saved_model.SaveOptions(save_debug_info=False)
     tf.saved_model.save(module, str(folder), signatures={"serving_default": concrete}, options=options)
-    return concrete.graph.as_graph_def()
+    return graph
+
+
+def _nodes(graph: Any) -> list[Any]:
+    """The nodes of the graph and of its functions."""
+    return [*graph.node, *(node for function in graph.library.function for node in function.node_def)]
 
 
 def _loops(graph: Any, layer_names: Sequence[str]) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""Recurrent layers, traced step by step where the converter's loop cannot be quantised.
+"""Recurrent layers, traced step by step where the converter's loop cannot be quantised, or the batch stays open.
 
 TFLite's calibrator crashes on the WHILE loop that a rolled-out-at-run-time LSTM, GRU or SimpleRNN becomes, and the
 SPLIT of the gates can stay float. While the model is traced inside `unrolled`, those layers are unrolled, and LSTM and
@@ -58,29 +58,31 @@ def fuses(layer: Any) -> bool:
 
 
 @contextmanager
-def unrolled(loaded: LoadedModel, activations: str) -> Iterator[list[str]]:
+def unrolled(loaded: LoadedModel, activations: str, *, open_batch: bool = False) -> Iterator[list[str]]:
     """Unroll the recurrent layers that need it for as long as the context lasts; yields their names.
 
     Args:
         loaded: The model.
         activations: What the file computes in: int8, int16 or float32, for which loops stay loops.
+        open_batch: The batch dimension stays open: TFLite cannot loop over that, nor run its fused LSTM.
 
     Raises:
         ConversionError: A layer was called, inside the context, on more than `MAX_UNROLLED_STEPS` steps, or on an
             unknown number.
     """
     trained = carries_ranges(loaded.layers)
-    layers = [] if activations == "float32" else recurrent_layers(loaded)
+    layers = recurrent_layers(loaded) if open_batch or activations != "float32" else []
     if trained:
         layers = [layer for layer in layers if layer.return_sequences]
-    elif activations == "int8" and _is_chain(loaded.model):
+    elif activations == "int8" and not open_batch and _is_chain(loaded.model):
         layers = [layer for layer in layers if not fuses(layer)]
     rolled = [layer for layer in layers if not layer.unroll]
     refusals: list[ConversionError] = []
     undo = _unfused(recurrent_layers(loaded)) if trained else []
+    instead = "convert with a static batch" if open_batch else "use --quantize dynamic"
     try:
         for layer in rolled:
-            undo += _unroll(layer, refusals)
+            undo += _unroll(layer, refusals, instead)
         for layer in layers:
             undo += _split_gates(layer)
         yield [layer.name for layer in rolled]
@@ -102,11 +104,11 @@ def _is_chain(model: Any) -> bool:
     )
 
 
-def _unroll(layer: Any, refusals: list[ConversionError]) -> list[Callable[[], None]]:
+def _unroll(layer: Any, refusals: list[ConversionError], instead: str) -> list[Callable[[], None]]:
     call = layer.call
     if any(base.__name__ == "ConvRNN" for base in type(layer).__mro__):  # tf_keras' takes no notice of `unroll`
         call = _unrolling_backend(call)
-    undo = [replace_attribute(layer, "call", _counting_steps(layer, call, refusals))]
+    undo = [replace_attribute(layer, "call", _counting_steps(layer, call, refusals, instead))]
     undo.append(replace_attribute(layer, "unroll", True))
     return undo + _unfused([layer])
 
@@ -117,7 +119,9 @@ def _unfused(layers: list[Any]) -> list[Callable[[], None]]:
     return [replace_attribute(layer, "_could_use_gpu_kernel", False) for layer in fusing]
 
 
-def _counting_steps(layer: Any, call: Callable[..., Any], refusals: list[ConversionError]) -> Callable[..., Any]:
+def _counting_steps(
+    layer: Any, call: Callable[..., Any], refusals: list[ConversionError], instead: str
+) -> Callable[..., Any]:
     """Refuse sequences that are too long to unroll, before the steps are traced."""
 
     def counting(sequences: Any, *args: Any, **kwargs: Any) -> Any:
@@ -127,9 +131,9 @@ def _counting_steps(layer: Any, call: Callable[..., Any], refusals: list[Convers
             length = "an unknown number of" if steps is None else str(steps)
             refusals.append(
                 ConversionError(
-                    f"{type(layer).__name__} layer {layer.name!r} runs over {length} time steps, and an integer file "
+                    f"{type(layer).__name__} layer {layer.name!r} runs over {length} time steps, and such a file "
                     f"needs it unrolled, which is done up to {MAX_UNROLLED_STEPS}; shorten the sequence "
-                    "(--input-shape) or use --quantize dynamic."
+                    f"(--input-shape) or {instead}."
                 )
             )
             raise refusals[-1]

@@ -62,7 +62,7 @@ def _sample(graph: Graph, ref: Ref, generator: np.random.Generator) -> np.ndarra
         values = generator.integers(0, 2, shape)
     else:
         values = generator.standard_normal(shape)
-    return np.asarray(values).astype("float32" if ref.dtype == "bfloat16" else ref.dtype)
+    return np.asarray(values).astype({"bfloat16": "float32", "string": "str"}.get(ref.dtype, ref.dtype))
 
 
 def _consumer(graph: Graph, ref: Ref) -> Step | None:

@@ -1,0 +1,57 @@
+"""Strings and tables: what the layers that read raw categories and text compute with, and a .tflite file cannot."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from ...errors import ConversionError
+from ...flatbuffer.layer_names import layers_in
+from ..spec import InputSpec, LoadedModel
+
+# Layer -> the operator of TensorFlow that it needs.
+_OPERATORS = {
+    "StringLookup": "HashTableV2",
+    "IntegerLookup": "HashTableV2",
+    "TextVectorization": "HashTableV2",
+    "Hashing": "StringToHashBucketFast",
+}
+_TABLES = ("HashTable", "MutableHashTable", "LookupTable")
+
+
+def refuse_strings(loaded: LoadedModel, inputs: Sequence[InputSpec]) -> None:
+    """Refuse inputs of strings, and layers that look values up in a table.
+
+    Raises:
+        ConversionError: There are some; the layers and the operators of TensorFlow that they need are named.
+    """
+    found = {name: kind for name, kind in loaded.layers if kind in _OPERATORS}
+    if found:
+        named = ", ".join(f"{name!r} ({kind})" for name, kind in found.items())
+        operators = ", ".join(sorted({_OPERATORS[kind] for kind in found.values()}))
+        raise _refusal(f"The layer(s) {named} need the operator {operators}, which TFLite lacks", list(found)[-1])
+    strings = [item.name for item in inputs if item.dtype == "string"]
+    if strings:
+        raise _refusal(f"The input(s) {', '.join(map(repr, strings))} take strings, which an edge file cannot")
+
+
+def refuse_tables(nodes: Iterable[Any], layer_names: Sequence[str]) -> None:
+    """Refuse a traced graph that looks values up in a table.
+
+    Raises:
+        ConversionError: It does; the operator and the layer, if it is known, are named.
+    """
+    for node in nodes:
+        if node.op.startswith(_TABLES):
+            layers = layers_in(node.name.split("/"), layer_names)
+            where = f" of layer {layers[-1]!r}" if layers else ""
+            raise _refusal(
+                f"The operator {node.op}{where} reads a table (HashTableV2), which TFLite lacks", *layers[-1:]
+            )
+
+
+def _refusal(what: str, layer: str = "LAYER") -> ConversionError:
+    return ConversionError(
+        f"{what}; do that part where the data is read, and convert the rest: "
+        f"keras.Model(model.get_layer({layer!r}).output, model.outputs)."
+    )

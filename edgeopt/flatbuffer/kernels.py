@@ -177,7 +177,7 @@ def _weights(
 ) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
     """Return the constant tensors that an operator takes as kernels, with the axes of their output channels."""
     if operator.name == _LSTM:
-        groups = [tuple(operator.inputs[place] for place in group) for group in _LSTM_GROUPS]
+        groups = [operator.inputs[group[0] : group[-1] + 1] for group in _LSTM_GROUPS]
         present = [tuple(index for index in group if index >= 0) for group in groups]
         return [(group, (0,)) for group in present if group and all(subgraph.tensors[i].is_constant for i in group)]
     inputs, axes = _KERNELS.get(operator.name, ((), ()))

@@ -206,7 +206,15 @@ def test_operators_without_inputs_are_described(file):
     """No operator of a valid file is so; the interpreter refuses them."""
     weights = file.tensor([8, 8], "float32")
     x, y, z = (file.tensor([1, 8]) for _ in range(3))
-    for name in ("QUANTIZE", "DEQUANTIZE", "DENSIFY", "READ_VARIABLE", "FULLY_CONNECTED", "SPLIT"):
+    for name in (
+        "QUANTIZE",
+        "DEQUANTIZE",
+        "DENSIFY",
+        "READ_VARIABLE",
+        "FULLY_CONNECTED",
+        "SPLIT",
+        "UNIDIRECTIONAL_SEQUENCE_LSTM",
+    ):
         file.operator(name, [], [weights])
         file.operator(name, [-1], [y])
         file.operator(name, [x, weights], [])

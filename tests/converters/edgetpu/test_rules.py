@@ -22,6 +22,11 @@ def test_every_rule_has_an_id_a_source_a_remedy_and_a_compiler_version():
         assert all((rule.id, rule.source, rule.remedy, rule.why, rule.compiler, rule.status)), rule.id
 
 
+def test_the_rule_of_three_dimensions_has_the_compilers_words():
+    (rule,) = (rule for rule in default_rules().op_rules if rule.id == "three-dimensions")
+    assert rule.status == "Tensor has unsupported rank (up to 3 innermost dimensions mapped)"  # as test_log.py has it
+
+
 def test_every_check_is_used_by_a_rule():
     rules = default_rules()
     used = {rule.check for rule in (*rules.file_rules, *rules.op_rules)}

@@ -35,9 +35,9 @@ _REMEDIES = {
     "input": "one scale for values whose spans differ {ratio:.0f} times; normalise outside the model, or give what "
     "differs as inputs of their own",
     "joined": "one scale for joined parts whose spans differ {ratio:.0f} times; give the parts as outputs of their own",
-    "outliers": "a few values {ratio:.1f} times larger than the rest set the scale; convert with --ranges best, or "
-    "train with quantisation in mind (edgeopt optimize, pass qat)",
-    "ranges": "convert with --ranges best and with more calibration samples, or train with quantisation in mind "
+    "outliers": "a few values {ratio:.1f} times larger than the rest set the scale; give more calibration samples, "
+    "which --ranges best chooses by, or train with quantisation in mind (edgeopt optimize, pass qat)",
+    "ranges": "give more calibration samples, which --ranges best chooses by, or train with quantisation in mind "
     "(edgeopt optimize, pass qat)",
 }
 

@@ -104,7 +104,7 @@ class Artifact:
             raise BudgetError("min_fidelity cannot be judged: no samples were compared; give calibration data.")
         if found.snr_db < promised:
             worst = min(found.outputs, key=lambda output: output.snr_db)
-            remedy = "relax the limit, or convert with --ranges best" if found.cause is None else found.cause.remedy
+            remedy = "relax the limit, or give more calibration samples" if found.cause is None else found.cause.remedy
             raise BudgetError(
                 f"Output {worst.name!r} has {worst.snr_db:.1f} dB of signal to noise on {found.samples} samples; "
                 f"min_fidelity asks for {promised:g}: {remedy}."

@@ -55,7 +55,7 @@ _STAGES = {
 @click.option(
     "--ranges",
     metavar="minmax|percentile|mse|best",
-    help="How the ranges of int8 activations are found (minmax by default).",
+    help="How the ranges of int8 activations are found (best by default).",
 )
 @click.option(
     "--input-type", metavar="int8|uint8|int16|float32", help="Type of the file's inputs (int8 by default for int8)."

@@ -20,7 +20,7 @@ RANGES = {
     "mse": "those with the least expected squared error",
     "best": "those of the three whose file gives the outputs nearest to the model's",
 }
-_DEFAULT_RANGES = "minmax"
+_DEFAULT_RANGES = "best"
 EDGES = ("auto", "int8")
 # quantize mode -> the input and output types the converter can give, the default first
 IO_TYPES: dict[str, tuple[str, ...]] = {
@@ -66,7 +66,8 @@ class ConvertRecipe:
         image_scaling: What the pixels of a folder of images become: ``0..255``, the default, ``0..1`` or ``-1..1``.
         image_resize: How the images of a folder are resized: one of `IMAGE_RESIZES`, by default ``bilinear``.
         sparse_weights: Store kernels with many zeros in TFLite's sparse format, which DENSIFY operators expand.
-        ranges: How the ranges of int8 activations are found: one of `RANGES`; None takes the default.
+        ranges: How the ranges of int8 activations are found: one of `RANGES`; None takes ``best``, and
+            minimum and maximum for 16 bits.
         repair: Remove known causes of ruined integer files, where that is proven to change nothing; the default.
         edges: ``auto``: the few operators at an input or output that one integer scale cannot serve stay float, where
             the outputs would not be the model's otherwise; ``int8``: none does.

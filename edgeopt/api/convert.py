@@ -79,8 +79,11 @@ def convert(
             loaded = _described(model, settings)
             job = _lean_job(loaded, calibration, settings, folder, progress)
             source = {"path": None, "name": loaded.source, "sha256": None}
+        begun, progress.heard = time.monotonic(), None
         report = _isolated(job, progress) if isolate else job.run(progress)
+        start = (progress.heard or begun) - begun
         data = (folder / "model.tflite").read_bytes()
+    read_back = time.monotonic()
     warnings = [*report.warnings, *verify(data, settings, progress.layers, report.ends)]
     if calibration is not None and (report.trained_ranges or not settings.needs_calibration):
         why = "a model that was trained quantised" if report.trained_ranges else f"quantize={settings.quantize!r}"
@@ -99,7 +102,12 @@ def convert(
         "edges": edge_rows(data, report.ends, progress.layers),
         "fidelity": report.fidelity,
         "warnings": warnings,
-        "seconds": {**report.seconds, "total": time.monotonic() - started},
+        "seconds": {
+            "start": start,
+            **report.seconds,
+            "check": time.monotonic() - read_back,
+            "total": time.monotonic() - started,
+        },
         "recipe": settings.to_dict(),
         "source_model": {**source, "flavour": report.flavour},
         "converter": {"name": report.backend, "flags": dict(report.flags)},
@@ -129,9 +137,11 @@ class _Progress:
         self.layers: list[tuple[str, str]] = []
         self.loops: list[str] = []
         self.stage = "start"
+        self.heard: float | None = None  # when the first event came; to be set to None before what is to be timed
         self._on_event = on_event
 
     def __call__(self, event: Event) -> None:
+        self.heard = self.heard or time.monotonic()
         self.layers = event.get("layers", self.layers)
         self.loops = event.get("loops", self.loops)
         self.stage = event.get("stage", self.stage)

@@ -278,6 +278,8 @@ def _print_summary(output: str, sidecar: str, artifact: Artifact) -> None:
         add_row(table, "weights", ", ".join(f"{op} {kind}" for op, kind in fields["granularity"].items()))
     if fields["calibration"]:
         add_row(table, "calibration", f"{fields['calibration']['count']} samples, seed {fields['calibration']['seed']}")
+    if (ranges := fields["ranges"]) is not None:
+        add_row(table, "ranges", ranges["used"] + (f": {ranges['why']}" if ranges["why"] else ""))
     for repair in fields["repairs"]:
         add_row(table, "repaired", f"{', '.join(repair['layers'])}: {repair['detail']}")
     if (found := artifact.fidelity) is not None:

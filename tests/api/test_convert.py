@@ -181,8 +181,10 @@ def test_the_sidecar_has_the_documented_fields(convert):
     assert fields["preprocess"] == "divided by 255"
     # 5x5 positions of 8 filters of 3x3x3, 3x3 of 8 of 3x3, and 72 x 5.
     assert fields["macs"] == 5 * 5 * 8 * 27 + 3 * 3 * 8 * 9 + 72 * 5
-    assert {"data", "load", "export", "convert", "calibrate", "total"} <= fields["seconds"].keys()
-    assert all(value >= 0 for value in fields["seconds"].values())
+    seconds = dict(fields["seconds"])
+    assert {"start", "data", "load", "export", "convert", "calibrate", "fidelity", "check", "total"} <= seconds.keys()
+    assert all(value >= 0 for value in seconds.values())
+    assert sum(seconds.values()) - seconds["total"] <= seconds["total"]
     assert fields["recipe"]["quantize"] == "int8"
     assert {"tensorflow", "keras", "python", "edgeopt"} <= fields["tools"].keys()
     assert fields["source_model"]["name"] == "small"

@@ -33,6 +33,7 @@ class _Recipe(TypedDict, total=False):
     image_size: list[int] | None
     image_scaling: str
     image_resize: str
+    min_fidelity: float | None
 
 
 class _Sidecar(TypedDict, total=False):
@@ -46,6 +47,7 @@ class _Sidecar(TypedDict, total=False):
     images: _Images | None
     recipe: _Recipe | None
     ops: dict[str, int]
+    fidelity: dict[str, object] | None
 
 
 @dataclass(frozen=True)
@@ -164,6 +166,8 @@ class Artifact:
             return cls(model)
         try:
             sidecar = fitted(_Sidecar, found, "sidecar")
+            if (held := sidecar.get("fidelity")) is not None:
+                Fidelity.from_dict(held)
         except Unfit as error:
             raise FileFormatError(
                 f"The sidecar {side} is not as edgeopt writes it ({error}); remove it or convert again."

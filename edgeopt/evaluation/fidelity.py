@@ -13,9 +13,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ..artifact.typed import Unfit, fitted
 from .tango import share_interval
 
 Array = npt.NDArray[Any]
+Reals = npt.NDArray[np.float64]
 
 # Where the outputs are equal, the ratio has no limit: this says "equal as far as float32 goes".
 EQUAL_DB = 150.0
@@ -38,19 +40,20 @@ def snr_db(expected: npt.ArrayLike, got: npt.ArrayLike) -> float:
 
     The signal is how `expected` moves about the mean of each channel (the last axis): an offset that all samples share
     carries no information. Of fewer than 8 rows it is `expected` itself. At most `EQUAL_DB`; values that are not finite
-    in `got` count as noise as large as the values.
+    in `got` count as noise as large as the values, and such in `expected`, which have no size, are left out.
 
     Args:
         expected: What the model gives, of shape (samples, ..., channels) or (samples,).
         got: What the file gives, in the same unit and shape.
     """
-    values, found = _by_channel(expected), _by_channel(got)
-    return _ratio_db(signal_energy(values), float(np.sum(_noise(values, found) ** 2)))
+    values, found = _by_channel(expected, got)
+    return _ratio_db(signal_energy(values), float(np.sum((values - found) ** 2)))
 
 
 def signal_energy(expected: npt.ArrayLike) -> float:
     """Return the sum of the squares of the signal, as `snr_db` takes it."""
-    return float(np.sum(_signal(_by_channel(expected)) ** 2))
+    values, _ = _by_channel(expected, expected)
+    return float(np.sum(_signal(values) ** 2))
 
 
 @dataclass(frozen=True)
@@ -155,13 +158,17 @@ class Fidelity:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Fidelity:
-        """Return what `to_dict` wrote."""
-        outputs = tuple(
-            OutputFidelity(**{**item, "lost_channels": tuple(item["lost_channels"]), "reasons": tuple(item["reasons"])})
-            for item in values["outputs"]
-        )
-        cause = None if values["cause"] is None else Cause(**values["cause"])
-        return cls(outputs, values["samples"], values["held_back"], cause)
+        """Return what `to_dict` wrote.
+
+        Raises:
+            Unfit: It is not of that form.
+        """
+        table = fitted(dict[str, object], values, "fidelity")
+        own = {name: value for name, value in table.items() if name not in ("snr_db", "holds")}
+        found: Fidelity = fitted(cls, own, "fidelity")
+        if not found.outputs:
+            raise Unfit("fidelity has no outputs")
+        return found
 
 
 def verdict_of(verdict: str, fidelity: Fidelity | None) -> str:
@@ -187,10 +194,10 @@ def output_fidelity(name: str, expected: Array, got: Array, scale: float | None)
         got: What the file gives, in real values of the same shape.
         scale: The output's scale in the file; None for one that is not quantised.
     """
-    values, found = _by_channel(expected), _by_channel(got)
+    values, found = _by_channel(expected, got)
     if np.asarray(expected).dtype.kind in "iub":
         return _of_integers(name, values, found)
-    signal, noise = _signal(values), _noise(values, found)
+    signal, noise = _signal(values), values - found
     powers = list(zip((signal**2).sum(axis=0).tolist(), (noise**2).sum(axis=0).tolist(), strict=True))
     ratios = [_ratio_db(*pair) for pair in powers]
     worst = int(np.argmin(ratios))
@@ -248,18 +255,17 @@ def compare_outputs(
     return Fidelity(outputs, len(next(iter(got.values()))), held_back)
 
 
-def _by_channel(values: npt.ArrayLike) -> npt.NDArray[np.float64]:
-    """Return values as (rows, channels); an array with a single axis has one channel."""
-    array = np.asarray(values, np.float64)
-    return array.reshape(-1, array.shape[-1] if array.ndim > 1 else 1)
+def _by_channel(expected: npt.ArrayLike, got: npt.ArrayLike) -> tuple[Reals, Reals]:
+    """Return both as (rows, channels), a single axis being one channel; 0 for what is not finite, see `snr_db`."""
+    values, found = (np.asarray(array, np.float64) for array in (expected, got))
+    known = np.isfinite(values)
+    found = np.where(known & np.isfinite(found), found, 0.0)
+    channels = values.shape[-1] if values.ndim > 1 else 1
+    return np.where(known, values, 0.0).reshape(-1, channels), found.reshape(-1, channels)
 
 
-def _signal(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+def _signal(values: Reals) -> Reals:
     return values - values.mean(axis=0) if len(values) >= _FEW_ROWS else values
-
-
-def _noise(values: npt.NDArray[np.float64], found: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    return np.where(np.isfinite(found), values - found, values)
 
 
 def _ratio_db(signal: float, noise: float) -> float:
@@ -268,7 +274,7 @@ def _ratio_db(signal: float, noise: float) -> float:
     return max(-EQUAL_DB, 10 * float(np.log10(signal / noise))) if signal > 0 else -EQUAL_DB
 
 
-def _lost(values: npt.NDArray[np.float64], scale: float | None) -> tuple[int, ...]:
+def _lost(values: Reals, scale: float | None) -> tuple[int, ...]:
     if scale is None or scale in _FIXED_SCALES or values.shape[1] == 1:
         return ()
     spans = np.ptp(values, axis=0)

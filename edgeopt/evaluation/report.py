@@ -19,6 +19,7 @@ from .proof import evidence_of_drop, evidence_of_metric
 from .scoring import Score, agreement, drop, evaluate
 
 Interval = tuple[float, float]
+_FIDELITIES = ("fidelity", "baseline_fidelity")  # the first that is there tells whether the outputs are the model's
 
 
 class _MetricFields(TypedDict):
@@ -239,6 +240,9 @@ class ValidationReport:
         own = {"schema_version", "tool", "verdict", "calibration_overlap", "budget", "warnings"}
         scores = Scores.from_dict(values)
         rest = {name: value for name, value in values.items() if name not in own | set(scores.to_dict())}
+        for held in map(rest.get, _FIDELITIES):
+            if held is not None:
+                Fidelity.from_dict(held)
         return cls(
             scores,
             None if overlap is None else Overlap.from_dict(overlap),
@@ -341,7 +345,7 @@ def build_report(
 
 def _fidelity(facts: Mapping[str, Any]) -> Fidelity | None:
     """Return what the conversion found of the file, or else how it compares with the baseline."""
-    found = facts.get("fidelity") or facts.get("baseline_fidelity")
+    found = next(filter(None, map(facts.get, _FIDELITIES)), None)
     return None if found is None else Fidelity.from_dict(found)
 
 

@@ -270,6 +270,9 @@ def test_what_a_killed_run_left_is_removed_and_what_is_being_written_is_not(arti
         ({"recipe": {"image_scaling": []}}, "image_scaling is a list, expected text"),
         ({"fully_int8": "no"}, "fully_int8 is 'no', expected true or false"),
         ({"sha256": 3}, "sha256 is 3, expected text"),
+        ({"fidelity": 3}, "fidelity is 3, expected a table"),
+        ({"fidelity": {"outputs": [], "samples": 1, "held_back": True, "cause": None}}, "fidelity has no outputs"),
+        ({"recipe": {"min_fidelity": "20"}}, "min_fidelity is '20', expected a finite number"),
     ],
 )
 def test_a_sidecar_with_odd_values_ends_in_a_sentence(artifact, tmp_path, changes, message):

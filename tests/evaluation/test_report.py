@@ -224,6 +224,8 @@ def test_other_json_is_not_taken_for_a_report() -> None:
         (lambda v: v.update(warnings=3), "warnings is 3"),
         (lambda v: v.update(unmeasured=[{"reason": 1}]), "detail|reason"),
         (lambda v: v.update(latency_ms=[1]), r"latency_ms is a list"),
+        (lambda v: v.update(fidelity={"odd": 1}), "fidelity has the unknown key 'odd'"),
+        (lambda v: v.update(baseline_fidelity=3), "fidelity is 3"),
     ],
 )
 def test_a_report_of_another_form_is_no_report(change, message) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import hashlib
 import json
 import tempfile
@@ -22,6 +24,7 @@ from edgeopt.converters.ethosu.summary import read_reasons, read_summary
 from edgeopt.devices.boards.inventory import Inventory
 from edgeopt.errors import BudgetError, FileFormatError, InvalidRunError
 from edgeopt.evaluation.budget import Budget
+from edgeopt.evaluation.fidelity import Cause, compare_outputs
 from edgeopt.evaluation.metrics import load_metric
 from edgeopt.evaluation.report import Answers, ValidationReport, build_report
 from edgeopt.flatbuffer import read_model
@@ -104,6 +107,13 @@ def _rules_read(data: bytes) -> None:
     EdgeTpuPredictor(rules).predict(read_model(_small()), _small())
 
 
+def _fidelity() -> dict[str, object]:
+    """Of a file whose outputs are not the model's."""
+    found = compare_outputs({"y": np.eye(9)}, {"y": np.ones((9, 9))}, [0.5], held_back=True)
+    cause = Cause("ADD", 3, "mask", "t", 1e7, -2.0, "mask", "mask with a value such as -100")
+    return dataclasses.replace(found, cause=cause).to_dict()
+
+
 def _sidecars() -> Mapping[str, bytes]:
     tensor = {"name": "x", "shape": [1, 4], "dtype": "int8", "scale": 0.5, "zero_point": 0}
     head = {"schema_version": 1, "tool": {"name": "edgeopt", "version": "0"}, "verdict": "ok"}
@@ -115,8 +125,15 @@ def _sidecars() -> Mapping[str, bytes]:
         "fully_int8": True,
         "calibration": {"samples": 2, "hashes": ["0" * 64, "1" * 64]},
         "images": {"size": [8, 8], "scaling": "0..1", "resize": "bilinear", "classes": ["cat", "dog"]},
-        "recipe": {"quantize": "int8", "image_size": [8, 8], "image_scaling": "0..1", "image_resize": "nearest"},
+        "recipe": {
+            "quantize": "int8",
+            "image_size": [8, 8],
+            "image_scaling": "0..1",
+            "image_resize": "nearest",
+            "min_fidelity": 20,
+        },
         "ops": {"CONV_2D": 1},
+        "fidelity": _fidelity(),
         "inputs": [tensor],
         "outputs": [tensor],
     }
@@ -131,6 +148,8 @@ def _sidecar(data: bytes) -> None:
     found = Artifact.load(model)
     assert all(isinstance(text, str) for text in found.warnings)
     image_options(found), sidecar_table(found, "images").get("classes", ()), found.fully_int8
+    with contextlib.suppress(BudgetError):  # what a good sidecar may say
+        found.raise_for_fidelity()
     _seen(found, {"x": np.zeros((2, 4), np.float32)})
     json.dumps(found.to_dict(), ensure_ascii=False, allow_nan=False).encode()
 
@@ -146,7 +165,7 @@ def _reports() -> Mapping[str, bytes]:
         answers = Answers(labels if name == "accuracy" else right, half, right)
         record = {**measured, "unmeasured": flaws}
         wanted = budget if name == "accuracy" else Budget(max_p95_ms=1, proven=True)
-        facts = {"size_bytes": 1000}
+        facts = {"size_bytes": 1000, "fidelity": _fidelity(), "baseline_fidelity": None}
         found = build_report(
             load_metric(name), answers, record, facts, budget=wanted, seen=[True, *[False] * 9], warnings=["w"]
         )

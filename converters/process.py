@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..errors import CompilerError
+from ..errors import CompilerError, printable
 
 # Real logs have some kilobytes; more than this is garbage, and is not read.
 MAX_OUTPUT_BYTES = 4 * 1024**2
@@ -45,12 +45,7 @@ class Finished:
     def last_line(self) -> str:
         """The last line it printed, shortened; "" if none."""
         lines = [line.strip() for line in self.output.splitlines() if line.strip()]
-        return printable(lines[-1], 200) if lines else ""
-
-
-def printable(line: str, longest: int) -> str:
-    """Return the beginning of a line that a program printed, without what could steer a terminal."""
-    return "".join(c if c.isprintable() else "\ufffd" for c in line[:longest])
+        return printable(lines[-1][:200]) if lines else ""
 
 
 def run(

@@ -167,3 +167,8 @@ def nearest(name: str, valid: Iterable[str]) -> str:
 def one_line(error: object, length: int = 200) -> str:
     """Return an exception's text without line breaks, cut to `length` characters."""
     return " ".join(str(error).split())[:length]
+
+
+def printable(text: str) -> str:
+    """Return text of a file, a program or a board without what could steer the terminal."""
+    return "".join(c if c.isprintable() else "\ufffd" for c in text)

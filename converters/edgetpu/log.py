@@ -11,7 +11,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
-from ..process import printable
+from ...errors import printable
 
 MAPPED_STATUS = "Mapped to Edge TPU"
 
@@ -117,7 +117,7 @@ def parse_log(text: str) -> CompilerLog:
         >>> parse_log(console).models[0].cpu_ops
         {'DEQUANTIZE': 2}
     """
-    lines = [printable(line.strip(), _LONGEST_LINE) for line in text.splitlines()]
+    lines = [printable(line.strip()[:_LONGEST_LINE]) for line in text.splitlines()]
     text = "\n".join(lines)
     version, time = _VERSION.search(text), _TIME.findall(text)
     return CompilerLog(

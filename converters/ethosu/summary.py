@@ -8,8 +8,7 @@ import math
 import re
 from typing import Any
 
-from ...errors import CompilerError
-from ..process import printable
+from ...errors import CompilerError, printable
 
 _KIB = 1024
 _LONGEST = 1000  # characters of a text
@@ -43,8 +42,8 @@ def read_summary(text: str) -> dict[str, Any]:
         rate, seconds = float(row["inferences_per_second"]), float(row["inference_time"])
         figures["inferences_per_second"] = rate if math.isfinite(rate) else None
         figures["inference_ms"] = seconds * 1000 if abs(seconds) < _MOST else None
-        figures["system_config"] = printable(row["system_config"], _LONGEST)
-        figures["memory_mode"] = printable(row["memory_mode"], _LONGEST)
+        figures["system_config"] = printable(row["system_config"][:_LONGEST])
+        figures["memory_mode"] = printable(row["memory_mode"][:_LONGEST])
     except (LookupError, ValueError, TypeError, csv.Error) as error:
         raise CompilerError(f"Vela's summary has no usable {error}; install ethos-u-vela 5.2.") from error
     return figures
@@ -68,7 +67,7 @@ def read_reasons(log: str) -> dict[str, str]:
     found: dict[str, str] = {}
     name: str | None = None
     for line in log.splitlines():
-        line = printable(line, _LONGEST)
+        line = printable(line[:_LONGEST])
         match = _REFUSAL.match(line.strip())
         if match:
             name = match.group(2)

@@ -6,7 +6,8 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from .output import add_row, console, printable, readable_bytes
+from ..errors import printable
+from .output import add_row, console, readable_bytes
 
 if TYPE_CHECKING:
     from ..api.fix import FixResult

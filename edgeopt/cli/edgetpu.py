@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .output import console, json_option, printable, readable_bytes, wants_text
+from ..errors import printable
+from .output import console, json_option, readable_bytes, wants_text
 
 if TYPE_CHECKING:
     from ..api.edgetpu import Comparison, Compilation, Pipeline

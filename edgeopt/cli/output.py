@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from ..artifact.envelope import write_json
+from ..errors import printable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -56,11 +57,6 @@ def add_row(table: Table, *cells: str) -> None:
     from rich.text import Text
 
     table.add_row(*(Text(printable(cell)) for cell in cells))
-
-
-def printable(text: str) -> str:
-    """Return text from a file without what could steer the terminal."""
-    return "".join(c if c.isprintable() else "\ufffd" for c in text)
 
 
 def readable_bytes(count: int) -> str:

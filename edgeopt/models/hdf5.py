@@ -15,7 +15,7 @@ import signal
 import subprocess
 import sys
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -131,10 +131,10 @@ def _read_file(content: Path | io.BytesIO) -> dict[str, Any]:
 
     with h5py.File(content, "r") as file:
         full, stored = 0, file.id.get_filesize()
-        for found in _objects(file):
+        for found in objects(file):
             for name in found.attrs:
                 found.attrs[name]
-            if isinstance(found, h5py.Dataset) and found.size and not _elsewhere(found):
+            if isinstance(found, h5py.Dataset) and found.size and not lies_elsewhere(found):
                 full += found.size * found.dtype.itemsize
                 if fits(full, stored):
                     _read_rows(found)
@@ -143,8 +143,13 @@ def _read_file(content: Path | io.BytesIO) -> dict[str, Any]:
         return {"config": _text(file, "model_config"), "version": _text(file, "keras_version"), "weights": weights}
 
 
-def _objects(file: Any) -> Iterator[Any]:
-    """Each group and dataset of a file, once, found by hard links alone."""
+def objects(file: Any, see_link: Callable[[str, Any], None] = lambda path, link: None) -> Iterator[Any]:
+    """Each group and dataset of an open file, itself first, once, found by hard links alone.
+
+    Args:
+        file: What h5py opened.
+        see_link: Called with the path and the link of each name, before a hard one is followed.
+    """
     import h5py
 
     seen, left = set(), [file]
@@ -155,16 +160,21 @@ def _objects(file: Any) -> Iterator[Any]:
             continue
         seen.add(address)
         yield found
-        if isinstance(found, h5py.Group):
-            left += [found[name] for name in found if isinstance(found.get(name, getlink=True), h5py.HardLink)]
+        for name in found if isinstance(found, h5py.Group) else ():
+            link = found.get(name, getlink=True)
+            see_link(f"{found.name}/{name}", link)
+            if isinstance(link, h5py.HardLink):  # what a soft link leads to is in the file, under a name of its own
+                left.append(found[name])
 
 
-def _elsewhere(dataset: Any) -> bool:
-    """Whether the values lie in other files."""
+def lies_elsewhere(dataset: Any) -> str:
+    """Where the values of a dataset lie in other files, in words; "" where they lie in this one."""
     import h5py
 
     made = dataset.id.get_create_plist()
-    return bool(made.get_layout() == h5py.h5d.VIRTUAL or made.get_external_count())
+    if made.get_layout() == h5py.h5d.VIRTUAL:
+        return "is put together from other files"
+    return "lies in another file" if made.get_external_count() else ""
 
 
 def _read_rows(dataset: Any) -> None:

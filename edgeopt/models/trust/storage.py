@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import io
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from ...errors import EdgeoptError, FileFormatError, UnsafeModelError
-from ..hdf5 import MOST_GROWTH, fits
+from ..hdf5 import MOST_GROWTH, fits, lies_elsewhere, objects
 
 _MAX_OBJECTS = 500_000
 _REMEDY = "pass --unsafe-load if you trust the file"
@@ -53,12 +52,21 @@ def check_hdf5(path: Path, content: Path | io.BytesIO) -> None:
     """
     import h5py
 
+    def see_link(name: str, link: Any) -> None:
+        if isinstance(link, h5py.ExternalLink):
+            raise _elsewhere(path, name, "is a link into another file")
+
+    full = 0
     try:
         with h5py.File(content, "r") as file:
-            datasets = [found for found in _objects(path, file) if isinstance(found, h5py.Dataset)]
-            for dataset in datasets:
-                _check_place(path, dataset)
-            full = sum(dataset.size * dataset.dtype.itemsize for dataset in datasets if dataset.size)
+            for count, found in enumerate(objects(file, see_link)):
+                if count > _MAX_OBJECTS:
+                    raise FileFormatError(f"{path} holds more than {_MAX_OBJECTS} objects of HDF5.")
+                if not isinstance(found, h5py.Dataset):
+                    continue
+                if what := lies_elsewhere(found):
+                    raise _elsewhere(path, found.name, what)
+                full += (found.size or 0) * found.dtype.itemsize
             _check_growth(path, full, file.id.get_filesize())
     except EdgeoptError:
         raise
@@ -66,43 +74,8 @@ def check_hdf5(path: Path, content: Path | io.BytesIO) -> None:
         raise FileFormatError(f"{path} is a damaged HDF5 file ({str(error)[:200]}); save the model again.") from error
 
 
-def _objects(path: Path, file: Any) -> Iterator[Any]:
-    """Each group and dataset of a file, once, found by hard links alone."""
-    import h5py
-
-    seen, left = set(), [file]
-    while left:
-        group = left.pop()
-        for name in group:
-            link = group.get(name, getlink=True)
-            if isinstance(link, h5py.ExternalLink):
-                _elsewhere(path, f"{group.name}/{name}", "is a link into another file")
-            if not isinstance(link, h5py.HardLink):
-                continue  # what a soft link leads to is in the file, under a name of its own
-            found = group[name]
-            key = h5py.h5o.get_info(found.id).addr
-            if key in seen:
-                continue
-            seen.add(key)
-            if len(seen) > _MAX_OBJECTS:
-                raise FileFormatError(f"{path} holds more than {_MAX_OBJECTS} objects of HDF5.")
-            if isinstance(found, h5py.Group):
-                left.append(found)
-            yield found
-
-
-def _check_place(path: Path, dataset: Any) -> None:
-    import h5py
-
-    made = dataset.id.get_create_plist()
-    if made.get_layout() == h5py.h5d.VIRTUAL:
-        _elsewhere(path, dataset.name, "is put together from other files")
-    if made.get_external_count():
-        _elsewhere(path, dataset.name, "lies in another file")
-
-
-def _elsewhere(path: Path, name: str, what: str) -> NoReturn:
-    raise UnsafeModelError(f"{path}: {name[:100]!r} {what}, which would be read from this machine; {_REMEDY}.")
+def _elsewhere(path: Path, name: str, what: str) -> UnsafeModelError:
+    return UnsafeModelError(f"{path}: {name[:100]!r} {what}, which would be read from this machine; {_REMEDY}.")
 
 
 def _check_growth(path: Path, full: int, stored: int) -> None:

@@ -68,12 +68,14 @@ def model_outputs(lean: LeanModel, samples: Samples) -> dict[str, Array]:
     return {name: _joined(parts, batch, _count(samples)) for name, parts in found.items()}
 
 
-def interpreter_of(content: bytes, *, keep_all: bool = False) -> Any:
-    """Return TensorFlow's interpreter of a file, on one thread: two wait for each other where the machine is busy.
+def interpreter_of(content: bytes, *, keep_all: bool = False, delegates: bool = True, threads: int = 1) -> Any:
+    """Return TensorFlow's interpreter of a file.
 
     Args:
         content: The file.
-        keep_all: Keep every tensor to be read, which takes TFLite's own kernels instead of XNNPACK's.
+        keep_all: Keep every tensor to be read, which no delegate does.
+        delegates: Let XNNPACK compute what it takes, as on a board, instead of TFLite's own kernels.
+        threads: One by default: two wait for each other where the machine is busy.
     """
     import tensorflow as tf
 
@@ -82,8 +84,10 @@ def interpreter_of(content: bytes, *, keep_all: bool = False) -> Any:
         warnings.simplefilter("ignore")  # it announces its own move to another package
         interpreter = tf.lite.Interpreter(
             model_content=content,
-            num_threads=1,
-            experimental_op_resolver_type=kinds.BUILTIN_WITHOUT_DEFAULT_DELEGATES if keep_all else kinds.AUTO,
+            num_threads=threads,
+            experimental_op_resolver_type=kinds.AUTO
+            if delegates and not keep_all
+            else kinds.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
             experimental_preserve_all_tensors=keep_all,
         )
     interpreter.allocate_tensors()

@@ -13,6 +13,7 @@ from ..errors import ConversionError
 from ..flatbuffer import Subgraph, read_model
 from .clipping import Range, least_error, percentile
 from .histograms import Histogram, Histograms
+from .outputs import interpreter_of
 from .requantise import COPYING
 
 _THREADS = 4  # of TensorFlow's calibrator: the default size of its Eigen thread pool
@@ -75,7 +76,7 @@ class RangeMeter:
         graph = read_model(content).main
         self._names = [tensor.name for tensor in graph.tensors]
         self._tensors = _float_activations(graph)
-        self._interpreter = _interpreter(content, keep_all=True, threads=1 if exact else _THREADS)
+        self._interpreter = interpreter_of(content, keep_all=True, threads=1 if exact else _THREADS)
         self._runner_inputs = self._interpreter.get_signature_runner().get_input_details()
         self._views = [self._interpreter.tensor(index) for index in self._tensors]
         self.low: npt.NDArray[np.float32] = np.full(len(self._tensors), np.inf, dtype=np.float32)
@@ -194,26 +195,9 @@ def _tied_to_ends(graph: Subgraph) -> set[int]:
     return tied
 
 
-def _interpreter(content: bytes, *, keep_all: bool, threads: int = _THREADS) -> Any:
-    import warnings
-
-    import tensorflow as tf
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # it announces its own move to another package
-        interpreter = tf.lite.Interpreter(
-            model_content=content,
-            num_threads=threads,
-            experimental_op_resolver_type=tf.lite.experimental.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
-            experimental_preserve_all_tensors=keep_all,
-        )
-    interpreter.allocate_tensors()
-    return interpreter
-
-
 def _in_place_pairs(content: bytes, graph: Subgraph, tensors: list[int]) -> list[tuple[int, int]]:
     """Return (input, output) positions in `tensors` of operators that write over their own input."""
-    interpreter = _interpreter(content, keep_all=False)
+    interpreter = interpreter_of(content, delegates=False, threads=_THREADS)
     address = {index: interpreter.tensor(index)().__array_interface__["data"][0] for index in tensors}
     position = {index: place for place, index in enumerate(tensors)}
     return [

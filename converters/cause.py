@@ -17,7 +17,7 @@ from ..data.dataset import Array
 from ..devices.agent.arith import real_range
 from ..evaluation.fidelity import FLOOR_DB, Cause, Fidelity, snr_db
 from ..flatbuffer import read_model
-from ..flatbuffer.layer_names import layers_in, paths_in
+from ..flatbuffer.layer_names import layers_of
 from ..flatbuffer.model import Model, Operator, Tensor
 from .outputs import Samples, file_tensors
 
@@ -125,7 +125,7 @@ def _joined(model: Model, expected: Mapping[str, Array], fidelity: Fidelity) -> 
 def _cause(
     operator: Operator, tensor: Tensor, ratios: Mapping[str, float], layers: Sequence[str], kind: str, **values: float
 ) -> Cause:
-    known = layers_in({part for path in paths_in(tensor.name) for part in path}, layers)
+    known = layers_of(tensor.name, layers)
     return Cause(
         op=operator.name,
         index=operator.index,

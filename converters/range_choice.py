@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -123,6 +124,11 @@ class RangeChoice:
         self.annotated = b""  # what the file was made of
         self._files: dict[bytes, bytes] = {}
 
+    @cached_property
+    def float_file(self) -> bytes:
+        """The float file that was calibrated, with the model's names; once the calibration has begun."""
+        return put_names(self.calibration.content or b"", *self._names)
+
     def quantise(self, annotated: bytes, quantise: Quantise) -> bytes:
         """Return the quantised file (see `quantising`)."""
         self.annotated = self._chosen(annotated, quantise)
@@ -164,8 +170,7 @@ class RangeChoice:
         }
 
     def _judge(self, files: Mapping[str, bytes], judges: Samples) -> None:
-        content = self.calibration.content
-        expected = file_outputs(put_names(content or b"", *self._names), judges)
+        expected = file_outputs(self.float_file, judges)
         errors = {
             method: sample_errors(expected, file_outputs(put_names(file, *self._names), judges))
             for method, file in files.items()

@@ -14,7 +14,7 @@ import numpy as np
 from ..data.dataset import Array
 from ..errors import ConversionError, EdgeoptError, one_line
 from ..evaluation.fidelity import Fidelity
-from ..flatbuffer.layer_names import layers_in, paths_in
+from ..flatbuffer.layer_names import layers_in, layers_of
 from ..models.export.export import LeanModel, input_key
 from ..recipes.convert import ConvertRecipe
 from .base import ConvertedFile, Repair
@@ -77,9 +77,10 @@ class TFLiteBackend:
         if choice.seconds:
             seconds = {**seconds, "convert": seconds["convert"] - choice.seconds, "ranges": choice.seconds}
         flags["calibrator"] = choice.calibration.engine
-        floats = put_names(choice.calibration.content or b"", *names)
         repairs = _repairs(choice.calibration.masks, lean.layer_names)
-        return ConvertedFile(put_names(model, *names), flags, seconds, floats, choice.to_dict(), edges.ends, repairs)
+        return ConvertedFile(
+            put_names(model, *names), flags, seconds, choice.float_file, choice.to_dict(), edges.ends, repairs
+        )
 
 
 class _EdgeJudge:
@@ -97,10 +98,9 @@ class _EdgeJudge:
 
     def finish(self, choice: RangeChoice, file: bytes, quantise: Quantise) -> bytes:
         """Return the file to go on with, which has the edges `ends`."""
-        float_file = put_names(choice.calibration.content or b"", *self._names)
 
         def fidelity_of(made: bytes) -> Fidelity:
-            return compare_files(float_file, put_names(made, *self._names), self._samples, self._held_back)
+            return compare_files(choice.float_file, put_names(made, *self._names), self._samples, self._held_back)
 
         try:
             settled = settle_edges(file, choice.annotated, quantise, fidelity_of, self._open)
@@ -113,8 +113,8 @@ class _EdgeJudge:
 def _repairs(masks: MaskRepair | None, layers: Sequence[str]) -> tuple[Repair, ...]:
     if masks is None:
         return ()
-    parts = {part for name in masks.softmaxes for path in paths_in(name) for part in path}
-    return (Repair("mask", tuple(layers_in(parts, layers)) or masks.softmaxes, masks.detail),)
+    named = tuple(layers_of(";".join(masks.softmaxes), layers))
+    return (Repair("mask", named or masks.softmaxes, masks.detail),)
 
 
 class _Clock:

@@ -72,19 +72,22 @@ def bound_masks(content: bytes, samples: Samples) -> MaskRepair | None:
     if not found:
         return None
     before = _inputs_of(content, model, found, samples)
-    bounds = {item.softmax.index: _bounds(before[item.softmax.inputs[0]]) for item in found}
-    found = [item for item in found if bounds[item.softmax.index] is not None]
+    bounds = {
+        item.softmax.index: bound for item in found if (bound := _bounds(before[item.softmax.inputs[0]])) is not None
+    }
+    found = [item for item in found if item.softmax.index in bounds]
+    if not found:
+        return None
     repaired = _with_bounds(content, found, bounds)
     after = _inputs_of(repaired, read_model(repaired), found, samples)
     floors: dict[int, float] = {}
     for item in found:
-        scores, (low, _) = item.softmax.inputs[0], bounds[item.softmax.index] or (0.0, 0.0)
-        floor = low - _VANISHED
+        scores, floor = item.softmax.inputs[0], bounds[item.softmax.index][0] - _VANISHED
         if np.max(np.abs(_softmax(before[scores]) - _softmax(np.maximum(after[scores], floor)))) > _SAME:
             return None
         floors |= dict.fromkeys((operator.outputs[0] for operator in item.path), floor)
     names = tuple(model.main.tensors[item.softmax.outputs[0]].name for item in found)
-    return MaskRepair(repaired, floors, names) if found else None
+    return MaskRepair(repaired, floors, names)
 
 
 def _masked(model: Model) -> Iterator[_Masked]:
@@ -123,7 +126,7 @@ def _bounds(scores: Array) -> tuple[float, float] | None:
     return low - _SPARE * (high - low), high + _SPARE * (high - low)
 
 
-def _with_bounds(content: bytes, found: list[_Masked], bounds: Mapping[int, tuple[float, float] | None]) -> bytes:
+def _with_bounds(content: bytes, found: list[_Masked], bounds: Mapping[int, tuple[float, float]]) -> bytes:
     """Give each operator that masks a constant of its own that its scores bound."""
     from ai_edge_litert import schema_py_generated as schema
     from tensorflow.lite.tools import flatbuffer_utils
@@ -131,7 +134,7 @@ def _with_bounds(content: bytes, found: list[_Masked], bounds: Mapping[int, tupl
     tree = flatbuffer_utils.convert_bytearray_to_object(bytearray(content))
     graph = tree.subgraphs[0]
     for item in found:
-        low, high = bounds[item.softmax.index] or (0.0, 0.0)
+        low, high = bounds[item.softmax.index]
         for operator, position in item.constants:
             source = graph.tensors[operator.inputs[position]]
             values = np.frombuffer(bytes(tree.buffers[source.buffer].data), "<f4").copy()

@@ -86,6 +86,8 @@ def stray_float_ops(model: Model, recipe: ConvertRecipe, ends: Sequence[str] = (
 
 def edge_rows(data: bytes, ends: Sequence[str], layers: Layers = ()) -> list[dict[str, object]]:
     """Return the operators that stayed float at a file's edges: ``end``, ``op``, ``index`` and ``layer``."""
+    if not ends:
+        return []
     model = read_model(data)
     return [
         {"end": end, "op": operator.name, "index": operator.index, "layer": _layer_of_operator(model, operator, layers)}

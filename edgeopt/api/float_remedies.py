@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..flatbuffer import Model
-from ..flatbuffer.layer_names import layers_in, paths_in
+from ..flatbuffer.layer_names import layers_of
 from ..flatbuffer.model import Operator, Subgraph
 
 Layers = Sequence[tuple[str, str]]
@@ -39,7 +39,7 @@ def remedy(model: Model, operators: Sequence[tuple[Subgraph, Operator]], layers:
 
 def layer_of(tensor: str, layers: Layers) -> str | None:
     """The innermost layer in a tensor name such as ``model/gru_1/split;model/gru_1/concat``."""
-    named = layers_in({part for path in paths_in(tensor) for part in path}, [name for name, _ in layers])
+    named = layers_of(tensor, [name for name, _ in layers])
     return named[-1] if named else None
 
 

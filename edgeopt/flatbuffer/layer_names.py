@@ -15,6 +15,16 @@ def paths_in(name: str) -> list[list[str]]:
     return [path.split("/") for path in name.split(";")]
 
 
+def layers_of(name: str, layers: Iterable[str]) -> list[str]:
+    """Return those of `layers` that the name of a tensor speaks of, in their order: the innermost comes last.
+
+    Example:
+        >>> layers_of("model/gru_1/split;model/gru_1/concat", ["gru", "dense"])
+        ['gru']
+    """
+    return layers_in({part for path in paths_in(name) for part in path}, layers)
+
+
 def layers_in(parts: Collection[str], layers: Iterable[str]) -> list[str]:
     """Return those of `layers` that the parts of a tensor's paths name, in their order: the innermost comes last.
 

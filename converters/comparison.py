@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import cached_property
 
 import numpy as np
 
@@ -39,20 +40,31 @@ def compare_with_model(
         RuntimeError: TensorFlow's interpreter cannot run the file; ValueError for the same, or without any samples.
     """
     floats = converted.float_model
-    if floats is not None:
-        found = compare_files(floats, converted.model, samples, held_back)
-        if found.holds:
-            return found
+    if floats is None:
         chosen = _some(converted.model, samples, held_back)
-        return replace(found, cause=find_cause(floats, converted.model, chosen, found, lean.layer_names))
-    chosen = _some(converted.model, samples, held_back)
-    return _compared(model_outputs(lean, chosen), converted.model, chosen, held_back is not None)
+        return _compared(model_outputs(lean, chosen), converted.model, chosen, held_back is not None)
+    reference = Reference(floats, samples, held_back)
+    found = reference.fidelity_of(converted.model)
+    if found.holds:
+        return found
+    return replace(found, cause=find_cause(floats, converted.model, reference.samples, found, lean.layer_names))
 
 
-def compare_files(float_file: bytes, file: bytes, samples: Samples | None, held_back: Samples | None) -> Fidelity:
-    """Return how near a file's outputs are to those of the float file that it was made from; see above."""
-    chosen = _some(file, samples, held_back)
-    return _compared(file_outputs(float_file, chosen), file, chosen, held_back is not None)
+class Reference:
+    """What a float file gives for samples, run once; the files made from it are held against that."""
+
+    def __init__(self, float_file: bytes, samples: Samples | None, held_back: Samples | None) -> None:
+        """Choose the samples; see `compare_with_model`."""
+        self.samples = _some(float_file, samples, held_back)
+        self._float_file, self._held_back = float_file, held_back is not None
+
+    @cached_property
+    def _expected(self) -> dict[str, Array]:
+        return file_outputs(self._float_file, self.samples)
+
+    def fidelity_of(self, file: bytes) -> Fidelity:
+        """Return how near a file's outputs are to those of the float file."""
+        return _compared(self._expected, file, self.samples, self._held_back)
 
 
 def _compared(expected: Mapping[str, Array], file: bytes, chosen: Samples, held_back: bool) -> Fidelity:

@@ -18,7 +18,7 @@ from ..flatbuffer.layer_names import layers_in, layers_of
 from ..models.export.export import LeanModel, input_key
 from ..recipes.convert import ConvertRecipe
 from .base import ConvertedFile, Repair
-from .comparison import compare_files
+from .comparison import Reference
 from .quantise import Quantise
 from .range_choice import Names, RangeChoice, choosing_ranges, plan_ranges
 from .reloading import without_reloading
@@ -98,9 +98,10 @@ class _EdgeJudge:
 
     def finish(self, choice: RangeChoice, file: bytes, quantise: Quantise) -> bytes:
         """Return the file to go on with, which has the edges `ends`."""
+        reference = Reference(choice.float_file, self._samples, self._held_back)
 
         def fidelity_of(made: bytes) -> Fidelity:
-            return compare_files(choice.float_file, put_names(made, *self._names), self._samples, self._held_back)
+            return reference.fidelity_of(put_names(made, *self._names))
 
         try:
             settled = settle_edges(file, choice.annotated, quantise, fidelity_of, self._open)

@@ -22,6 +22,7 @@ from functools import partial
 from pathlib import Path
 
 import tomllib
+from markers import write_between
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 PAGE = CHECKOUT / "docs" / "installation.md"
@@ -143,16 +144,6 @@ def hosts_table() -> list[str]:
     return ["| " + " | ".join(line) + " |" for line in lines]
 
 
-def write(marker: str, lines: list[str]) -> None:
-    """Put the lines between the page's markers."""
-    text = PAGE.read_text("utf-8")
-    start, end = f"<!-- benchmarks/installation.py: {marker} -->\n", "<!-- end -->"
-    head, _, rest = text.partition(start)
-    if not rest:
-        sys.exit(f"{PAGE} has no marker {start.strip()}")
-    PAGE.write_text(head + start + "\n".join(lines) + "\n" + end + rest.partition(end)[2], "utf-8")
-
-
 def main() -> None:
     """Resolve, run what was asked for, and write the page."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -168,8 +159,8 @@ def main() -> None:
             if not isinstance(found, str):
                 runs[f"{python}, {bounds}"] = found
                 RUNS.write_text(json.dumps(runs, indent=1, sort_keys=True) + "\n")
-    write("pythons", pythons_table(runs))
-    write("hosts", hosts_table())
+    for marker, lines in (("pythons", pythons_table(runs)), ("hosts", hosts_table())):
+        write_between(PAGE, f"benchmarks/installation.py: {marker}", "\n".join(lines))
 
 
 if __name__ == "__main__":

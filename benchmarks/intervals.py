@@ -24,7 +24,7 @@ from edgeopt.evaluation.metrics import load_metric
 from edgeopt.evaluation.scoring import drop, evaluate
 from edgeopt.evaluation.tango import Z95, share_interval, tango_interval
 
-COMMAND = "python benchmarks/intervals.py --write docs/validate.md"
+MARKER = "begin: python benchmarks/intervals.py --write docs/validate.md"
 Rng = np.random.Generator
 Interval = tuple[float, float]
 
@@ -328,7 +328,7 @@ def main() -> None:
     options = parser.parse_args()
     found = table(options.runs, options.seed)
     if options.write is not None:
-        write_between(options.write, COMMAND, found)
+        write_between(options.write, MARKER, found)
 
 
 if __name__ == "__main__":

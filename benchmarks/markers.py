@@ -7,13 +7,13 @@ from pathlib import Path
 END = "<!-- end -->"
 
 
-def write_between(page: Path, command: str, table: str) -> None:
-    """Put a table between ``<!-- begin: COMMAND -->`` and the next ``<!-- end -->`` of a page.
+def write_between(page: Path, words: str, table: str) -> None:
+    """Put a table between ``<!-- WORDS -->`` and the next ``<!-- end -->`` of a page.
 
     Raises:
         ValueError: The page has no such comment.
     """
-    begin = f"<!-- begin: {command} -->"
+    begin = f"<!-- {words} -->"
     head, found, rest = page.read_text("utf-8").partition(begin)
     if not found or END not in rest:
         raise ValueError(f"{page} has no {begin} with an {END} behind it")

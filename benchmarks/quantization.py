@@ -32,6 +32,7 @@ from quantization_methods import METHODS, REQUIREMENTS, Job, Refused, quantize
 from quantization_models import CASES, model_path, prepare
 from quantization_table import table
 
+MARKER = "begin: python benchmarks/quantization.py --write docs/quantization.md"
 RESULTS = Path(__file__).parent / "quantization"
 TOOLS = ("tensorflow", "keras", "tf_keras", "ai-edge-litert")
 
@@ -101,7 +102,7 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.write:
         records = [json.loads(path.read_text()) for path in sorted(RESULTS.glob("*.json"))]
-        write_between(arguments.write, "python benchmarks/quantization.py --write docs/quantization.md", table(records))
+        write_between(arguments.write, MARKER, table(records))
         return
     patterns = arguments.cells.split(",")
     wanted = {

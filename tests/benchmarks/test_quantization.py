@@ -63,7 +63,7 @@ def test_a_page_without_the_place_is_left_alone(benchmark_module: Any, tmp_path:
     page = tmp_path / "page.md"
     page.write_text("before\n<!-- end -->\n")
     with pytest.raises(ValueError, match="has no <!-- begin: a command -->"):
-        benchmark_module("markers").write_between(page, "a command", "| |")
+        benchmark_module("markers").write_between(page, "begin: a command", "| |")
     assert page.read_text() == "before\n<!-- end -->\n"
 
 

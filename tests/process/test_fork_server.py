@@ -13,7 +13,7 @@ import time
 
 import pytest
 
-from edgeopt.process.isolation import ChildCrash, run_isolated
+from edgeopt.process.isolation import TENSORFLOW, ChildCrash, run_isolated
 
 from ..processes import alive, wait_until
 
@@ -21,9 +21,10 @@ TARGETS = """
 import os, random, sys, time
 
 def facts(request, emit):
-    import numpy
+    import importlib, numpy
     return {
         "pid": os.getpid(), "server": os.getppid(), "folder": os.getcwd(), "imported": request["module"] in sys.modules,
+        "then": importlib.import_module(request.get("import", "os")).__name__,
         "variable": os.environ.get("EDGEOPT_TEST_VARIABLE"), "found": __file__,
         "random": [random.random(), float(numpy.random.rand())],
     }
@@ -74,6 +75,14 @@ def test_children_come_from_one_server_that_has_done_the_imports():
     assert first["pid"] != second["pid"]
     assert first["imported"] and second["imported"]
     assert not facts(modules=[])["imported"]  # planted: a new process has it not
+
+
+@pytest.mark.heavy
+def test_what_keras_takes_along_and_no_child_uses_is_not_imported_but_can_be():
+    request = {"module": "pandas", "import": "pandas"}
+    seen = run_isolated("warm_targets:facts", request, modules=TENSORFLOW)
+    assert (seen["imported"], seen["then"]) == (False, "pandas")
+    assert run_isolated("warm_targets:facts", {"module": "keras"}, modules=TENSORFLOW)["imported"]
 
 
 def test_a_child_has_the_folder_environment_and_module_path_of_now(tmp_path, monkeypatch):

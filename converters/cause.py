@@ -25,7 +25,7 @@ from .outputs import Samples, file_tensors
 MASK = 1e4
 _MASKING = frozenset({"ADD", "SUB", "MUL", "MINIMUM", "MAXIMUM", "SELECT", "SELECT_V2"})
 _ONE_SIDED = 0.05  # a masked tensor reaches up to so much of what it reaches down to, at most
-_ROWS = 16  # samples that are looked at
+_ROWS = 8  # samples that are looked at: every tensor of theirs is kept
 _MIXED = 64.0  # times the typical span of a channel: what is narrower has two bits left of eight
 _OUTLIER = 4.0  # times the 99.9th percentile
 

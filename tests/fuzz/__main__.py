@@ -25,8 +25,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         prog="scripts/fuzz", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument("seconds", nargs="?", type=float)
-    parser.add_argument("reader", nargs="?", choices=sorted(MODULES))
+    parser.add_argument("what", nargs="*", metavar="SECONDS READER", help="for how long in all; which reader, of all")
     parser.add_argument("--cases", type=int)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--findings", type=Path, default=Path("build/fuzz"), help="folder for what is found")
@@ -34,10 +33,14 @@ def main() -> int:
     arguments = parser.parse_args()
     if arguments.again:
         return again(arguments.again[0], int(arguments.again[1]), int(arguments.again[2]))
-    if arguments.seconds is None and arguments.cases is None:
+    names = [word for word in arguments.what if word in MODULES] or sorted(MODULES)
+    try:
+        limits = [float(word) for word in arguments.what if word not in MODULES]
+    except ValueError:
+        parser.error(f"a reader is one of {', '.join(sorted(MODULES))}")
+    if len(limits) > 1 or not (limits or arguments.cases):
         parser.error("say for how many seconds, or --cases N")
-    names = [arguments.reader] if arguments.reader else sorted(MODULES)
-    seconds = arguments.seconds / len(names) if arguments.seconds else float("inf")
+    seconds = limits[0] / len(names) if limits else float("inf")
     print(_HEAD, flush=True)
     findings = 0
     for name in names:

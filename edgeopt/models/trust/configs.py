@@ -24,6 +24,9 @@ _DATA = frozenset(
 _TYPE_SPEC_MODULE = re.compile(r"tensorflow\.python\.(framework|ops)\.[a-z_.]+")
 _WORDS = ("activations", "constraints", "initializers", "layers", "losses", "metrics", "optimizers", "regularizers")
 _REMEDY = "pass --unsafe-load if you trust the file"
+# A layer has at least so many weights.
+_SIZES = ("units", "filters", "input_dim")
+_FREE_SIZE = 1 << 20  # no layer is refused for
 
 
 def check_configuration(config: Any, keras: Any, path: Path, *, revivable: bool = False) -> None:
@@ -46,6 +49,27 @@ def check_configuration(config: Any, keras: Any, path: Path, *, revivable: bool 
     judge = _Judge(path, keras, names_of(keras.__name__), revivable)
     for item, layer in _mappings(config, path):
         judge.take(item, layer)
+
+
+def check_sizes(config: Any, values: int, path: Path) -> None:
+    """Refuse a configuration with a layer of more units than the file has weights: Keras would fill the memory with it.
+
+    Args:
+        config: The parsed JSON.
+        values: How many numbers the file holds.
+        path: The model file, for messages.
+
+    Raises:
+        UnsafeModelError: It has one.
+        FileFormatError: It is nested too deeply, or holds too many objects.
+    """
+    for item, layer in _mappings(_uncompiled(config), path):
+        for key in _SIZES:
+            size = item.get(key)
+            if isinstance(size, (int, float)) and size > max(values, _FREE_SIZE):
+                raise UnsafeModelError(
+                    f"{path}: {_of(layer)} asks for {key}={size:,}, and the file holds {values:,} weights; {_REMEDY}."
+                )
 
 
 def _uncompiled(config: Any) -> Any:

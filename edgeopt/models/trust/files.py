@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from ..detect import ModelFile
-from .configs import check_configuration
+from .configs import check_configuration, check_sizes
 from .graphs import check_graphs
 from .storage import check_archive, check_hdf5
 
@@ -25,10 +25,10 @@ def check_file(file: ModelFile, keras: Any) -> None:
         FileFormatError: It is damaged.
     """
     is_graph = not file.suffix
-    check_configuration(json.loads(file.config_text), keras, file.path, revivable=is_graph)
+    config = json.loads(file.config_text)
+    check_configuration(config, keras, file.path, revivable=is_graph)
     if is_graph:
         check_graphs(file.path)
-    elif file.suffix == ".keras":
-        check_archive(file.path)
-    else:
-        check_hdf5(file.path, file.path)
+        return
+    values = check_archive(file.path) if file.suffix == ".keras" else check_hdf5(file.path, file.path)
+    check_sizes(config, values, file.path)

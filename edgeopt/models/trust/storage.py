@@ -18,13 +18,16 @@ _MAX_OBJECTS = 500_000
 _REMEDY = "pass --unsafe-load if you trust the file"
 
 
-def check_archive(path: Path) -> None:
+def check_archive(path: Path) -> int:
     """Refuse a `.keras` file that grows without measure, holds pickled arrays, or whose weights lie elsewhere.
+
+    Returns how many numbers it holds.
 
     Raises:
         UnsafeModelError: It does.
         FileFormatError: It is damaged.
     """
+    values = 0
     with zipfile.ZipFile(path) as archive:
         members = archive.infolist()
         _check_growth(path, sum(member.file_size for member in members), path.stat().st_size)
@@ -36,11 +39,14 @@ def check_archive(path: Path) -> None:
                     "the model again with its weights in HDF5, or pass --unsafe-load if you trust the file."
                 )
             if name.endswith((".h5", ".hdf5")):
-                check_hdf5(path, io.BytesIO(archive.read(member)))
+                values += check_hdf5(path, io.BytesIO(archive.read(member)))
+    return values
 
 
-def check_hdf5(path: Path, content: Path | io.BytesIO) -> None:
+def check_hdf5(path: Path, content: Path | io.BytesIO) -> int:
     """Refuse an HDF5 file that takes data from other files, or whose data take far more room than it has.
+
+    Returns how many numbers it holds.
 
     Args:
         path: The model file, for messages.
@@ -56,7 +62,7 @@ def check_hdf5(path: Path, content: Path | io.BytesIO) -> None:
         if isinstance(link, h5py.ExternalLink):
             raise _elsewhere(path, name, "is a link into another file")
 
-    full = 0
+    full = values = 0
     try:
         with h5py.File(content, "r") as file:
             for count, found in enumerate(objects(file, see_link)):
@@ -66,8 +72,10 @@ def check_hdf5(path: Path, content: Path | io.BytesIO) -> None:
                     continue
                 if what := lies_elsewhere(found):
                     raise _elsewhere(path, found.name, what)
+                values += found.size or 0
                 full += (found.size or 0) * found.dtype.itemsize
             _check_growth(path, full, file.id.get_filesize())
+            return values
     except EdgeoptError:
         raise
     except (OSError, RuntimeError, KeyError, ValueError, TypeError) as error:

@@ -434,3 +434,18 @@ def test_the_command_ends_with_2():
     assert done.returncode == 2
     assert "needs the custom object 'system'" in done.stderr
     assert not os.path.exists("pwned")
+
+
+# --- sizes ---------------------------------------------------------------------------------------------------------
+
+
+@FORMS
+@pytest.mark.parametrize("flavour", ["keras", "tf_keras"])
+@pytest.mark.parametrize(
+    ("kind", "sizes"),
+    [("Dense", {"units": 10**9}), ("Embedding", {"input_dim": 10**12, "output_dim": 8}), ("LSTM", {"units": 10.0**9})],
+)
+def test_a_layer_that_would_fill_the_memory_is_refused_unbuilt(flavour, suffix, kind, sizes):
+    (key, size), *_ = sizes.items()
+    evil = layer(kind, {"name": "big", **sizes}, inbound_nodes=[])
+    refused(model(flavour, evil), flavour, suffix, f"layer 'big' asks for {key}={size:,}, and the file holds 0 weights")

@@ -32,8 +32,8 @@ from .clean import module_path, python_command
 IDLE_S = 300.0  # an epoch or two may lie between two conversions
 # Variables that are read while modules are imported: a server that has others is of no use.
 _READ_AT_IMPORT = ("ABSL", "CUDA", "GRPC", "KERAS", "LD_", "MKL", "OMP_", "OPENBLAS", "PYTHON", "TF_", "XLA")
-# What Keras imports where it is installed, for wrappers and inputs that no child uses: 2 of 6 seconds. A child can still
-# import them.
+# What Keras imports where it is installed, for wrappers and inputs that no child uses: 2 of 6 seconds. A child can
+# import them all the same.
 _SPARED = ("sklearn", "pandas")
 _LENGTH = 4  # bytes before a request that say how long it is
 

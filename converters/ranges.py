@@ -18,7 +18,7 @@ can do (several subgraphs, open dimensions, variables, LSTM intermediates, custo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import chain, islice
@@ -29,7 +29,8 @@ from ..data.dataset import Array
 from ..flatbuffer import Model, read_model
 from .cell_states import widened_cell_states
 from .range_meter import RangeMeter, Ranges, Sample
-from .repairs.masks import MaskRepair, bound_masks
+from .repairs.change import Change
+from .repairs.repairing import repair as repair_file
 
 _ORIGINAL_ONLY = frozenset(
     {"CALL", "CALL_ONCE", "IF", "WHILE", "VAR_HANDLE", "READ_VARIABLE", "ASSIGN_VARIABLE", "LSTM", "SVDF", "RNN"}
@@ -46,14 +47,14 @@ class Calibration:
         engine: ``fast``: this module, with TensorFlow's result; ``exact``: this module, where TensorFlow's kernels
             compute wrongly with several threads; ``tflite``: TensorFlow's own.
         content: The float file, once it is known.
-        masks: What was repaired in it before measuring; None for nothing.
+        changes: What was repaired in it before measuring.
         meter: What measured; None for TensorFlow's own.
         earlier: The ranges by each method after the first part of the samples, where that was asked for.
     """
 
     engine: str = "tflite"
     content: bytes | None = None
-    masks: MaskRepair | None = None
+    changes: Sequence[Change] = ()
     meter: RangeMeter | None = None
     earlier: dict[str, Ranges] = field(default_factory=dict)
 
@@ -65,7 +66,7 @@ def faster_calibration(values: int = 0, first_part: int = 0, *, repair: bool = T
     Args:
         values: See `RangeMeter`.
         first_part: After so many samples, the ranges are kept as `Calibration.earlier`; 0 for never.
-        repair: Bound what masks the scores of a softmax (`bound_masks`).
+        repair: Remove known causes of ruined integer files from the float file first.
     """
     from tensorflow.lite.python.optimize import calibrator
 
@@ -94,9 +95,9 @@ def faster_calibration(values: int = 0, first_part: int = 0, *, repair: bool = T
             if repair:
                 some = [first, *islice(samples, _PROVING - 1)]
                 samples = chain(some[1:], samples)
-                outcome.masks = bound_masks(content, {name: _stacked(some, name) for name in first})
-                if outcome.masks is not None:
-                    content, floors = outcome.masks.content, outcome.masks.floors
+                outcome.changes = repair_file(content, {name: _stacked(some, name) for name in first})
+                if outcome.changes:
+                    content, floors = outcome.changes[-1].content, outcome.changes[-1].floors
             exact = RangeMeter(content, exact=True, values=values, floors=floors)
             exact.feed(first)
             ranges = RangeMeter(content, values=values, floors=floors)

@@ -22,8 +22,8 @@ from .comparison import Reference
 from .quantise import Quantise
 from .range_choice import Names, RangeChoice, choosing_ranges, plan_ranges
 from .reloading import without_reloading
+from .repairs.change import Change
 from .repairs.edges import settle_edges
-from .repairs.masks import MaskRepair
 from .rewrite import put_names
 
 _SIGNATURE = "serving_default"
@@ -77,7 +77,7 @@ class TFLiteBackend:
         if choice.seconds:
             seconds = {**seconds, "convert": seconds["convert"] - choice.seconds, "ranges": choice.seconds}
         flags["calibrator"] = choice.calibration.engine
-        repairs = _repairs(choice.calibration.masks, lean.layer_names)
+        repairs = _repairs(choice.calibration.changes, lean.layer_names)
         return ConvertedFile(
             put_names(model, *names), flags, seconds, choice.float_file, choice.to_dict(), edges.ends, repairs
         )
@@ -111,11 +111,11 @@ class _EdgeJudge:
         return settled.file
 
 
-def _repairs(masks: MaskRepair | None, layers: Sequence[str]) -> tuple[Repair, ...]:
-    if masks is None:
-        return ()
-    named = tuple(layers_of(";".join(masks.softmaxes), layers))
-    return (Repair("mask", named or masks.softmaxes, masks.detail),)
+def _repairs(changes: Sequence[Change], layers: Sequence[str]) -> tuple[Repair, ...]:
+    return tuple(
+        Repair(change.kind, tuple(layers_of(";".join(change.tensors), layers)) or change.tensors, change.detail)
+        for change in changes
+    )
 
 
 class _Clock:

@@ -20,6 +20,7 @@ from ...flatbuffer import read_model
 from ...flatbuffer.model import Model, Operator
 from ..cause import MASK
 from ..outputs import Samples, file_tensors
+from .change import Change
 
 _VANISHED = 20.0  # below the lowest score: exp(-20) of its weight
 _SPARE = 0.25  # of the scores' span, for scores lower or higher than those of the samples
@@ -31,27 +32,6 @@ _SAME = 1e-6  # of weights in [0, 1]: float32's rounding over a row
 
 
 @dataclass(frozen=True)
-class MaskRepair:
-    """A file whose masks are bounded.
-
-    Attributes:
-        content: The float file.
-        floors: Tensor index -> where its range is to end at the low side.
-        softmaxes: Names of what the repaired softmaxes give.
-    """
-
-    content: bytes
-    floors: Mapping[int, float]
-    softmaxes: tuple[str, ...]
-
-    @property
-    def detail(self) -> str:
-        """What was done, as a phrase."""
-        lowest = min(self.floors.values())
-        return f"masked with {lowest:.0f} or more, as the scores allow, in place of a huge constant; no softmax changed"
-
-
-@dataclass(frozen=True)
 class _Masked:
     """A SOFTMAX, the operators between its scores and it, and the inputs among them that are huge constants."""
 
@@ -60,7 +40,7 @@ class _Masked:
     constants: tuple[tuple[Operator, int], ...]  # operator, position among its inputs
 
 
-def bound_masks(content: bytes, samples: Samples) -> MaskRepair | None:
+def bound_masks(content: bytes, samples: Samples) -> Change | None:
     """Return the float file with masks that integers can hold; None where it has none, or where it cannot be proven.
 
     Args:
@@ -87,7 +67,8 @@ def bound_masks(content: bytes, samples: Samples) -> MaskRepair | None:
             return None
         floors |= dict.fromkeys((operator.outputs[0] for operator in item.path), floor)
     names = tuple(model.main.tensors[item.softmax.outputs[0]].name for item in found)
-    return MaskRepair(repaired, floors, names)
+    how = f"masked with {min(floors.values()):.0f} or more, as the scores allow, in place of a huge constant"
+    return Change("mask", repaired, names, f"{how}; no softmax changed", floors)
 
 
 def _masked(model: Model) -> Iterator[_Masked]:

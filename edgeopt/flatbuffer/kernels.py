@@ -117,7 +117,7 @@ def assign(kernels: Sequence[FileKernel], sizes: Mapping[str, int]) -> list[str]
     """
     # To Keras 3, "dense_1" is the first call of the layer "dense", to tf_keras the layer "dense_1": what names more
     # kernels is right.
-    plain, numbered = (_by_name(kernels, sizes, rules) for rules in (_RULES, _RULES[::-1]))
+    plain, numbered = (_by_name(kernels, sizes, (_is_inside, *rules)) for rules in (_RULES, _RULES[::-1]))
     chosen = plain if len(plain) >= len(numbered) else numbered
     left = {name: size for name, size in sizes.items() if name not in chosen.values()}
     for size in set(left.values()):
@@ -147,6 +147,12 @@ def _by_name(
                 chosen[index] = fitting[index][0]
                 left.discard(chosen[index])
     return chosen
+
+
+def _is_inside(kernel: FileKernel, name: str) -> bool:
+    """Whether a tensor's name holds the path of a layer inside a layer: ``attention/query`` of the kernel there."""
+    layers = name.split("/")[:-1]
+    return len(layers) > 1 and any("/".join(layers) in path for path in kernel.names)
 
 
 def _is_named(kernel: FileKernel, name: str) -> bool:

@@ -17,6 +17,7 @@ from ...training.report import Trained
 from ..base import Pass, PassResult, check_layers, check_needs, refuse_half_precision, skipped_names
 from ..properties import kernels_of, measure_model
 from ..tfmot import private
+from ..tfmot.unwrapping import without_wrappers
 from ..tfmot.wrapping import Wrappable, carry_back, check_any, check_layer_names, wrap, wrappable
 from .report import ClusterReport, compare
 
@@ -50,8 +51,7 @@ _DETAILS = {
 }
 # A number of clusters that TFMOT takes, to see whether it takes the layer.
 _TRIAL = 3
-# Attention takes several tensors, and TFMOT's clustering wrapper gives it back with its weights in another place.
-_UNFIT = ("MultiHeadAttention", "EinsumDense", "TimeDistributed", "ConvLSTM1D", "ConvLSTM2D", "ConvLSTM3D")
+_UNFIT = ("EinsumDense", "TimeDistributed", "ConvLSTM1D", "ConvLSTM2D", "ConvLSTM3D")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,8 +108,6 @@ class Cluster(Pass):
             ModelError: Nothing can be clustered, a layer is named that cannot be, or one has no tf_keras counterpart.
             TrainingDivergedError: The loss became NaN or infinite.
         """
-        import tensorflow_model_optimization as tfmot
-
         check_needs(self, context)
         source = wrappable(model, context.seed)
         check_layer_names(source, self.skip, "skip")
@@ -121,7 +119,8 @@ class Cluster(Pass):
         done = Trained(wrapped)
         if self.training.epochs:
             done = train(wrapped, with_loss_of(model, context, self.name), self.training, name=self.name)
-        result = carry_back(source, tfmot.clustering.keras.strip_clustering(wrapped), context.seed)
+        # TFMOT's own stripping gives attention back with its weights in another order.
+        result = carry_back(source, without_wrappers(wrapped), context.seed)
         layers = compare(targets, before, measure_model(result))
         own = {"initialization": self.initialization, "preserve_sparsity": self.preserve_sparsity, "layers": layers}
         return PassResult(result, ClusterReport.of(self.training, done, skipped, **own))

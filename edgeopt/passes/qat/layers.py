@@ -9,6 +9,7 @@ import tensorflow as tf
 import tf_keras
 
 from .activations import FIXED, FUNCTIONS, INNER
+from .attention import QuantizedAttention
 from .kernels import call_with
 from .quantized import Quantized, plain, serialized
 from .ranges import ActivationRange, fixed, is_training, on_grid, register, straight_through
@@ -146,6 +147,7 @@ class QuantizedTensor(Quantized):
 OWN_LAYERS = (
     QuantizedWeights,
     QuantizedAffine,
+    QuantizedAttention,
     QuantizedLayer,
     QuantizedMerge,
     QuantizedActivation,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ from ...models.graph.template import encode
 from ...models.graph.tf_objects import KerasOperation
 from ...models.graph.weights import settle
 from ...training.context import Skipped
-from . import rules
+from . import attention, rules
 from .activations import FUSED
 from .choices import Choices, grid_of
 from .layers import QuantizedActivation, QuantizedLayer, QuantizedMerge, QuantizedTensor
@@ -122,7 +123,9 @@ class _Lowering:
         """Return what computes a step, and the last step that it computes."""
         layer, kind = step.layer, type(step.layer).__name__
         found: rules.Objection | None = ("in-skip-list", "named in skip") if step.name in self.choices.skip else None
-        if found is None and any(value is not None for key, value in step.kwargs.items() if key not in _FLEXIBLE):
+        if found is None and kind == rules.ATTENTION:
+            found = attention.objection(step)
+        elif found is None and any(value is not None for key, value in step.kwargs.items() if key not in _FLEXIBLE):
             found = ("unknown layer", f"{kind} is called with {', '.join(step.kwargs)}")
         found = found or rules.objection(layer, [ref.shape for ref in refs_in(step.args)])
         if found is not None:
@@ -133,6 +136,8 @@ class _Lowering:
             return self._weighted(step)
         if kind in rules.SEPARABLE:
             return self._separable(step)
+        if kind == rules.ATTENTION:
+            return self._attention(step), step
         self._note(step, kind)
         if kind in rules.AFFINE:
             return self._affine(step)
@@ -169,6 +174,41 @@ class _Lowering:
             return second(_Given((middle,)))
 
         return both, end
+
+    def _attention(self, step: Step) -> Callable[[Step], Any]:
+        layer, given = step.layer, attention.arguments(step)
+        core = attention.QuantizedAttention(
+            layer._num_heads,
+            dropout=layer._dropout,
+            causal=bool(given["use_causal_mask"]),
+            name=self._free(f"{step.name}_scores"),
+        )
+        parts, trained = {}, []
+        for part in attention.projections(layer, step):
+            grid, masked, clusters = grid_of(self.choices, part.dense, part.weights[0], has_norm=False)
+            parts[part.role] = quantized = QuantizedWeights(
+                part.dense,
+                grid=grid,
+                masked=masked,
+                clusters=clusters,
+                gain=layer._key_dim**-0.5 if part.role == "query" else 1.0,
+                name=step.name if part.role == "attention_output" else self._free(f"{step.name}_{part.role}"),
+            )
+            self.after.append(partial(_load, quantized, part.weights))
+            trained.append((part, quantized))
+            self._note(step, f"{part.role} part", grid, "", _words(masked, clusters))
+        self.result.sources[step.name] = lambda: [
+            weight
+            for part, quantized in trained
+            for weight in part.as_given(quantized.float_weights()[part.dense.name])
+        ]
+
+        def called(one: Step) -> Any:
+            tensors = attention.arguments(one)
+            projected = [parts[role](self._resolve(tensors[role])) for role in ("query", "key", "value")]
+            return parts["attention_output"](core(projected))
+
+        return called
 
     def _kernel(self, step: Step, copied: Any, weights: Weights, kind: str) -> tuple[Callable[[Any], Any], Step]:
         """A convolution or Dense layer with what can be taken in behind it."""

@@ -68,8 +68,12 @@ class ActivationRange:
             return x
         if training:
             self._follow(values)
-        low, high = self.low, tf.maximum(self.high, self.low + _NARROWEST)
-        return tf.cast(tf.quantization.fake_quant_with_min_max_vars(values, low, high, num_bits=8), x.dtype)
+        return within(x, *self.limits)
+
+    @property
+    def limits(self) -> tuple[Any, Any]:
+        """The smallest and the largest value that can be told."""
+        return self.low, tf.maximum(self.high, self.low + _NARROWEST)
 
     def _widen(self, values: Any) -> None:
         self.low.assign(tf.minimum(self.low, tf.reduce_min(values)))
@@ -89,6 +93,14 @@ def fixed(x: Any, low: float, high: float) -> Any:
         return x
     values = tf.cast(x, tf.float32)
     return tf.cast(tf.quantization.fake_quant_with_min_max_args(values, low, high, num_bits=8), x.dtype)
+
+
+def within(x: Any, low: Any, high: Any) -> Any:
+    """Quantise to a range that other ranges prescribe: two scalar tensors."""
+    if _observing:
+        return x
+    values = tf.cast(x, tf.float32)
+    return tf.cast(tf.quantization.fake_quant_with_min_max_vars(values, low, high, num_bits=8), x.dtype)
 
 
 def scales(weights: Any, axes: Sequence[int]) -> Any:

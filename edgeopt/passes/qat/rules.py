@@ -23,6 +23,7 @@ WEIGHTED = frozenset(
     }
 )
 SEPARABLE = frozenset({"SeparableConv1D", "SeparableConv2D"})
+ATTENTION = "MultiHeadAttention"
 AFFINE = frozenset({"BatchNormalization", "Normalization", "Rescaling"})
 MERGES = frozenset({"Add", "Average", "Maximum", "Minimum", "Multiply", "Subtract"})
 ACTIVATIONS = frozenset({"Activation", "ReLU", "Softmax"})
@@ -185,6 +186,7 @@ _OBJECTIONS: dict[str, _Rule] = {
     **dict.fromkeys(WEIGHTED | SEPARABLE, _weighted),
     **dict.fromkeys(AFFINE, _affine),
     **dict.fromkeys(MERGES, _merge),
+    ATTENTION: _accept,
     "Activation": _activation,
     "ReLU": _relu,
     "Softmax": _softmax,

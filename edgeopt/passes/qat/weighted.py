@@ -25,6 +25,7 @@ class QuantizedWeights(Quantized):
         grid: See `kernels.Grid`.
         masked: Zeros stay zero.
         clusters: Number of distinct weights that is kept; 0 for none.
+        gain: What the result is multiplied by, folded into the weights of the file; without a normalisation only.
     """
 
     def __init__(
@@ -36,10 +37,12 @@ class QuantizedWeights(Quantized):
         grid: str = "channel",
         masked: bool = False,
         clusters: int = 0,
+        gain: float = 1.0,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.layer = layer
+        self.gain = gain
         self.norm = norm
         self.norm_frozen = norm_frozen
         self.grid, self.masked, self.clusters = grid, masked, clusters
@@ -63,13 +66,22 @@ class QuantizedWeights(Quantized):
         learning = is_training(training)
         with tf.name_scope(self.layer.name):
             if self.norm is None:
-                kernel = self.weight.trained() if learning else self.weight.deployed()
-                x = self._run(inputs, kernel)
+                x = self._multiplied(inputs, learning)
             elif learning and not self.norm_frozen:
                 x = self.norm(self._run(inputs, self.weight.trained(self._gain())), training=True)
             else:
                 x = self._folded(inputs, learning)
         return self.finish(x, learning)
+
+    def _multiplied(self, inputs: Any, learning: bool) -> Any:
+        if learning:
+            x = self._run(inputs, self.weight.trained())
+            return x if self.gain == 1.0 else x * self.gain
+        if self.gain == 1.0:
+            return self._run(inputs, self.weight.deployed())
+        gain = tf.fill(self.weight.variable.shape[-1:], self.gain)
+        bias = {"bias": self.layer.bias * gain} if self.layer.use_bias else {}
+        return self._run(inputs, self.weight.deployed(gain), **bias)
 
     def _folded(self, inputs: Any, learning: bool) -> Any:
         """norm(layer(x)) = layer without bias(x) with weights * gain, + offset."""
@@ -132,6 +144,7 @@ class QuantizedWeights(Quantized):
             "grid": self.grid,
             "masked": self.masked,
             "clusters": self.clusters,
+            "gain": self.gain,
         }
 
 

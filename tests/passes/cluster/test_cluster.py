@@ -142,6 +142,21 @@ def test_recurrent_kernels_are_clustered(keras):
     assert len(result.report.layers) == 7 and all(layer.after <= 5 for layer in result.report.layers)
 
 
+def test_attention_is_clustered_trained_and_given_back_in_its_order(keras):
+    query, value = keras.Input((8, 12), name="query"), keras.Input((6, 12), name="value")
+    attended = keras.layers.MultiHeadAttention(2, 4, name="attention")(query, value)
+    model = keras.Model([query, value], attended, name="attending")
+    generator = np.random.default_rng(0)
+    x = {name: generator.normal(size=(32, steps, 12)) for name, steps in (("query", 8), ("value", 6))}
+    training = Training(epochs=1)
+    result = Cluster(clusters=4, training=training).apply(
+        model, PassContext(train=(x, generator.normal(size=(32, 8, 12))), loss="mse")
+    )
+    parts = ("query", "key", "value", "attention_output")
+    assert [layer.name for layer in result.report.layers] == [f"attention/{part}/kernel" for part in parts]
+    assert all(layer.after <= 4 for layer in result.report.layers)
+
+
 def test_the_report_is_json_and_text(keras):
     report = one_shot(net(keras), clusters=8).report
     values = report.to_dict()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -71,6 +71,7 @@ class Converter(Protocol):
         recipe: ConvertRecipe,
         samples: Mapping[str, Array] | None,
         held_back: Mapping[str, Array] | None = None,
+        on_sample: Callable[[int, int], None] | None = None,
     ) -> ConvertedFile:
         """Convert.
 
@@ -80,6 +81,7 @@ class Converter(Protocol):
             samples: Input name -> calibration samples of shape (samples, ...), when the recipe needs them and the
                 model does not hold its ranges itself. All of them make the ranges.
             held_back: Other samples in the same form, to choose by; None where there are none.
+            on_sample: Told, before each group of samples and after the last, how many of how many are through.
 
         Raises:
             ConversionError: The backend refuses the model; the operator and, where known, the layer are named.

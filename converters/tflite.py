@@ -46,6 +46,7 @@ class TFLiteBackend:
         recipe: ConvertRecipe,
         samples: Mapping[str, Array] | None,
         held_back: Mapping[str, Array] | None = None,
+        on_sample: Callable[[int, int], None] | None = None,
     ) -> ConvertedFile:
         """Convert; see `edgeopt.converters.base.Converter`."""
         import tensorflow as tf
@@ -60,7 +61,7 @@ class TFLiteBackend:
         ranges: AbstractContextManager[RangeChoice | None] = nullcontext()
         if samples is not None:
             plan = plan_ranges(recipe.range_method, samples, held_back, lean.inputs[0].shape[0] or 1)
-            converter.representative_dataset = _representative_dataset(lean, samples, plan.order, clock)
+            converter.representative_dataset = _representative_dataset(lean, samples, plan.order, clock, on_sample)
             ranges = choosing_ranges(plan, names, edges.finish, repair=recipe.repair)
         try:
             with ranges as choice, without_reloading(_SIGNATURE), warnings.catch_warnings():
@@ -164,21 +165,28 @@ def _configure(converter: Any, recipe: ConvertRecipe, *, calibrated: bool) -> di
 
 
 def _representative_dataset(
-    lean: LeanModel, samples: Mapping[str, Array], order: Sequence[int], clock: _Clock
+    lean: LeanModel,
+    samples: Mapping[str, Array],
+    order: Sequence[int],
+    clock: _Clock,
+    on_sample: Callable[[int, int], None] | None,
 ) -> Callable[[], Iterator[dict[str, Array]]]:
     """Yield the samples by signature key, in groups of the file's batch size (the last one filled from the start)."""
     batch = lean.inputs[0].shape[0] or 1
     count = len(next(iter(samples.values())))
+    tell = on_sample or (lambda _done, _total: None)
 
     def generate() -> Iterator[dict[str, Array]]:
         started = time.monotonic()
-        for group in order:
+        for done, group in enumerate(order):
+            tell(done * batch, count)
             rows = np.arange(group * batch, (group + 1) * batch) % count
             yield {
                 input_key(i): np.ascontiguousarray(samples[item.name][rows], dtype=item.dtype)
                 for i, item in enumerate(lean.inputs)
             }
         clock.seconds += time.monotonic() - started
+        tell(count, count)
 
     return generate
 

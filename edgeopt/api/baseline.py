@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,8 @@ from ..flatbuffer.specs import input_specs
 from .reading import TFLiteFile, read_tflite
 
 if TYPE_CHECKING:
-    from ..devices import Device, RunOptions
+    from ..devices import Device, Progress, RunOptions
+    from ..process.isolation import Event, OnEvent
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,7 @@ def run_baseline(
     device: Device,
     options: RunOptions,
     names: Sequence[str],
+    on_progress: Callable[[Progress], None] | None = None,
 ) -> BaselineOutputs:
     """Run a baseline on the samples.
 
@@ -74,17 +76,25 @@ def run_baseline(
         device: Where a .tflite file runs.
         options: How it runs there; it is not timed.
         names: The candidate's output names, in its order.
+        on_progress: Called with every sign of life.
 
     Raises:
         DataError: Its inputs or outputs do not correspond to the candidate's.
         InvokeError: It fails on the data.
     """
     if file is not None:
-        return _run_file(file, inputs, device, options, names)
+        return _run_file(file, inputs, device, options, names, on_progress)
     from ..models.predict import predict_isolated
 
+    tell = telling(on_progress)
+    if isinstance(baseline.model, (str, os.PathLike)):
+        tell({"stage": "tensorflow"})
     outputs = predict_isolated(
-        baseline.model, inputs, custom_objects=baseline.custom_objects, unsafe_load=baseline.unsafe_load
+        baseline.model,
+        inputs,
+        custom_objects=baseline.custom_objects,
+        unsafe_load=baseline.unsafe_load,
+        on_event=tell,
     )
     if len(outputs) != len(names):
         raise _other_outputs(len(outputs), names)
@@ -98,15 +108,31 @@ def _is_tflite(path: str | os.PathLike[str]) -> bool:
         return stream.read(8)[4:] == IDENTIFIER
 
 
+def telling(on_progress: Callable[[Progress], None] | None) -> OnEvent:
+    """Return what takes a child's events and tells them as a device's signs of life are told."""
+    from ..devices import Progress
+
+    def tell(event: Event) -> None:
+        if on_progress is not None and "stage" in event:
+            on_progress(Progress(str(event["stage"]), int(event.get("done", 0)), event.get("total")))
+
+    return tell
+
+
 def _run_file(
-    file: TFLiteFile, inputs: Mapping[str, Array], device: Device, options: RunOptions, names: Sequence[str]
+    file: TFLiteFile,
+    inputs: Mapping[str, Array],
+    device: Device,
+    options: RunOptions,
+    names: Sequence[str],
+    on_progress: Callable[[Progress], None] | None,
 ) -> BaselineOutputs:
     own = [spec.name for spec in input_specs(file.model)]
     if len(own) == len(inputs) == 1:
         inputs = dict(zip(own, inputs.values(), strict=True))
     elif set(own) != set(inputs):
         raise DataError(f"The baseline's inputs are {', '.join(own)}, but the file's {', '.join(inputs)}; rename them.")
-    measured = device.measure(file.data, inputs, replace(options, bench=None))
+    measured = device.measure(file.data, inputs, replace(options, bench=None), on_progress=on_progress)
     found = measured.real_outputs()
     if len(found) == len(names) == 1:
         found = dict(zip(names, found.values(), strict=True))

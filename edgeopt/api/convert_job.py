@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -215,7 +215,7 @@ def _convert(prepared: Prepared, recipe: ConvertRecipe, folder: Path, emit: OnEv
     emit({"stage": "convert"})
     backend = TFLiteBackend()
     samples, held_back = prepared.samples, prepared.held_back
-    converted = backend.convert(prepared.lean, recipe, samples, held_back)
+    converted = backend.convert(prepared.lean, recipe, samples, held_back, _telling(emit))
     (folder / MODEL_FILE).write_bytes(converted.model)
     seconds = {**prepared.report.seconds, **converted.seconds}
     fidelity, warnings = None, [*prepared.report.warnings, *_range_warnings(recipe, converted.ranges)]
@@ -238,6 +238,15 @@ def _convert(prepared: Prepared, recipe: ConvertRecipe, folder: Path, emit: OnEv
         ends=converted.ends,
         fidelity=None if fidelity is None else fidelity.to_dict(),
     )
+
+
+def _telling(emit: OnEvent) -> Callable[[int, int], None]:
+    """Return what tells how far the calibration is, and that quantising begins behind it."""
+
+    def tell(done: int, total: int) -> None:
+        emit({"stage": "calibrate", "done": done, "total": total} if done < total else {"stage": "quantize"})
+
+    return tell
 
 
 def _range_warnings(recipe: ConvertRecipe, ranges: Mapping[str, Any] | None) -> list[str]:

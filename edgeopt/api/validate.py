@@ -72,7 +72,7 @@ def validate(
             converted with, or else ``0..255``.
         image_resize: How its images are resized: one of `edgeopt.recipes.convert.IMAGE_RESIZES`; None as above, or
             else ``bilinear``.
-        on_progress: Called with every sign of life of the device.
+        on_progress: Called with every sign of life of the device, and of the baseline.
 
     Raises:
         UsageError: A bad option or budget; `DataError` for data that do not fit, `FileFormatError` for a corrupt file.
@@ -100,7 +100,8 @@ def validate(
     with open_device(device, inventory) as target:
         measured = target.measure(found.model, inputs, options, on_progress=on_progress)
         outputs = measured.real_outputs()
-        reference = None if given is None else run_baseline(given, other, inputs, target, options, list(outputs))
+        names = list(outputs)
+        reference = None if given is None else run_baseline(given, other, inputs, target, options, names, on_progress)
     fidelities = {"fidelity": found.fidelity, "baseline_fidelity": _fidelity(file.model, outputs, reference)}
     answers = Answers(
         labels, _scored(outputs, output_name), None if reference is None else _scored(reference.outputs, output_name)

@@ -162,7 +162,8 @@ def convert_for_check(subject: Subject, recipe: Mapping[str, Any], model: Any = 
             calibration = _made_up(source, loading, str(folder / "calibration.npz"))
         known, trusted, shapes = loading.custom_objects, loading.unsafe_load, loading.input_shapes
         options = {**options, "custom_objects": known, "unsafe_load": trusted, "input_shapes": shapes}
-        return convert(subject.keras, calibration=calibration, **options).model
+        tell = subject.on_event
+        return convert(subject.keras, calibration=calibration, on_event=tell, **options).model
 
 
 def _made_up(model: Any, loading: Loading, target: str) -> str | dict[str, Array]:

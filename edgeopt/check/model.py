@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from ..api.reading import readable
 from ..artifact.envelope import envelope
 from ..errors import CheckError, UsageError
 from ..flatbuffer.reader import IDENTIFIER, read_file
+from ..process.isolation import OnEvent
 from .items import CheckItem, CheckResult
 from .registry import Loading, Subject, checker
 
@@ -67,7 +68,9 @@ class CheckReport:
         return envelope("failed" if self.refused else "ok", {**summary, **fields, "summary": summary})
 
 
-def check_model(model: Any, *, target: str | None = None, **options: Any) -> CheckReport:
+def check_model(
+    model: Any, *, target: str | None = None, on_event: OnEvent | None = None, **options: Any
+) -> CheckReport:
     """Say what a stage or an accelerator would do with each part of a model; nothing is trained or written.
 
     Args:
@@ -76,6 +79,7 @@ def check_model(model: Any, *, target: str | None = None, **options: Any) -> Che
         target: "prune", "channels", "cluster", "qat" or "convert" (for a Keras model); "edgetpu", or an Ethos-U
             configuration such as "ethos-u55-128"; None for all the stages, with an item for each layer and stage, and
             what `edgeopt.fix_model` would do under ``summary["fixes"]``.
+        on_event: Called with {``stage``: name} as the work goes on.
         **options: For a Keras model ``calibration``, ``input_shapes``, ``custom_objects``, ``unsafe_load`` (as
             `edgeopt.convert` takes them); for "edgetpu" ``minimum_runtime``, ``rules`` and ``intermediate_tensors``.
 
@@ -91,6 +95,7 @@ def check_model(model: Any, *, target: str | None = None, **options: Any) -> Che
     given = {key: value for key, value in options.items() if value is not None}
     loading = Loading(**{key: given.pop(key) for key in _LOADING if key in given})
     found, subject = checker(target, given), _subject(model, loading)
+    subject = subject if on_event is None else replace(subject, on_event=on_event)
     return CheckReport(subject.name, target, found.check(subject))
 
 

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from ..converters.accelerator import ACCELERATORS
 from ..errors import UsageError, nearest
+from ..process.isolation import OnEvent
 from .items import CheckResult
 
 
@@ -38,12 +39,14 @@ class Subject:
         tflite: The bytes of a .tflite file; None for a Keras model.
         keras: A Keras model or the path of one; None for a .tflite file.
         loading: How to load and convert `keras`.
+        on_event: Told which stage looks at the model, and what its conversion says of itself.
     """
 
     name: str
     tflite: bytes | None = None
     keras: Any = None
     loading: Loading = field(default_factory=Loading)
+    on_event: OnEvent = field(default=lambda _event: None)
 
 
 class Checker(Protocol):

@@ -96,6 +96,7 @@ class StageChecker:
     def look(self, look: StageInspection) -> CheckResult:
         """Ask the stage about a model that is loaded; `look` has no findings yet."""
         steps: list[tuple[str, str]] = []
+        look.subject.on_event({"stage": f"checking for {self.stage}"})
         try:
             steps = _parts(look) if self.stage == "convert" else _steps(look)
             _STAGES[self.stage](look)

@@ -10,7 +10,7 @@ import click
 from ..errors import UsageError
 from .devices import devices_option, runtime_option
 from .output import console, interval_words, json_option, readable_bytes
-from .progress import progress_bars
+from .progress import live
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -54,10 +54,9 @@ def command(
     plan = bench_plan(**{name: options.pop(name) for name in ("runs", "seconds", "warmup", "processes")})
     counts, reports = _counts(threads), []
     for name in device_names(device):
-        with progress_bars() as show:
-            found = bench(
-                file, device=name, inventory=inventory, threads=counts, plan=plan, on_progress=show, **options
-            )
+        with live(f"starting on {name}") as display:
+            told = {"on_progress": display.progress, **options}
+            found = bench(file, device=name, inventory=inventory, threads=counts, plan=plan, **told)
         reports.append(found)
     if json_path is not None:
         verdict = "invalid" if any(report.verdict == "invalid" for report in reports) else "ok"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -11,12 +10,12 @@ import click
 from ..artifact.atomic import refuse_to_overwrite
 from ..errors import UsageError
 from .check_print import print_fix, print_report
-from .output import console, json_option
+from .output import json_option
+from .progress import LOADING, live
 from .words import parse_shape
 
 if TYPE_CHECKING:
     from ..api.fix import FixResult
-    from ..check.model import CheckReport
 
 _TARGETS = "prune, channels, cluster, qat or convert; or edgetpu, ethos-u55-128, ... All of the former by default."
 _FIXING = ("output", "batch_size", "force")
@@ -66,7 +65,7 @@ def command(
     The exit code is 4 when the target of --for would refuse the model (the fixed one, with --fix).
     """
     from ..artifact.envelope import write_json
-    from ..check.model import is_tflite
+    from ..check.model import check_model, is_tflite
 
     tflite = is_tflite(model)
     _check_usage(model, fix, {"output": output, "batch_size": batch_size, "force": force}, json_path)
@@ -77,17 +76,23 @@ def command(
         given["input_shapes"] = dict(parse_shape(text) for text in given["input_shapes"])
     if given["intermediate_tensors"]:
         given["intermediate_tensors"] = given["intermediate_tensors"].split(",")
-    if not tflite:
-        _quiet(target, fix)
+    with live("reading the model" if tflite else LOADING) as display:
+        if not tflite:
+            _quiet(target, fix)
+        report, extra = check_model(model, target=target, on_event=display.event, **given), {}
     text = json_path != "-"
-    report, extra = _check(model, target, given, text), {}
+    if text:
+        print_report(report)
     if fix:
-        result = _fix(model, output, batch_size, force, given)
+        with live("rewriting the model, and comparing the outputs") as display:
+            result = _fix(model, output, batch_size, force, given)
+            again = check_model(str(output), target=target, on_event=display.event, **given)
         if text:
             print_fix(model, result)
+            print_report(again)
         before = {"items": [item.to_dict() for item in report.items], "summary": dict(report.summary)}
         extra = {"fix": result.to_dict(), "before": before}
-        report = _check(str(output), target, given, text)
+        report = again
     if json_path is not None:
         write_json({**report.to_dict(), **extra}, json_path)
     report.raise_if_refused()
@@ -112,23 +117,19 @@ def _check_usage(model: str, fix: bool, fixing: dict[str, Any], json_path: str |
 
 
 def _quiet(target: str | None, fix: bool) -> None:
-    """Load TensorFlow without its log, where this process needs it: accelerators are checked without, or in a child."""
+    """Load TensorFlow without its log, where this process needs it: accelerators are checked without, or in a child.
+
+    The child of a conversion loads it at the same time.
+    """
     from ..check.registry import STAGES
 
     if fix or target in (None, *STAGES):
+        from ..process.isolation import warm_up
         from ..process.quiet import load_tensorflow_quietly
 
+        if target in (None, "convert"):
+            warm_up()
         load_tensorflow_quietly()
-
-
-def _check(model: str, target: str | None, options: dict[str, Any], text: bool) -> CheckReport:
-    from ..check.model import check_model
-
-    with _status(f"checking {model} for {target or 'every stage'}"):
-        report = check_model(model, target=target, **options)
-    if text:
-        print_report(report)
-    return report
 
 
 def _fix(model: str, output: str | None, batch_size: int | None, force: bool, options: dict[str, Any]) -> FixResult:
@@ -136,9 +137,4 @@ def _fix(model: str, output: str | None, batch_size: int | None, force: bool, op
 
     keys = ("calibration", "custom_objects", "unsafe_load")
     given = {key: options[key] for key in keys if options[key] is not None}
-    with _status(f"rewriting {model}, and comparing the outputs"):
-        return fix_model(model, output, batch_size=batch_size, force=force, **given)
-
-
-def _status(text: str) -> AbstractContextManager[Any]:
-    return console(stderr=True).status(text)
+    return fix_model(model, output, batch_size=batch_size, force=force, **given)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -12,6 +11,7 @@ from click.core import ParameterSource
 
 from ..errors import OutputError, UsageError
 from .output import add_row, console, json_option, readable_bytes
+from .progress import live
 from .words import image_options, parse_shape, parse_size
 
 if TYPE_CHECKING:
@@ -20,16 +20,7 @@ if TYPE_CHECKING:
     from ..artifact.artifact import Artifact
     from ..converters.accelerator import CompiledFile, Prediction
     from ..evaluation.fidelity import Fidelity
-    from ..process.isolation import Event, OnEvent
     from ..recipes.convert import ConvertRecipe
-
-_STAGES = {
-    "data": "reading calibration data",
-    "load": "loading the model",
-    "export": "exporting",
-    "convert": "converting and calibrating",
-    "fidelity": "comparing the outputs with the model's",
-}
 
 
 @click.command()
@@ -142,10 +133,10 @@ def command(
     sidecar = _check_outputs(model, output, json_path, force)
     plan = _Target(target, output, predict_only, force)
     settings = plan.adapt(settings)
-    with _spinner() as on_event:
-        artifact = convert(model, calibration=calibration, recipe=settings, on_event=on_event, **loading)
-    artifact.save(output, force=force)
-    plan.run(artifact.model)
+    with live() as display:
+        artifact = convert(model, calibration=calibration, recipe=settings, on_event=display.event, **loading)
+        artifact.save(output, force=force)
+        plan.run(artifact.model, display.now)
     if json_path is not None and not _same(json_path, sidecar):
         from ..artifact.envelope import write_json
 
@@ -194,13 +185,14 @@ class _Target:
             require_compiler(self._name)
         return adapted
 
-    def run(self, data: bytes) -> None:
+    def run(self, data: bytes, now: Callable[[str], None]) -> None:
         """Predict the mapping, and compile unless only the prediction was asked for."""
         if self._name is None:
             return
         from ..api.target import compile_beside, predict
 
         if self._compile:
+            now(f"compiling for {self._name}")
             self.compiled = compile_beside(self._name, self._output, data, force=self._force)
         self.prediction = predict(self._name, data)
 
@@ -245,18 +237,6 @@ def _check_outputs(model: str, output: str, json_path: str | None, force: bool) 
 
 def _same(one: str, other: str) -> bool:
     return os.path.realpath(one) == os.path.realpath(other)
-
-
-@contextmanager
-def _spinner() -> Iterator[OnEvent]:
-    """Name the stage on stderr while it lasts; silent when stderr is no terminal."""
-    with console(stderr=True).status("starting") as status:
-
-        def show(event: Event) -> None:
-            if "stage" in event:
-                status.update(_STAGES.get(str(event["stage"]), str(event["stage"])))
-
-        yield show
 
 
 def _print_summary(output: str, sidecar: str, artifact: Artifact) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from .output import console, json_option, readable_bytes, wants_text
+from .progress import live
 
 if TYPE_CHECKING:
     from ..api.demo import DemoResult
@@ -29,16 +30,9 @@ def command(dataset: str, output: str, seed: int, force: bool, json_path: str | 
     """Train a small Keras model on embedded data, convert, prune and train it quantised; compare the files here."""
     from ..api.demo import demo
 
-    status = console(stderr=True)
-
-    def stage(text: str) -> None:
-        status.print(f"{text[0].upper()}{text[1:]}", markup=False, highlight=False)
-
-    stage("loading TensorFlow and the data")
-    with status.status("starting") as spinner:
-        result = demo(
-            output, dataset=dataset, seed=seed, force=force, on_step=lambda text: spinner.update(text), on_stage=stage
-        )
+    with live("loading TensorFlow and the data") as display:
+        step, stage = display.now, display.say
+        result = demo(output, dataset=dataset, seed=seed, force=force, on_step=step, on_stage=stage)
     if wants_text(result.to_dict, json_path):
         _print(result)
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from .output import Function, console, json_option
+from .progress import live
 
 if TYPE_CHECKING:
     from ..devices.readiness import Line
@@ -152,8 +153,8 @@ def setup(name: str, json_path: str | None, **options: Any) -> None:
     """Make a virtual environment on a board, with NumPy and the runtime that fits its Python, glibc and CPU."""
     from ..api.devices import set_up_device
 
-    err = console(stderr=True)
-    board, installed = set_up_device(name, say=lambda text: err.print(text, markup=False), **options)
+    with live(f"setting up {name}") as display:
+        board, installed = set_up_device(name, say=display.say, **options)
     text = f"{name} is ready: {installed.runtime.package} {installed.runtime.version} in {installed.python}"
     _finish({"device": name, **board.to_dict(), **installed.to_dict()}, json_path, text)
 

@@ -9,6 +9,7 @@ import click
 
 from ..errors import printable
 from .output import console, json_option, readable_bytes, wants_text
+from .progress import live
 
 if TYPE_CHECKING:
     from ..api.edgetpu import Comparison, Compilation, Pipeline
@@ -55,7 +56,7 @@ def compile_command(
 
     names = (options.pop("intermediate_tensors") or "").split(",")
     options["intermediate_tensors"] = tuple(name for name in names if name)
-    with console(stderr=True).status("compiling for the Edge TPU"):
+    with live("compiling for the Edge TPU"):
         results = compile_files(models, out_dir=out_dir, force=force, **options)
     if wants_text(lambda: envelope("ok", {"files": [result.to_dict() for result in results]}), json_path):
         for result in results:
@@ -68,7 +69,11 @@ def _predict(models: Sequence[str], minimum_runtime: int | None, json_path: str 
     from ..check.model import check_model
     from .check_print import print_report
 
-    reports = [check_model(model, target="edgetpu", minimum_runtime=minimum_runtime) for model in models]
+    with live("predicting") as display:
+        reports = [
+            check_model(model, target="edgetpu", on_event=display.event, minimum_runtime=minimum_runtime)
+            for model in models
+        ]
     refused = any(report.refused for report in reports)
     fields = {"predict_only": True, "files": [report.to_dict() for report in reports]}
     if wants_text(lambda: envelope("failed" if refused else "ok", fields), json_path):

@@ -11,7 +11,7 @@ from ..artifact.atomic import refuse_to_overwrite
 from ..errors import UsageError
 from .devices import devices_option, runtime_option
 from .output import STYLES, console, json_option, readable_bytes
-from .progress import progress_bars
+from .progress import live
 from .words import image_options, parse_size
 
 if TYPE_CHECKING:
@@ -85,15 +85,10 @@ def _optimize(model: str, recipe: str, seconds: float, **options: Any) -> Optimi
     if given := {name: value for name, value in pictures.items() if value is not None}:
         convert = replace(read.settings.convert, **given)
         read = replace(read, settings=replace(read.settings, convert=convert))
-    load_tensorflow_quietly()
     bench = BenchPlan(min_seconds=min(1.0, seconds), max_seconds=seconds)
-    err = console(stderr=True)
-
-    def say(line: str) -> None:
-        err.print(line, markup=False)
-
-    with progress_bars() as on_progress:
-        return optimize(model, read, bench=bench, on_step=say, on_progress=on_progress, **options)
+    with live() as display:
+        load_tensorflow_quietly()
+        return optimize(model, read, bench=bench, on_step=display.say, on_progress=display.progress, **options)
 
 
 def _print(result: OptimizeResult) -> None:

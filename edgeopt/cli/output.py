@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -42,11 +42,11 @@ def wants_text(result: Callable[[], Mapping[str, object]], json_path: str | None
     return json_path != "-"
 
 
-def console(stderr: bool = False) -> Console:
-    """Return a rich console on stdout (results) or stderr (progress)."""
+def console(stderr: bool = False, file: IO[str] | None = None) -> Console:
+    """Return a rich console on stdout (results) or stderr (progress), or on `file`."""
     from rich.console import Console
 
-    made = Console(stderr=stderr, highlight=False)
+    made = Console(stderr=stderr, file=file, highlight=False)
     if not made.is_terminal:
         made.width = max(made.width, _PIPE_WIDTH)
     return made

@@ -9,7 +9,7 @@ import click
 from ..errors import UsageError
 from .devices import devices_option, runtime_option
 from .output import console, json_option
-from .progress import progress_bars
+from .progress import live
 
 if TYPE_CHECKING:
     from ..devices.parity import ParityReport
@@ -69,8 +69,8 @@ def _compare(file: str, names: list[str], limits: Any, options: dict[str, Any]) 
     if options["data"] is None:
         raise UsageError("--data is missing: the samples that both devices are to run.")
     other = names[1] if len(names) == 2 else "local"
-    with progress_bars() as show:
-        return parity(file, device=names[0], other=other, limits=limits, on_progress=show, **options)
+    with live(f"starting on {other} and {names[0]}") as display:
+        return parity(file, device=names[0], other=other, limits=limits, on_progress=display.progress, **options)
 
 
 def _record(
@@ -84,7 +84,8 @@ def _record(
     if options.pop("delegate") is not None or options.pop("compiled") is not None:
         raise UsageError("--record goes without --delegate: golden vectors come from the plain kernels.")
     options = {**options, "kernels": options["kernels"] or "default"}
-    golden = record_golden(file, path, device=names[0], limits=limits, **options)
+    with live(f"recording on {names[0]}"):
+        golden = record_golden(file, path, device=names[0], limits=limits, **options)
     profile = golden.measurement.kernel_profile
     if json_path is not None:
         fields = {"golden": path, "sha256": golden.sha256, "device": names[0], "kernel_profile": profile.to_dict()}
@@ -97,7 +98,8 @@ def _check(file: str, names: list[str], path: str, limits: Any, options: dict[st
     from ..api.parity import check_golden
 
     kept = {name: options[name] for name in ("inventory", "runtime", "threads", "kernels")}
-    return check_golden(file, path, device=names[0], limits=limits, **kept)
+    with live(f"running the recorded samples on {names[0]}"):
+        return check_golden(file, path, device=names[0], limits=limits, **kept)
 
 
 def _print(report: ParityReport) -> None:

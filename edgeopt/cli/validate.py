@@ -11,7 +11,7 @@ from ..artifact.atomic import refuse_to_overwrite
 from ..artifact.envelope import envelope
 from .devices import devices_option, runtime_option
 from .output import STYLES, console, interval_words, json_option, readable_bytes, wants_text
-from .progress import progress_bars
+from .progress import live
 from .words import image_options, parse_size
 
 if TYPE_CHECKING:
@@ -133,13 +133,13 @@ def _validate(file: str, options: dict[str, Any]) -> ValidationReport:
     baseline = options.pop("baseline")
     seconds, processes = options.pop("seconds"), options.pop("processes")
     options["image_size"] = parse_size(options["image_size"])
-    with progress_bars() as on_progress:
+    with live(f"starting on {options['device']}") as display:
         return validate(
             file,
             baseline=None if baseline is None else Baseline(baseline, **loading),
             budget=Budget(**limits),
             bench=BenchPlan(min_seconds=min(2.0, seconds), max_seconds=seconds, processes=processes),
-            on_progress=on_progress,
+            on_progress=display.progress,
             **options,
         )
 

@@ -27,6 +27,7 @@ def predict_isolated(
     *,
     custom_objects: Sequence[str] = (),
     unsafe_load: bool = False,
+    on_event: OnEvent | None = None,
 ) -> list[npt.NDArray[np.float32]]:
     """Return the model's outputs, in its order, each of shape (samples, ...), in inference mode.
 
@@ -35,22 +36,24 @@ def predict_isolated(
         inputs: Input name -> array of shape (samples, ...).
         custom_objects: ``module:NAME`` for what the file needs.
         unsafe_load: Allow Python code stored in the file to run.
+        on_event: Called with {``stage``, ``done``, ``total``} as the samples go through.
 
     Raises:
         UsageError: The model cannot be read.
         DataError: The inputs do not fit the model.
         InvokeError: The model fails on them.
     """
+    tell = on_event or (lambda _event: None)
     if not isinstance(model, (str, os.PathLike)):
         from .load import describe
 
         loaded = describe(model, input_names=list(inputs))
-        return _predict(loaded, inputs)
+        return _predict(loaded, inputs, tell)
     with scratch_folder("predict") as folder:
         files = {key: _written(array, folder / f"in{place:03d}") for place, (key, array) in enumerate(inputs.items())}
         request = PredictRequest(os.fspath(model), files, tuple(custom_objects), unsafe_load, str(folder))
         try:
-            count = run_isolated("edgeopt.models.predict:serve", request.to_dict(), modules=TENSORFLOW)
+            count = run_isolated("edgeopt.models.predict:serve", request.to_dict(), tell, modules=TENSORFLOW)
         except ChildCrash as crash:
             how = crash.signal_name or "no reply"
             raise InvokeError(
@@ -78,19 +81,20 @@ class PredictRequest(Request):
     folder: str
 
 
-def serve(fields: Mapping[str, Any], _emit: OnEvent) -> int:
+def serve(fields: Mapping[str, Any], emit: OnEvent) -> int:
     """Child's side: write each output to the folder and reply with their number."""
     from .load import load_model
 
     request = PredictRequest.from_dict(fields)
     inputs = {name: _read(Path(file)) for name, file in request.inputs.items()}
+    emit({"stage": "load"})
     loaded = load_model(
         request.model,
         custom_objects=request.custom_objects,
         unsafe_load=request.unsafe_load,
         input_names=list(inputs),
     )
-    outputs = _predict(loaded, inputs)
+    outputs = _predict(loaded, inputs, emit)
     for i, output in enumerate(outputs):
         np.save(Path(request.folder) / f"out{i:03d}.npy", output)
     return len(outputs)
@@ -112,7 +116,7 @@ def _read(path: Path) -> Any:
     return np.load(path, mmap_mode="r", allow_pickle=False)
 
 
-def _predict(loaded: Any, inputs: Mapping[str, npt.NDArray[Any]]) -> list[npt.NDArray[np.float32]]:
+def _predict(loaded: Any, inputs: Mapping[str, npt.NDArray[Any]], tell: OnEvent) -> list[npt.NDArray[np.float32]]:
     import tensorflow as tf
 
     from .export.export import flat_outputs
@@ -128,6 +132,7 @@ def _predict(loaded: Any, inputs: Mapping[str, npt.NDArray[Any]]) -> list[npt.ND
     count = len(arrays[0])
     try:
         for start in range(0, count, batch):
+            tell({"stage": "baseline", "done": start, "total": count})
             rows = (
                 np.arange(start, start + batch) % count
                 if specs[0].shape and specs[0].shape[0]

@@ -92,6 +92,16 @@ def start(target: str, environment: Mapping[str, str], modules: Sequence[str]) -
             raise
 
 
+def warm_up(environment: Mapping[str, str], modules: Sequence[str]) -> None:
+    """Let a server import `modules` already, unless there is one that fits; see `start`."""
+    server = _take(environment, modules)
+    if server is None:
+        with contextlib.suppress(OSError):  # a child will say what is wrong
+            server = _Server(environment, modules)
+    if server is not None:
+        _give_back(server)
+
+
 class _Server:
     """The server as its parent sees it; it has one child at a time."""
 

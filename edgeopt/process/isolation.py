@@ -30,6 +30,9 @@ Event = Mapping[str, Any]
 OnEvent = Callable[[Event], None]
 # What a child that converts or runs a model imports first.
 TENSORFLOW = ("tensorflow", "keras", "tf_keras")
+# TFMOT sets it in the process that imports it, for all that come after; a child's tf.keras is to be the user's own.
+_LEGACY_KERAS = "TF_USE_LEGACY_KERAS"
+_LEFT_BY_TFMOT = () if _LEGACY_KERAS in os.environ else (_LEGACY_KERAS,)
 _QUIET = {"TF_CPP_MIN_LOG_LEVEL": "3", "GRPC_VERBOSITY": "NONE"}
 
 
@@ -89,9 +92,8 @@ def _run(
     temporary: str,
     modules: Sequence[str],
 ) -> Any:
-    verbose = os.environ.get("EDGEOPT_VERBOSE") == "1"
-    environment = {**os.environ, "KERAS_BACKEND": "tensorflow", **({} if verbose else _QUIET), "TMPDIR": temporary}
-    child = _start(target, environment, () if verbose else modules)
+    verbose = _verbose()
+    child = _start(target, {**_environment(), "TMPDIR": temporary}, () if verbose else modules)
     if child.stdin is None or child.stdout is None or child.stderr is None:
         raise RuntimeError("the child process was started without pipes")
     tail: deque[str] = deque(maxlen=60)
@@ -119,6 +121,26 @@ def _run(
     if "error" in last:
         raise _rebuild(last["error"]) from ChildTraceback(last["error"]["traceback"])
     return last["reply"]
+
+
+def warm_up(modules: Sequence[str] = TENSORFLOW) -> None:
+    """Begin to import `modules` for the children to come, beside what this process does meanwhile."""
+    if platform.system() == "Linux" and not _verbose():
+        from . import fork_server
+
+        fork_server.warm_up(_environment(), modules)
+
+
+def _verbose() -> bool:
+    return os.environ.get("EDGEOPT_VERBOSE") == "1"
+
+
+def _environment() -> dict[str, str]:
+    inherited = dict(os.environ)
+    if "tensorflow_model_optimization" in sys.modules:
+        for name in _LEFT_BY_TFMOT:
+            inherited.pop(name, None)
+    return {**inherited, "KERAS_BACKEND": "tensorflow", **({} if _verbose() else _QUIET)}
 
 
 def _start(target: str, environment: Mapping[str, str], modules: Sequence[str]) -> subprocess.Popen[bytes] | WarmChild:

@@ -29,6 +29,7 @@ class PassContext:
         predict: Runs samples, by input name, through the bytes of a .tflite file; returns each output's real values.
         measure: Runs the bytes of a .tflite file on the target device and returns its latency in milliseconds.
         progress: Called with one line of text at each step that takes a while.
+        advance: Called with what runs, how far it is and of how many, at each step that does not take long.
         distillation: A `Distillation`: the teacher that every training of the run listens to.
         checkpoints: A folder; each training of the run writes its state there after every epoch, under the pass's
             name, and goes on from what it finds there.
@@ -45,6 +46,7 @@ class PassContext:
     predict: Callable[[bytes, Mapping[str, Array]], Sequence[Array]] | None = None
     measure: Callable[[bytes], float] | None = None
     progress: Callable[[str], None] = field(default=lambda _line: None)
+    advance: Callable[[str, int, int | None], None] = field(default=lambda _what, _done, _total: None)
     distillation: Distillation | None = None
     checkpoints: Path | None = None
     callbacks: Sequence[Any] = ()

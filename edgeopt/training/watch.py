@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -40,7 +41,7 @@ class Watch:
         self._context, self._keep, self._reseed, self._checkpoint = context, keep, reseed, checkpoint
         self._teacher = teacher
         self._extra = [] if teacher is None else list(teacher.variables)
-        self._epoch = 0
+        self._epoch, self._begun = 0, time.monotonic()
 
     def resume(self) -> None:
         """Go to where the checkpoint is, if there is one."""
@@ -55,13 +56,14 @@ class Watch:
 
     def epoch_begins(self, epoch: int) -> None:
         """Set every random state to what this epoch starts from."""
-        self._epoch = epoch
+        self._epoch, self._begun = epoch, time.monotonic()
         self._reseed(epoch)
         if self._teacher is not None:
             self._teacher.begin_epoch()
 
-    def step_ends(self, step: int, logs: Mapping[str, float] | None) -> None:
-        """Stop at once when the loss is no number any more."""
+    def step_ends(self, step: int, logs: Mapping[str, float] | None, steps: int | None = None) -> None:
+        """Stop at once when the loss is no number any more; `steps` is how many the epoch has, where that is known."""
+        self._context.advance(f"{self.name}: epoch {self._epoch + 1} of {self.training.epochs}", step + 1, steps)
         loss = float((logs or {}).get("loss", 0.0))
         if not np.isfinite(loss):
             raise self._diverged(f"the loss became {loss} in epoch {self._epoch + 1}, step {step + 1}")
@@ -83,13 +85,19 @@ class Watch:
             state.optimizer = [item.numpy() for item in self._others()]
             self._checkpoint.write(state)
         shown = ", ".join(f"{key} {value:.4g}" for key, value in metrics.items())
-        self._context.progress(f"{self.name}: epoch {epoch + 1} of {self.training.epochs}: {shown}")
+        self._context.progress(f"{self.name}: epoch {epoch + 1} of {self.training.epochs}: {shown}{self._time(epoch)}")
         return state.stopped
 
     def finish(self) -> None:
         """Give the model the weights of the best epoch, where that was asked for."""
         if self.training.early_stop is not None and len(self.state.best):
             _assign(self.model.weights, self.state.best)
+
+    def _time(self, epoch: int) -> str:
+        """Return how long the epoch took, and about how long those behind it will take."""
+        took, behind = time.monotonic() - self._begun, self.training.epochs - epoch - 1
+        left = f", about {took * behind:.0f} s left" if behind and not self.state.stopped else ""
+        return f" ({took:.0f} s{left})"
 
     def _others(self) -> list[Any]:
         """The optimiser's variables, and those that a distillation trains."""
@@ -129,7 +137,7 @@ def as_callback(keras: Any, watch: Watch) -> Any:
             watch.epoch_begins(epoch)
 
         def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-            watch.step_ends(batch, logs)
+            watch.step_ends(batch, logs, self.params.get("steps"))
 
         def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
             if watch.epoch_ends(epoch, logs):

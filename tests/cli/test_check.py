@@ -8,13 +8,15 @@ import pytest
 
 from edgeopt.cli import main
 
+from ..telling import told_apart
+
 
 @pytest.fixture
 def run(capsys):
     def run_check(*arguments: object) -> tuple[int, str, str]:
         code = main(["check", *map(str, arguments)])
         out, err = capsys.readouterr()
-        return code, out, err
+        return code, out, told_apart(err)
 
     return run_check
 

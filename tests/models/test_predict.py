@@ -17,9 +17,10 @@ def pair(keras):
     return keras.Model([zebra, apple], outputs)
 
 
-def test_an_object_gives_its_outputs_in_order(any_keras):
-    model = pair(any_keras)
-    plus, dense = predict_isolated(model, {"apple": 2 * X, "zebra": X})
+def test_an_object_gives_its_outputs_in_order_and_tells_how_far_it_is(any_keras):
+    model, told = pair(any_keras), []
+    plus, dense = predict_isolated(model, {"apple": 2 * X, "zebra": X}, on_event=told.append)
+    assert [(event["done"], event["total"]) for event in told] == [(0, 130), (64, 130), (128, 130)]
     np.testing.assert_array_equal(plus, -X)
     # Batches of 64 against one of 130: the same products, summed in another order.
     np.testing.assert_allclose(dense, model([X, 2 * X])[1], rtol=1e-5, atol=1e-6)

@@ -13,6 +13,7 @@ import time
 
 import pytest
 
+from edgeopt.process import fork_server, isolation
 from edgeopt.process.isolation import TENSORFLOW, ChildCrash, run_isolated
 
 from ..processes import alive, wait_until
@@ -108,6 +109,21 @@ def test_what_a_child_does_to_itself_is_gone_with_it():
 def test_children_draw_other_random_numbers():
     one, other = facts()["random"], facts()["random"]
     assert one[0] != other[0] and one[1] != other[1]
+
+
+def test_a_server_that_was_warmed_up_serves_the_next_child():
+    fork_server._close_all()
+    isolation.warm_up(MODULES)
+    (server,) = fork_server._idle
+    assert facts()["server"] == server._process.pid
+
+
+def test_what_tfmot_leaves_in_the_environment_asks_for_no_new_server(monkeypatch):
+    server = facts()["server"]
+    monkeypatch.setitem(sys.modules, "tensorflow_model_optimization", None)
+    monkeypatch.setattr(isolation, "_LEFT_BY_TFMOT", ("TF_USE_LEGACY_KERAS",))
+    monkeypatch.setenv("TF_USE_LEGACY_KERAS", "1")
+    assert facts()["server"] == server
 
 
 def test_a_variable_that_is_read_at_import_asks_for_a_new_server(monkeypatch):

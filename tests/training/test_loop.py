@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 
@@ -52,6 +54,16 @@ def test_the_loss_falls_and_the_history_has_an_entry_an_epoch(keras):
     assert len(done.history) == 5
     assert set(done.history[0]) == {"loss", "accuracy", "val_loss", "val_accuracy"}
     assert done.history[-1]["loss"] < done.history[0]["loss"]
+
+
+def test_each_step_and_each_epoch_are_told(keras):
+    lines, steps = [], []
+    context = PassContext(train=data(32), loss=LOSS, progress=lines.append, advance=lambda *told: steps.append(told))
+    train(network(keras), context, Training(epochs=2, batch_size=16), name="t")
+    assert steps[:2] == [("t: epoch 1 of 2", 1, 2), ("t: epoch 1 of 2", 2, 2)]
+    first, last = (line for line in lines if line.startswith("t: epoch"))
+    assert re.fullmatch(r"t: epoch 1 of 2: .*loss .* \(\d+ s, about \d+ s left\)", first)
+    assert re.fullmatch(r"t: epoch 2 of 2: .*loss .* \(\d+ s\)", last)
 
 
 def test_no_epochs_train_nothing():

@@ -16,6 +16,7 @@ from ...evaluation.budget import Budget
 from ...passes.registry import Planned, plan, resolved
 from ...recipes.optimize import OptimizeRecipe
 from ...training.losses import loss_text
+from ..baseline import telling
 from .compression import compression_report, overall_change
 from .data import check_outputs, check_recipe_data
 from .folder import Folder
@@ -92,7 +93,7 @@ def optimize(
         custom_objects: ``module:NAME`` for what a model file needs.
         unsafe_load: Allow Python code stored in a model file to run.
         on_step: Told in a line what is being done.
-        on_progress: Called with every sign of life of the device.
+        on_progress: Called with every sign of life: of the device, of conversions, and of each step of a training.
 
     Returns:
         The stages, the first being the original model; see `OptimizeResult.raise_for_budget`.
@@ -119,7 +120,10 @@ def optimize(
     say = on_step or (lambda _line: None)
     if resume and output is None:
         raise UsageError("resume goes with the folder of the run that is to be resumed; give output=...")
+    tell = telling(on_progress)
+    tell({"stage": "samples"})
     data = check_recipe_data(train, validation, calibration, settings.convert)
+    tell({"stage": "load"})
     original, digest = _model(model, custom_objects, unsafe_load)
     check_outputs(original, data, settings.metric, settings.output_name)
     with ExitStack() as stack:

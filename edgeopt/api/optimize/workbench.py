@@ -19,6 +19,7 @@ from ...training.distillation import Distillation
 from ...training.loop import train
 from ...training.options import Training
 from ...training.zero_keeper import zero_keeper
+from ..baseline import telling
 from ..convert import convert
 from ..validate import validate
 from .data import RunData
@@ -26,7 +27,7 @@ from .result import Figures, Turns
 
 if TYPE_CHECKING:
     from ...devices import BenchPlan, Device, Measurement, Progress
-
+    from ...process.isolation import Event
 
 # What a stage's figures take from a validation.
 _MEASURED = (
@@ -88,7 +89,11 @@ class Workbench:
     def export(self, model: Any) -> Artifact:
         """Convert a model as the recipe says, with kernels stored dense."""
         recipe = replace(self.recipe.convert, sparse_weights=False)
-        return convert(model, calibration=self.data.calibration, recipe=recipe)
+        return convert(model, calibration=self.data.calibration, recipe=recipe, on_event=self.tell)
+
+    def tell(self, event: Event) -> None:
+        """Tell what runs and how far it is: {``stage``, ``done``, ``total``}."""
+        telling(self.measuring.on_progress)(event)
 
     def smallest(self, model: Any, stage: str) -> tuple[Artifact, tuple[Mapping[str, str], ...]]:
         """Convert a model; keep sparse kernels, where the recipe wants them, if the file is smaller and runs.
@@ -103,7 +108,7 @@ class Workbench:
         share = zero_share(dense.model)
         if share < _WORTH_TRYING:
             return dense, ({**skipped, "reason": "few-zeros", "detail": f"{share:.1%} of the kernels are zero"},)
-        sparse = convert(model, calibration=self.data.calibration, recipe=self.recipe.convert)
+        sparse = convert(model, calibration=self.data.calibration, recipe=self.recipe.convert, on_event=self.tell)
         if sparse.size_bytes < dense.size_bytes:
             try:
                 self.latency_ms(sparse.model)
@@ -177,7 +182,8 @@ class Workbench:
 
         with open_device(self.measuring.device, self.measuring.inventory) as target:
             options = RunOptions(runtime=self.measuring.runtime, bench=plan)
-            return target.measure(data, inputs, options, against=against)
+            tell = None if against is None else self.measuring.on_progress
+            return target.measure(data, inputs, options, against=against, on_progress=tell)
 
     def context(self, checkpoints: Path | None, training: Training) -> PassContext:
         """Return what a pass gets; only an early stop on validation data makes every epoch look at them."""
@@ -190,6 +196,7 @@ class Workbench:
             predict=self.predict,
             measure=self.latency_ms,
             progress=self.say,
+            advance=lambda what, done, total: self.tell({"stage": what, "done": done, "total": total}),
             distillation=self._distillation(),
             checkpoints=checkpoints,
             callbacks=tuple(self.callbacks),

@@ -19,6 +19,8 @@ from .cost import CostModel, Counts
 
 # Builds the model that keeps so many units of each group, and returns its latency in milliseconds.
 Timer = Callable[[Counts], float]
+# Told what runs, how far it is, and of how many.
+Advance = Callable[[str, int, int | None], None]
 
 _SHARES = (0.75, 0.5, 0.25)
 _ROUNDS = 6
@@ -42,10 +44,10 @@ class LatencyTable:
         ladder: The widths that groups may take.
         macs: The multiply-accumulates of the same groups.
         timer: Times a candidate.
-        progress: Told each measurement.
+        advance: Told each group that was measured.
     """
 
-    def __init__(self, ladder: Ladder, macs: CostModel, timer: Timer, progress: Callable[[str], None]) -> None:
+    def __init__(self, ladder: Ladder, macs: CostModel, timer: Timer, advance: Advance) -> None:
         self._macs = macs
         self._full = ladder.counts([0] * len(ladder.rungs))
         self.before_ms = timer(self._full)
@@ -60,7 +62,7 @@ class LatencyTable:
                 # Less work does not take longer: what says so is noise.
                 saved.append(max(self.before_ms - timer(counts), saved[-1]))
                 self.measurements += 1
-                progress(f"group {group + 1}/{len(ladder.rungs)} at {rung} of {rungs[0]}: {saved[-1]:.3f} ms saved")
+            advance("timing narrower channels, group by group", group + 1, len(ladder.rungs))
             self.curves.append((np.asarray(widths[::-1]), np.asarray(saved[::-1])))
 
     def predict(self, kept: Counts) -> npt.NDArray[np.float64]:

@@ -216,7 +216,7 @@ class _Run:
             candidate = remove_units(model, channel_map, mask(channel_map, found.groups, found.scores, counts))
             return float(measure(convert(candidate)))
 
-        table = LatencyTable(ladder, CostModel(channel_map, found.groups, "macs"), timer, context.progress)
+        table = LatencyTable(ladder, CostModel(channel_map, found.groups, "macs"), timer, context.advance)
         plan = plan_latency(ladder, table, timer, target, fixed)
         self.latency = LatencyFigures(plan.before_ms, target, plan.after_ms, plan.measurements)
         return plan.counts

@@ -112,7 +112,7 @@ def test_savings_of_both_sides_of_a_layer_are_not_counted_twice():
     def timer(counts):
         return float(macs.of(counts[np.newaxis])[0]) * 1e-6
 
-    table = LatencyTable(ladder, macs, timer, lambda line: None)
+    table = LatencyTable(ladder, macs, timer, lambda what, done, total: None)
     for counts in ([64, 64, 64], [32, 32, 64], [48, 16, 32], [16, 16, 16]):
         row = np.asarray([counts])
         # Float sums of a few terms.

@@ -14,6 +14,7 @@ from ..evaluation.metrics import Array, Metric, Outputs, check_output, load_metr
 from ..evaluation.report import Answers, ValidationReport, build_report
 from ..evaluation.scoring import require_labels
 from ..flatbuffer import Model
+from ..flatbuffer.memory import resident_bytes
 from ..flatbuffer.specs import input_specs, output_specs
 from .baseline import Baseline, BaselineOutputs, check_baseline, run_baseline
 from .devices import open_device
@@ -112,6 +113,7 @@ def validate(
         measured.to_dict(),
         {
             **_facts(found, file.path, reference, seed),
+            "memory_bytes": resident_bytes(file.model),
             "images": images,
             **{name: None if item is None else item.to_dict() for name, item in fidelities.items()},
         },

@@ -49,6 +49,7 @@ if TYPE_CHECKING:
 @click.option("--min-metric", type=float, metavar="X", help="Budget: the least value of the metric.")
 @click.option("--max-p95-ms", type=float, metavar="X", help="Budget: 95th percentile of the latency, in milliseconds.")
 @click.option("--max-size-bytes", type=int, metavar="N", help="Budget: size of the file.")
+@click.option("--max-memory-bytes", type=int, metavar="N", help="Budget: the file and the arena planned from it.")
 @click.option("--proven", is_flag=True, help="Exit 4 also when the interval leaves open whether the budget is kept.")
 @click.option("--strict", is_flag=True, help="Exit 5 when the timing does not count: board throttled, busy, emulated.")
 @click.option("--seconds", type=float, default=10.0, show_default=True, metavar="S", help="Time at most this long.")
@@ -126,9 +127,9 @@ def _validate(file: str, options: dict[str, Any]) -> ValidationReport:
     from ..api.baseline import Baseline
     from ..api.validate import validate
     from ..devices import BenchPlan
-    from ..evaluation.budget import Budget
+    from ..evaluation.budget import LIMITS, Budget
 
-    limits = {name: options.pop(name) for name in ("max_drop", "min_metric", "max_p95_ms", "max_size_bytes")}
+    limits = {name: options.pop(name) for name in LIMITS}
     loading = {name: options.pop(name) for name in ("custom_objects", "unsafe_load")}
     baseline = options.pop("baseline")
     seconds, processes = options.pop("seconds"), options.pop("processes")

@@ -9,7 +9,7 @@ from ..errors import BudgetError, UsageError
 from ..recipes.values import is_number
 from .figures import beside, figure
 
-LIMITS = ("max_drop", "min_metric", "max_p95_ms", "max_size_bytes")
+LIMITS = ("max_drop", "min_metric", "max_p95_ms", "max_size_bytes", "max_memory_bytes")
 MET, NOT_PROVEN, NOT_MEASURED, MISSED = "met", "not proven", "not measured", "missed"
 
 
@@ -22,6 +22,7 @@ class Budget:
         min_metric: The least value of the metric, for metrics of which more is better.
         max_p95_ms: 95th percentile of the latency of one inference, in milliseconds.
         max_size_bytes: Size of the file.
+        max_memory_bytes: What the interpreter needs: see `edgeopt.flatbuffer.memory.resident_bytes`.
         proven: Whether a limit counts as kept only when it is proven: when the bad end of the interval keeps it, too.
 
     Example:
@@ -32,6 +33,7 @@ class Budget:
     min_metric: float | None = None
     max_p95_ms: float | None = None
     max_size_bytes: int | None = None
+    max_memory_bytes: int | None = None
     proven: bool = False
 
     def __post_init__(self) -> None:
@@ -41,7 +43,7 @@ class Budget:
                 raise UsageError(f"The budget's {name} is {value}; expected a finite number.")
         if not isinstance(self.proven, bool):
             raise UsageError(f"The budget's proven is {self.proven!r}; expected true or false.")
-        for name in ("max_p95_ms", "max_size_bytes"):
+        for name in ("max_p95_ms", "max_size_bytes", "max_memory_bytes"):
             value = getattr(self, name)
             if value is not None and value <= 0:
                 raise UsageError(f"The budget's {name} is {value}; expected a number above 0.")
@@ -63,7 +65,7 @@ class Budget:
         """Return one line a limit, in the order of the fields.
 
         Args:
-            found: "drop", "metric", "p95_ms" and "size_bytes", as far as they were measured; a plain number is exact.
+            found: "drop", "metric", "p95_ms", "size_bytes" and "memory_bytes", as far as they were measured; a plain number is exact.
         """
         lines = []
         for name in LIMITS:

@@ -322,7 +322,7 @@ def build_report(
         metric: The metric that is scored.
         answers: The labels and the outputs.
         measurement: The device's record, as `edgeopt.devices.Measurement.to_dict` gives it.
-        facts: Further fields of the report; "size_bytes" must be among them.
+        facts: Further fields of the report; "size_bytes" and "memory_bytes" are among them where the budget limits them.
         budget: What is judged. The metric counts on the clean samples where some were seen in calibration.
         seen: For each sample, whether it calibrated the file; None when that is not known.
         warnings: What the reader should know.
@@ -336,7 +336,8 @@ def build_report(
     overlap = None if seen is None else overlap_with_calibration(metric, answers, seen, seed)
     judged = overlap.clean if overlap is not None and overlap.clean is not None else scores
     found = {"metric": evidence_of_metric(judged.candidate, judged.samples), "drop": _drop_evidence(judged)}
-    lines = budget.judge({**found, "p95_ms": _latency_evidence(measurement), "size_bytes": facts["size_bytes"]})
+    exact = {name: facts.get(name) for name in ("size_bytes", "memory_bytes")}
+    lines = budget.judge({**found, "p95_ms": _latency_evidence(measurement), **exact})
     fidelity = _fidelity(facts)
     unlike = [] if fidelity is None else fidelity.warnings()
     notes = (*warnings, *unlike, *_overlap_warnings(overlap, scores.samples), *chance_warnings(scores, answers))

@@ -80,6 +80,18 @@ def memory_use(model: Model) -> MemoryUse:
     )
 
 
+def resident_bytes(model: Model) -> int:
+    """Return what an interpreter of the file needs in memory, in bytes, scratch buffers of kernels apart.
+
+    That is the file, which holds the weights and is not copied; the arena (the peak, where it cannot be planned); and
+    weights that are expanded at load. Not among them: the runtime itself, and weights that XNNPACK packs anew.
+    """
+    use = memory_use(model)
+    return (
+        model.size_bytes + (use.peak_bytes if use.arena_bytes is None else use.arena_bytes) + use.expanded_weight_bytes
+    )
+
+
 def _called_bytes(graph: Subgraph, peaks: dict[int, int]) -> list[int]:
     """Return what the subgraphs run at each step need at their own peak; one step of 0 for a graph without any."""
     return [max((peaks.get(i, 0) for i in callees(op)), default=0) for op in graph.operators] or [0]

@@ -14,7 +14,7 @@ from edgeopt.evaluation.budget import (
     unproven_warnings,
 )
 
-VALUES = {"drop": 0.01, "metric": 0.9, "p95_ms": 20.0, "size_bytes": 1000.0}
+VALUES = {"drop": 0.01, "metric": 0.9, "p95_ms": 20.0, "size_bytes": 1000.0, "memory_bytes": 5000.0}
 
 
 @pytest.mark.parametrize(
@@ -28,6 +28,8 @@ VALUES = {"drop": 0.01, "metric": 0.9, "p95_ms": 20.0, "size_bytes": 1000.0}
         (Budget(max_p95_ms=19.9), False),
         (Budget(max_size_bytes=1000), True),
         (Budget(max_size_bytes=999), False),
+        (Budget(max_memory_bytes=5000), True),
+        (Budget(max_memory_bytes=4999), False),
     ],
 )
 def test_a_limit_is_kept_when_it_is_just_reached(budget: Budget, met: bool) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from edgeopt.flatbuffer import load_model, read_model
 from edgeopt.flatbuffer.arena import ALIGNMENT, Block, arena_bytes
-from edgeopt.flatbuffer.memory import LiveTensor, memory_use
+from edgeopt.flatbuffer.memory import LiveTensor, memory_use, resident_bytes
 
 
 def chain(file, sizes):
@@ -186,3 +186,9 @@ def test_only_what_lives_through_the_whole_run_is_placed_before_what_is_larger()
     whole, at_the_start, at_the_end = Block("w", 128, 0, 3), Block("s", 128, 0, 0), Block("e", 64, 3, 3)
     for order in itertools.permutations((whole, at_the_start, at_the_end)):
         assert arena_bytes(list(order), 4) == 256, "the two share what lies behind the first"
+
+
+def test_what_an_interpreter_needs_is_the_file_and_its_arena(file):
+    data = chain(file, [100, 30, 200, 90, 10])
+    model = read_model(data)
+    assert resident_bytes(model) == len(data) + memory_use(model).arena_bytes

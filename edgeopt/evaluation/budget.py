@@ -65,7 +65,8 @@ class Budget:
         """Return one line a limit, in the order of the fields.
 
         Args:
-            found: "drop", "metric", "p95_ms", "size_bytes" and "memory_bytes", as far as they were measured; a plain number is exact.
+            found: "drop", "metric", "p95_ms", "size_bytes" and "memory_bytes", as far as they were measured; a plain
+                number is exact.
         """
         lines = []
         for name in LIMITS:

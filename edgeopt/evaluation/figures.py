@@ -53,9 +53,11 @@ def beside(value: float, other: float) -> str:
     """Return a number with as many digits, at least four, as it takes to tell it from `other`.
 
     Example:
-        >>> beside(0.010000001, 0.01), beside(0.25, 0.01)
-        ('0.010000001', '0.25')
+        >>> beside(0.010000001, 0.01), beside(0.25, 0.01), beside(59072, 60000)
+        ('0.010000001', '0.25', '59072')
     """
+    if abs(value) >= 10**_DIGITS and float(value).is_integer():
+        return f"{value:.0f}"
     for digits in range(_DIGITS, _ALL + 1):
         text = f"{value:.{digits}g}"
         if value == other or text != f"{other:.{digits}g}":

@@ -322,7 +322,7 @@ def build_report(
         metric: The metric that is scored.
         answers: The labels and the outputs.
         measurement: The device's record, as `edgeopt.devices.Measurement.to_dict` gives it.
-        facts: Further fields of the report; "size_bytes" and "memory_bytes" are among them where the budget limits them.
+        facts: Further fields of the report; of "size_bytes" and "memory_bytes" those that the budget limits.
         budget: What is judged. The metric counts on the clean samples where some were seen in calibration.
         seen: For each sample, whether it calibrated the file; None when that is not known.
         warnings: What the reader should know.

@@ -28,7 +28,7 @@ class RunData:
     """Training, validation and calibration data of a run.
 
     Attributes:
-        train: A `Dataset`, or what streams (``tf.data``, PyDataset) as it was given.
+        train: A `Dataset`, or what streams (``tf.data``, PyDataset) as it was given; None where nothing is to train.
         validation: Samples with labels.
         calibration: Samples for the conversion.
         digest: A digest of each of the three, by name: what tells a resumed run that it has the same data.
@@ -40,19 +40,25 @@ class RunData:
     digest: Mapping[str, str]
 
 
-def check_recipe_data(train: Any, validation: Any, calibration: Any, convert: ConvertRecipe) -> RunData:
+def check_recipe_data(
+    train: Any, validation: Any, calibration: Any, convert: ConvertRecipe, *, trains: bool = True
+) -> RunData:
     """Read what can be read at once, and refuse what cannot be used.
 
-    Folders of images are read at the size and with the scaling that `convert` has for calibration.
+    Folders of images are read at the size and with the scaling that `convert` has for calibration. Without `trains`
+    there may be no training data, if there are samples to calibrate with.
 
     Raises:
         DataError: Data that are missing, have no labels or cannot be read, or nothing to calibrate on.
     """
-    for name, source in (("train", train), ("validation", validation)):
-        if source is None:
+    for name, source, needed in (("train", train, trains), ("validation", validation, True)):
+        if source is None and needed:
             raise DataError(f"optimize needs {name} data with labels, and got none; give them as {name}=...")
-    training, scored = _read(train, convert), _read(validation, convert)
-    if lacks_labels(training):
+    if train is None and calibration is None:
+        raise DataError("There is nothing to calibrate with; give calibration=..., or train=... to take some of.")
+    training = None if train is None else read_data(train, convert)
+    scored = read_data(validation, convert)
+    if training is not None and lacks_labels(training):
         name = training.source if isinstance(training, Dataset) else f"the {type(training).__name__}"
         raise DataError(
             f"The training data have no labels; give x and y in place of {name}: a tuple (x, y), or an .npz with the "
@@ -122,7 +128,7 @@ def _check_training_labels(train: Dataset, names: Sequence[str]) -> None:
         train.labels_of(name, names)
 
 
-def _read(source: Any, convert: ConvertRecipe) -> Any:
+def read_data(source: Any, convert: ConvertRecipe) -> Any:
     """Read paths, arrays and generators once; what streams anew each time stays as it is."""
     if is_tf_data(source) or is_py_dataset(source):
         return source

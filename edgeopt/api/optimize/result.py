@@ -12,6 +12,7 @@ from ...artifact.envelope import envelope
 from ...evaluation.budget import BudgetLine, overall_verdict, raise_for_budget
 from ...evaluation.fidelity import remedy_of, verdict_of
 from ...recipes.optimize import OptimizeRecipe
+from .rungs import Passed
 
 if TYPE_CHECKING:
     from .compression import Compression
@@ -144,6 +145,10 @@ class OptimizeResult:
         """As `ValidationReport.verdict`, of the last stage's file."""
         return verdict_of(overall_verdict(self.budget), self.artifact.fidelity)
 
+    @property
+    def _remedy(self) -> str:
+        return "relax the limit or change the recipe"
+
     def raise_for_budget(self, *, proven: bool = False) -> None:
         """Do nothing when the budget was kept.
 
@@ -153,7 +158,7 @@ class OptimizeResult:
         Raises:
             BudgetError: A line was missed, or not proven; the message names each.
         """
-        remedy = remedy_of(self.artifact.fidelity, "relax the limit or change the recipe")
+        remedy = remedy_of(self.artifact.fidelity, self._remedy)
         raise_for_budget(self.budget, remedy, proven=proven)
 
     def to_dict(self) -> dict[str, object]:
@@ -170,3 +175,51 @@ class OptimizeResult:
                 "warnings": list(self.warnings),
             },
         )
+
+
+@dataclass(frozen=True)
+class LadderResult(OptimizeResult):
+    """What was found without a recipe: a stage a rung, the file that is recommended, and why.
+
+    Attributes:
+        stages: One a rung, in the order in which they were tried; their figures are of the samples that chose.
+        recipe: How the recommended file was made, to be run again.
+        budget: One line a limit, judged on the recommended file with samples that chose nothing.
+        chosen: Which stage is recommended: the first that keeps the budget, or else the nearest.
+        reason: Why, in a sentence without its full stop.
+        passed: The rungs that were not tried, and why.
+        front: Names of the stages of which none else is at least as good in metric, time and size, and better in one.
+        final: The figures of the recommended file on the samples that judge it.
+    """
+
+    chosen: int = 0
+    reason: str = ""
+    passed: tuple[Passed, ...] = ()
+    front: tuple[str, ...] = ()
+    final: Figures = field(default_factory=lambda: Figures())
+
+    @property
+    def model(self) -> Any:
+        """The Keras model of the recommended file, in the user's flavour."""
+        return self.stages[self.chosen].model
+
+    @property
+    def artifact(self) -> Artifact:
+        """The file that is recommended."""
+        return self.stages[self.chosen].artifact
+
+    @property
+    def _remedy(self) -> str:
+        needs = "; ".join(f"{entry.name}: {entry.reason}" for entry in self.passed)
+        return f"relax the limit{f', or see what was not tried ({needs})' if needs else ''}"
+
+    def to_dict(self) -> dict[str, object]:
+        """Return what ``result.json`` holds: that of a recipe, and the ladder's part."""
+        ladder = {
+            "recommended": self.stages[self.chosen].name,
+            "reason": self.reason,
+            "passed": [vars(entry) for entry in self.passed],
+            "front": list(self.front),
+            "final": dict(self.final),
+        }
+        return {**super().to_dict(), "ladder": ladder}

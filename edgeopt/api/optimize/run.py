@@ -12,14 +12,17 @@ from typing import TYPE_CHECKING, Any
 
 from ...artifact.artifact import Artifact
 from ...errors import ModelError, UsageError
-from ...evaluation.budget import Budget
+from ...evaluation.budget import LIMITS, Budget
+from ...evaluation.metrics import load_metric
 from ...passes.registry import Planned, plan, resolved
+from ...recipes.convert import ConvertRecipe
 from ...recipes.optimize import OptimizeRecipe
 from ...training.losses import loss_text
 from ..baseline import telling
 from .compression import compression_report, overall_change
-from .data import check_outputs, check_recipe_data
+from .data import check_outputs, check_recipe_data, read_data
 from .folder import Folder
+from .ladder import Clock, Ladder
 from .lock import locked
 from .loss import loss_for
 from .result import Figures, OptimizeResult, Stage
@@ -52,11 +55,17 @@ Recipe = str | os.PathLike[str] | Mapping[str, object] | OptimizeRecipe | Planne
 
 def optimize(
     model: Any,
-    recipe: Recipe,
+    recipe: Recipe | None = None,
     *,
-    train: Any,
     validation: Any,
+    train: Any = None,
     calibration: Any = None,
+    test: Any = None,
+    budget: Budget | None = None,
+    convert: ConvertRecipe | None = None,
+    metric: str = "accuracy",
+    output_name: str | None = None,
+    time_limit_s: float | None = None,
     output: str | os.PathLike[str] | None = None,
     resume: bool = False,
     force: bool = False,
@@ -71,16 +80,28 @@ def optimize(
     on_step: Callable[[str], None] | None = None,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> OptimizeResult:
-    """Run a recipe: apply its passes in order; after each, export the model and measure the file.
+    """Run a recipe, or, without one, find the cheapest file that keeps a budget.
+
+    A recipe's passes are applied in order; after each, the model is exported and the file measured. Without a recipe
+    the same is done rung by rung, from an int8 file upwards, until a file keeps the budget (`LadderResult`).
 
     Args:
         model: A Keras model of either flavour, or the path of a .keras or .h5 file.
         recipe: An `OptimizeRecipe`, its tables, a TOML file, or a built-in name: small, fast, edgetpu, tiny; or what
-            `read_recipe` has made of one.
+            `read_recipe` has made of one. None climbs to a budget.
         train: Training data with labels, of any kind that `edgeopt.data.load_dataset` takes, or a
             `keras.utils.PyDataset`.
+            Without a recipe they may be absent: nothing is trained then.
         validation: Samples with labels on which each file is scored. Not those of `train`.
         calibration: Samples for the conversion to int8; None takes some of `train`.
+        test: Samples with labels that judge the recommended file, of a run without a recipe; None keeps half of
+            `validation` for it.
+        budget: What a file is to keep, of a run without a recipe. As `convert`, `metric` and `output_name`, it stands
+            in a recipe where there is one.
+        convert: How files are converted.
+        metric: What is scored, as `edgeopt.validate` names it.
+        output_name: Name of the output that is scored, of a model with several.
+        time_limit_s: How long a run without a recipe may take, in seconds; the nearest file is taken then.
         output: Folder for ``result.json``, a file a stage, ``model.keras`` and ``recipe.toml``; None writes nothing.
         resume: Go on with the run that was interrupted in `output`.
         force: Write into `output` although it is not empty.
@@ -96,7 +117,8 @@ def optimize(
         on_progress: Called with every sign of life: of the device, of conversions, and of each step of a training.
 
     Returns:
-        The stages, the first being the original model; see `OptimizeResult.raise_for_budget`.
+        The stages, the first being the original model (without a recipe a `LadderResult`); see
+        `OptimizeResult.raise_for_budget`.
 
     Raises:
         UsageError: A bad recipe, data, or folder (RecipeError, DataError, OutputError).
@@ -107,10 +129,16 @@ def optimize(
     Example:
         >>> result = edgeopt.optimize("model.keras", "fast", train="train.npz", validation="test.npz", output="fast/")
         >>> result.stages[-1].figures["latency_ms"]["p50"]
+        >>> optimize("model.keras", budget=Budget(max_drop=0.01), train="train.npz", validation="test.npz").artifact
     """
     from ...devices import RunOptions
 
-    read = read_recipe(recipe)
+    own = {"test": test, "budget": budget, "convert": convert, "time_limit_s": time_limit_s, "output_name": output_name}
+    read = _to_a_budget(budget, convert, metric, output_name) if recipe is None else read_recipe(recipe)
+    if recipe is not None and (given := [name for name, value in own.items() if value is not None]):
+        raise UsageError(
+            f"{', '.join(given)} goes with a run without a recipe; write it into the recipe, or drop that."
+        )
     settings, planned = read.settings, read.planned
     _join_workers(planned, resume)
     RunOptions(runtime=runtime)  # a name that is wrong is refused before anything is trained, as is a student
@@ -122,13 +150,15 @@ def optimize(
         raise UsageError("resume goes with the folder of the run that is to be resumed; give output=...")
     tell = telling(on_progress)
     tell({"stage": "samples"})
-    data = check_recipe_data(train, validation, calibration, settings.convert)
+    data = check_recipe_data(train, validation, calibration, settings.convert, trains=recipe is not None)
     tell({"stage": "load"})
     original, digest = _model(model, custom_objects, unsafe_load)
     check_outputs(original, data, settings.metric, settings.output_name)
     with ExitStack() as stack:
         _scope(stack, custom_objects)
-        chosen = loss_for(original, loss if loss is not None else settings.loss, data.train)
+        chosen = None
+        if data.train is not None:
+            chosen = loss_for(original, loss if loss is not None else settings.loss, data.train)
         folder = None
         if output is not None:
             identity = {
@@ -139,14 +169,21 @@ def optimize(
                 "device": device if isinstance(device, str) else type(device).__name__,
                 "runtime": runtime,
             }
-            given = (model, read.source, train, validation, calibration)
-            inputs = [Path(source) for source in given if isinstance(source, (str, os.PathLike))]
+            sources = (model, read.source, train, validation, calibration, test)
+            inputs = [Path(source) for source in sources if isinstance(source, (str, os.PathLike))]
             stack.enter_context(locked(Path(output), say))
             folder = Folder(output, identity, resume=resume, force=force, inputs=inputs)
         measuring = Measuring(device, inventory, runtime, bench, on_progress)
-        shared = Workbench(settings, original, data, chosen, callbacks, measuring, say)
+        clock = Clock(time_limit_s)
+        shared = Workbench(settings, original, data, chosen, [*callbacks, *clock.callbacks()], measuring, say)
         # What the user has given as an object, or allowed to be loaded, is no stranger in the run's own files.
         trusted = unsafe_load or not isinstance(model, (str, os.PathLike))
+        if recipe is None:
+            judge = None if test is None else read_data(test, settings.convert)
+            found = Ladder(shared, settings.budget, folder, clock, judge, trusted=trusted).climb()
+            if folder is not None:
+                folder.write_result(found, found.recipe.to_toml())
+            return found
         stages, last = _Run(shared, folder, planned, trusted).stages()
         result = OptimizeResult(
             tuple(stages),
@@ -247,6 +284,21 @@ class _Run:
         if self._folder is not None:
             self._folder.write_stage(stage)
         return stage
+
+
+def _to_a_budget(
+    budget: Budget | None, convert: ConvertRecipe | None, metric: str, output_name: str | None
+) -> PlannedRecipe:
+    """Return what a run without a recipe begins with."""
+    if budget is None or not any(getattr(budget, name) is not None for name in LIMITS):
+        raise UsageError(
+            "optimize needs a recipe, or a budget to climb to; give recipe=..., or budget=Budget(max_drop=0.01) "
+            "(--recipe, or --max-drop 0.01)."
+        )
+    scoring = load_metric(metric)
+    budget.require_measurable(has_baseline=True, higher_is_better=scoring.higher_is_better, metric=scoring.name)
+    settings = OptimizeRecipe(convert=convert or ConvertRecipe(), budget=budget, metric=metric, output_name=output_name)
+    return PlannedRecipe(settings, (), None)
 
 
 def read_recipe(recipe: Recipe) -> PlannedRecipe:

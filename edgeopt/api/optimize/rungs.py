@@ -1,0 +1,182 @@
+"""Which way to a smaller, faster or truer file is tried next: the cheapest that may help with what was missed.
+
+A rung is a file made from the original model in one way. What costs accuracy is answered first by what needs no
+training; time, size and memory are answered by taking channels out, by as much as the limit asks for. After a cut that
+went too far a milder one is tried, between it and the mildest that did not go far enough.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from ...evaluation.budget import MISSED, NOT_PROVEN, BudgetLine
+
+_ACCURACY = ("max_drop", "min_metric")
+_TIME, _SPACE = "max_p95_ms", ("max_size_bytes", "max_memory_bytes")
+_COSTS = (_TIME, *_SPACE)
+_CUTS = 3  # at most
+_AIM = 0.97  # of what a limit asks for: the file is to keep it, not to touch it
+_LEAST = 0.05  # no cut leaves less
+_SPREAD = 0.02  # two cuts nearer than this are one
+
+_TRAINED = {"learning_rate_schedule": "cosine"}
+_QAT: Mapping[str, object] = {"kind": "qat", "epochs": 3, "learning_rate": 1e-4, **_TRAINED}
+_CHANNELS: Mapping[str, object] = {
+    "kind": "channels", "importance": "taylor", "epochs": 5, "learning_rate": 1e-3, **_TRAINED,
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Rung:
+    """A way to make a file from the original model.
+
+    Attributes:
+        name: How its stage is called.
+        passes: Tables of the passes, in order; the original teaches their trainings.
+        convert: Keys of the conversion that differ from the run's.
+        kept: Which share of the time, or of the weights' bytes, a cut is to leave; 1.0 for no cut.
+        why: What it is tried for.
+    """
+
+    name: str
+    passes: tuple[Mapping[str, object], ...] = ()
+    convert: Mapping[str, Any] = field(default_factory=dict)
+    kept: float = 1.0
+    why: str = ""
+
+    @property
+    def trains(self) -> bool:
+        """Whether training data are needed."""
+        return bool(self.passes)
+
+
+@dataclass(frozen=True)
+class Climbed:
+    """A rung whose file was measured.
+
+    Attributes:
+        rung: The rung.
+        lines: The budget's, judged on the samples that choose.
+        p50_ms: The median of an inference; None where it was not timed.
+    """
+
+    rung: Rung
+    lines: tuple[BudgetLine, ...]
+    p50_ms: float | None = None
+
+    @property
+    def met(self) -> bool:
+        """Whether no line was missed."""
+        return not missed(self.lines)
+
+    @property
+    def excess(self) -> float:
+        """How far the limits are missed, each as a part of itself, added up."""
+        return sum(_excess(line) for line in missed(self.lines))
+
+
+@dataclass(frozen=True)
+class Passed:
+    """A rung that was not tried, and why."""
+
+    name: str
+    reason: str
+
+
+INT8 = Rung("int8", why="the cheapest file")
+# What may give accuracy back, the cheapest first.
+TRUER = (Rung("qat", (_QAT,), why="trained for its 8-bit grid, with the original as the teacher"),)
+
+
+def missed(lines: Sequence[BudgetLine]) -> list[BudgetLine]:
+    """Return the lines that are missed, or not proven where the budget asks for proof."""
+    return [line for line in lines if line.verdict == MISSED or (line.proven and line.verdict == NOT_PROVEN)]
+
+
+def next_rung(climbed: Sequence[Climbed], *, may_train: bool) -> tuple[Rung | None, tuple[Passed, ...]]:
+    """Return what to try next, or None where a file keeps the budget or nothing is left; and what was passed over.
+
+    Args:
+        climbed: What was tried, in order.
+        may_train: Whether there are training data.
+    """
+    if not climbed:
+        return INT8, ()
+    if climbed[-1].met:
+        return None, ()
+    if any(line.name in _COSTS for line in missed(climbed[0].lines)):
+        found = _cut(climbed)
+        useless = tuple(
+            Passed(rung.name, f"{_named(climbed[0].lines)} is missed, which it does not change")
+            for rung in TRUER
+            if len(climbed) == 1
+        )
+        return _trainable(found, may_train, useless)
+    tried = {entry.rung.name for entry in climbed}
+    left = [rung for rung in TRUER if rung.name not in tried]
+    useless = (Passed("channels", "no limit of time, size or memory is missed"),) if len(climbed) == 1 else ()
+    return _trainable(left[0] if left else None, may_train, useless)
+
+
+def _trainable(
+    rung: Rung | None, may_train: bool, passed: tuple[Passed, ...]
+) -> tuple[Rung | None, tuple[Passed, ...]]:
+    if rung is None or may_train or not rung.trains:
+        return rung, passed
+    return None, (*passed, Passed(rung.name, "it trains, and there are no training data (--train)"))
+
+
+def _cut(climbed: Sequence[Climbed]) -> Rung | None:
+    """Return the next cut: as deep as the missed limit asks for, or between one too deep and one not deep enough."""
+    cuts = [entry for entry in climbed if entry.rung.kept < 1]
+    if len(cuts) >= _CUTS:
+        return None
+    shallow = min((entry.rung.kept for entry in climbed if _costly(entry)), default=1.0)
+    deep = max((entry.rung.kept for entry in cuts if not _costly(entry)), default=0.0)
+    kept = _deeper(climbed) if _costly(climbed[-1]) else (shallow + deep) / 2
+    kept = max(kept, _LEAST)
+    if shallow - kept < _SPREAD or (deep and kept - deep < _SPREAD):
+        return None
+    worst = max(_costly(climbed[0]), key=_excess)
+    first = climbed[0].p50_ms
+    if worst.name == _TIME and first is not None:
+        target: dict[str, object] = {"latency_ms": round(first * kept, 4)}
+        what = f"{kept:.0%} of the time"
+    else:
+        target = {"fraction": round(1 - kept, 4), "of": "bytes"}
+        what = f"{kept:.0%} of the weights"
+    return Rung(f"channels-{kept * 100:.0f}", ({**_CHANNELS, **target}, _QAT), kept=kept, why=f"cut to {what}")
+
+
+def _deeper(climbed: Sequence[Climbed]) -> float:
+    """Return the share that keeps the limit that is missed most, on the line through the last two files.
+
+    A file has parts that no cut takes away, and so has a time; the first guess is that there are none.
+    """
+    last = climbed[-1]
+    worst = max(_costly(last), key=_excess)
+    earlier = [entry for entry in climbed[:-1] if entry.rung.kept > last.rung.kept]
+    aim = worst.limit * _AIM
+    if not earlier:
+        return last.rung.kept * aim / worst.value
+    before = next(line.value for line in earlier[-1].lines if line.name == worst.name)
+    slope = (before - worst.value) / (earlier[-1].rung.kept - last.rung.kept)
+    return last.rung.kept - (worst.value - aim) / slope if slope > 0 else _LEAST
+
+
+def _costly(entry: Climbed) -> list[BudgetLine]:
+    return [line for line in missed(entry.lines) if line.name in _COSTS]
+
+
+def _excess(line: BudgetLine) -> float:
+    """By which part of the limit the value is beyond it."""
+    beyond = line.value - line.limit if line.name.startswith("max") else line.limit - line.value
+    if line.verdict == NOT_PROVEN and line.bad_end is not None:
+        beyond = abs(line.bad_end - line.limit)
+    return max(beyond, 0.0) / (abs(line.limit) or 1e-9)
+
+
+def _named(lines: Sequence[BudgetLine]) -> str:
+    return " and ".join(line.name for line in missed(lines))

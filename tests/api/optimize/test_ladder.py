@@ -1,0 +1,141 @@
+"""`edgeopt.optimize` without a recipe: rung by rung to a budget, judged on samples that chose nothing."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+import edgeopt
+from edgeopt.api.optimize.data import RunData
+from edgeopt.api.optimize.ladder import pareto_front, parted, recommended
+from edgeopt.api.optimize.result import Stage
+from edgeopt.api.optimize.rungs import INT8, Climbed, Rung
+from edgeopt.artifact.artifact import Artifact
+from edgeopt.data.dataset import load_dataset
+from edgeopt.errors import BudgetError, DataError, UsageError
+from edgeopt.evaluation.budget import Budget
+
+from ...devices.conftest import float_model
+from .test_run import SHORT, data
+
+
+def network(keras):
+    keras.utils.set_random_seed(1)
+    layers = keras.layers
+    return keras.Sequential(
+        [
+            keras.Input((6, 6, 1), name="image"),
+            layers.Conv2D(32, 3, activation="relu", name="conv"),
+            layers.Conv2D(64, 3, activation="relu", name="wide"),
+            layers.GlobalAveragePooling2D(name="pool"),
+            layers.Dense(2, activation="softmax", name="classes"),
+        ]
+    )
+
+
+def stage(name, value, p50, size):
+    latency = None if p50 is None else {"p50": p50, "p50_ci95": None}
+    measured = {"metric": {"name": "accuracy", "value": value, "ci95": [0, 1]}, "latency_ms": latency}
+    return Stage(name, name, None, Artifact(float_model()), {**measured, "size_bytes": size})
+
+
+def test_the_front_is_what_nothing_else_beats():
+    stages = [stage("a", 0.9, 2.0, 100), stage("b", 0.8, 1.0, 100), stage("c", 0.8, 1.5, 100), stage("d", 0.7, 3.0, 50)]
+    assert pareto_front(stages, higher_is_better=True) == ("a", "b", "d")
+    assert pareto_front(stages, higher_is_better=False) == ("b", "d")
+
+
+def judged(name, **found):
+    return Climbed(Rung(name), Budget(max_drop=0.01, max_size_bytes=100).judge(found))
+
+
+def test_the_first_rung_that_keeps_the_budget_is_recommended_or_else_the_nearest():
+    far, near = judged("far", drop=0.05, size_bytes=90), judged("near", drop=0.012, size_bytes=90)
+    kept = judged("kept", drop=0.0, size_bytes=100)
+    assert recommended([far, kept, near]) == (
+        1, "the budget is kept at rung 2, kept: drop 0 <= 0.01: met; size_bytes 100 <= 100: met"
+    )  # fmt: skip
+    number, reason = recommended([far, near])
+    assert (number, reason) == (1, "no rung keeps the budget; near is the nearest: drop 0.012 <= 0.01: MISSED")
+
+
+def test_half_of_the_validation_data_judges_and_none_of_it_chooses():
+    x = np.arange(40, dtype=np.float32)[:, None]
+    given = load_dataset((x, np.arange(40)))
+    choosing, judging, note = parted(RunData(None, given, None, {}), None)
+    rows = [set(part.arrays[0].ravel()) for part in (choosing, judging)]
+    assert note == "" and rows[0] | rows[1] == set(range(40)) and not rows[0] & rows[1]
+    assert parted(RunData(None, given, None, {}), "others")[:2] == (given, "others")
+    few = given.take(np.arange(10))
+    assert parted(RunData(None, few, None, {}), None) == (
+        few, few, "The validation samples chose the file and judge it, since they cannot be parted; give others with --test."
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "match"),
+    [
+        ({}, UsageError, "needs a recipe, or a budget to climb to"),
+        ({"recipe": "fast", "budget": Budget(max_drop=0.1)}, UsageError, "budget goes with a run without a recipe"),
+        ({"budget": Budget(max_drop=0.1)}, DataError, "nothing to calibrate with"),
+        ({"budget": Budget(min_metric=0.1), "metric": "mse"}, UsageError, "of mse less is better"),
+    ],
+)
+def test_what_cannot_be_climbed_is_refused_before_anything_is_loaded(options, error, match):
+    with pytest.raises(error, match=match):
+        edgeopt.optimize("nowhere.keras", validation=data(), **options)
+
+
+@pytest.mark.heavy
+@pytest.mark.smoke
+def test_a_size_is_reached_by_a_cut_and_the_run_resumes_to_the_same_file(any_keras, tmp_path):
+    x, y = data(96)
+    options = {"train": (x, y), "validation": (x, y), "bench": SHORT, "output": tmp_path}
+    model = network(any_keras)
+    size = edgeopt.convert(model, calibration=x).size_bytes
+    said = []
+    budget = Budget(max_drop=0.5, max_size_bytes=size - 9000)
+    found = edgeopt.optimize(model, budget=budget, on_step=said.append, **options)
+    assert found.stages[0].kind == INT8.name and found.chosen > 0
+    assert found.artifact.size_bytes <= size - 9000 and found.verdict in ("ok", "not proven")
+    assert {entry.name for entry in found.passed} == {"qat"}
+    assert any("judging on samples that chose nothing" in line for line in said)
+    assert found.final["samples"] == 48
+    written = json.loads((tmp_path / "result.json").read_text())
+    assert written["ladder"]["recommended"] == found.stages[found.chosen].name
+    assert (tmp_path / "model.tflite").read_bytes() == found.artifact.model
+    again = edgeopt.optimize(model, budget=budget, resume=True, on_step=said.append, **options)
+    assert again.artifact.model == found.artifact.model
+    assert said.count("00-int8: taken from the earlier run") == 1
+
+
+@pytest.mark.heavy
+def test_without_training_data_the_nearest_file_is_written_and_what_training_needs_is_said(tmp_path):
+    import keras
+
+    x, y = data()
+    found = edgeopt.optimize(
+        network(keras), budget=Budget(max_size_bytes=100), validation=(x, y), calibration=x, bench=SHORT,
+        output=tmp_path,
+    )  # fmt: skip
+    assert [entry.name for entry in found.stages] == ["00-int8"]
+    with pytest.raises(
+        BudgetError, match=r"max_size_bytes is 100, .* channels-5: it trains, and there are no training"
+    ):
+        found.raise_for_budget()
+    assert (tmp_path / "model.tflite").is_file()
+
+
+@pytest.mark.heavy
+def test_a_training_ends_when_the_time_is_over():
+    import keras
+
+    x, y = data(96)
+    found = edgeopt.optimize(
+        network(keras), budget=Budget(max_size_bytes=100), train=(x, y), validation=(x, y), bench=SHORT,
+        time_limit_s=0.001,
+    )  # fmt: skip
+    assert [entry.name for entry in found.stages] == ["00-int8"]
+    assert found.passed[-1].reason == "the time was over"

@@ -1,0 +1,96 @@
+"""`edgeopt.api.optimize.rungs`: which way is tried next, by which line was missed and by how much."""
+
+from __future__ import annotations
+
+import pytest
+
+from edgeopt.api.optimize.rungs import INT8, Climbed, Rung, next_rung
+from edgeopt.evaluation.budget import Budget, Evidence
+
+
+def tried(rung, budget, p50_ms=2.0, **found):
+    """A rung whose file has these figures."""
+    values = {"drop": 0.0, "p95_ms": 1.0, "size_bytes": 100.0, "memory_bytes": 100.0, **found}
+    return Climbed(rung, budget.judge(values), p50_ms)
+
+
+def after(*climbed, may_train=True):
+    """The next rung, and what was passed over."""
+    rung, passed = next_rung(climbed, may_train=may_train)
+    return rung, {entry.name: entry.reason for entry in passed}
+
+
+def test_the_first_rung_is_an_int8_file_and_it_is_the_last_where_it_keeps_the_budget():
+    budget = Budget(max_drop=0.01, max_p95_ms=2)
+    assert after() == (INT8, {})
+    assert after(tried(INT8, budget)) == (None, {})
+
+
+def test_a_drop_is_answered_by_training_for_the_grid_and_channels_are_passed_over():
+    rung, passed = after(tried(INT8, Budget(max_drop=0.01), drop=0.03))
+    assert [table["kind"] for table in rung.passes] == ["qat"]
+    assert passed == {"channels": "no limit of time, size or memory is missed"}
+
+
+def test_nothing_is_left_after_the_truest_rung():
+    budget = Budget(max_drop=0.01)
+    first = tried(INT8, budget, drop=0.03)
+    assert after(first, tried(after(first)[0], budget, drop=0.02))[0] is None
+
+
+def test_without_training_data_what_trains_is_passed_over():
+    rung, passed = after(tried(INT8, Budget(max_drop=0.01), drop=0.03), may_train=False)
+    assert rung is None
+    assert passed["qat"] == "it trains, and there are no training data (--train)"
+
+
+@pytest.mark.parametrize(
+    ("limit", "found", "target"),
+    [
+        ({"max_p95_ms": 1.0}, {"p95_ms": 2.0}, {"latency_ms": 0.97}),  # the median is 2.0 ms, half of it is asked for
+        ({"max_size_bytes": 50}, {"size_bytes": 100.0}, {"fraction": 0.515, "of": "bytes"}),
+        ({"max_memory_bytes": 80}, {"memory_bytes": 100.0}, {"fraction": 0.224, "of": "bytes"}),
+    ],
+)
+def test_a_cost_is_answered_by_a_cut_as_deep_as_the_limit_asks_for(limit, found, target):
+    rung, passed = after(tried(INT8, Budget(max_drop=0.01, **limit), drop=0.2, **found))
+    channels, qat = rung.passes
+    assert (channels["kind"], qat["kind"]) == ("channels", "qat")
+    assert channels.items() >= target.items()
+    assert passed == {"qat": f"max_drop and {next(iter(limit))} is missed, which it does not change"}
+
+
+def test_a_file_that_was_not_timed_is_cut_by_its_weights():
+    rung, _ = after(tried(INT8, Budget(max_p95_ms=1.0), p50_ms=None, p95_ms=2.0))
+    assert rung.passes[0]["of"] == "bytes"
+
+
+def cut(kept):
+    return Rung(f"channels-{kept}", ({"kind": "channels"},), kept=kept)
+
+
+def test_a_cut_that_went_too_far_is_followed_by_a_milder_one_and_one_that_did_not_by_a_deeper_one():
+    budget = Budget(max_drop=0.01, max_size_bytes=50)
+    first = tried(INT8, budget, size_bytes=100.0)
+    milder, _ = after(first, tried(cut(0.4), budget, drop=0.05, size_bytes=40.0))
+    assert milder.kept == pytest.approx(0.7)
+    deeper, _ = after(first, tried(cut(0.48), budget, size_bytes=60.0))
+    assert deeper.kept == pytest.approx(0.48 - (60 - 48.5) * 0.52 / 40)  # the line through both files
+    between, _ = after(
+        first, tried(cut(0.4), budget, drop=0.05, size_bytes=40.0), tried(cut(0.7), budget, size_bytes=70.0)
+    )
+    assert between.kept == pytest.approx(0.7 - (70 - 48.5) * 0.3 / 30)
+
+
+def test_there_are_at_most_three_cuts_and_none_that_hardly_differs_from_another():
+    budget = Budget(max_drop=0.01, max_size_bytes=50)
+    first = tried(INT8, budget, size_bytes=100.0)
+    cuts = [tried(cut(kept), budget, size_bytes=60.0) for kept in (0.5, 0.4, 0.3)]
+    assert after(first, *cuts)[0] is None
+    assert after(first, tried(cut(0.98), budget, drop=0.05, size_bytes=49.0))[0] is None
+
+
+def test_a_limit_that_is_to_be_proven_is_climbed_for_until_it_is():
+    unproven = {"drop": Evidence(0.005, bad_end=0.02, samples=100)}
+    assert after(tried(INT8, Budget(max_drop=0.01), **unproven))[0] is None
+    assert after(tried(INT8, Budget(max_drop=0.01, proven=True), **unproven))[0].name == "qat"

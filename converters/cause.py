@@ -20,14 +20,13 @@ from ..flatbuffer import read_model
 from ..flatbuffer.layer_names import layers_of
 from ..flatbuffer.model import Model, Operator, Tensor
 from .outputs import Samples, file_tensors
+from .remedies import MIXED_INPUT, OUTLIER, mixture, outlier_ratio
 
 # A value so low is no activation: it stands for minus infinity in a mask.
 MASK = 1e4
 _MASKING = frozenset({"ADD", "SUB", "MUL", "MINIMUM", "MAXIMUM", "SELECT", "SELECT_V2"})
 _ONE_SIDED = 0.05  # a masked tensor reaches up to so much of what it reaches down to, at most
 _ROWS = 8  # samples that are looked at: every tensor of theirs is kept
-_MIXED = 64.0  # times the typical span of a channel: what is narrower has two bits left of eight
-_OUTLIER = 4.0  # times the 99.9th percentile
 
 _REMEDIES = {
     "mask": "a mask's constant near {constant:.0e} sets the scale; mask with a value such as -100 instead, which the "
@@ -158,22 +157,11 @@ def _first_fall(model: Model, ratios: Mapping[str, float]) -> tuple[Operator, Te
 def _kind(model: Model, operator: Operator, tensor: Tensor, expected: Mapping[str, Array]) -> tuple[str, float]:
     """Say why an operator's result is not the model's, and the ratio that says so."""
     inputs = [expected[name] for name in _names(model, operator.inputs) if name in expected]
-    mixed = max((_mixture(values) for values in inputs), default=1.0)
-    if mixed >= _MIXED:
+    mixed = max((mixture(values) for values in inputs), default=1.0)
+    if mixed >= MIXED_INPUT:
         return "input", mixed
-    values = np.abs(expected[tensor.name]).ravel()
-    usual = float(np.quantile(values, 0.999))
-    outlier = float(values.max()) / usual if usual > 0 else 1.0
-    return ("outliers", outlier) if outlier >= _OUTLIER else ("ranges", outlier)
-
-
-def _mixture(values: Array) -> float:
-    """How many times the widest channel's span is that of the median one, of those that move."""
-    if values.ndim < 2:
-        return 1.0
-    spans = np.ptp(values.reshape(-1, values.shape[-1]), axis=0)
-    spans = spans[spans > 0]
-    return float(spans.max() / np.median(spans)) if spans.size else 1.0
+    outlier = outlier_ratio(expected[tensor.name])
+    return ("outliers", outlier) if outlier >= OUTLIER else ("ranges", outlier)
 
 
 def _kept(content: bytes, samples: Samples) -> dict[str, Array]:

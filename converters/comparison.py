@@ -56,15 +56,16 @@ class Reference:
     def __init__(self, float_file: bytes, samples: Samples | None, held_back: Samples | None) -> None:
         """Choose the samples; see `compare_with_model`."""
         self.samples = _some(float_file, samples, held_back)
-        self._float_file, self._held_back = float_file, held_back is not None
+        self.float_file, self.held_back = float_file, held_back is not None
 
     @cached_property
-    def _expected(self) -> dict[str, Array]:
-        return file_outputs(self._float_file, self.samples)
+    def expected(self) -> dict[str, Array]:
+        """Output name -> what the float file gives."""
+        return file_outputs(self.float_file, self.samples)
 
     def fidelity_of(self, file: bytes) -> Fidelity:
         """Return how near a file's outputs are to those of the float file."""
-        return _compared(self._expected, file, self.samples, self._held_back)
+        return _compared(self.expected, file, self.samples, self.held_back)
 
 
 def _compared(expected: Mapping[str, Array], file: bytes, chosen: Samples, held_back: bool) -> Fidelity:

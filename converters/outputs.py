@@ -39,10 +39,19 @@ def file_outputs(content: bytes, samples: Samples) -> dict[str, Array]:
     return {name: _joined(parts, _batch(model), _count(samples)) for name, parts in found.items()}
 
 
-def file_tensors(content: bytes, tensors: Sequence[Tensor], samples: Samples) -> dict[int, Array]:
-    """Return the real values of tensors inside a file, by their index: every group's, one after the other."""
+def file_tensors(
+    content: bytes, tensors: Sequence[Tensor], samples: Samples, *, inside: bool = True
+) -> dict[int, Array]:
+    """Return the real values of tensors of a file, by their index: every group's, one after the other.
+
+    Args:
+        content: The file.
+        tensors: Which ones.
+        samples: Input name -> real values of shape (samples, ...).
+        inside: Whether there are others among them than outputs, which costs the delegate.
+    """
     model = read_model(content)
-    interpreter = interpreter_of(content, keep_all=True)
+    interpreter = interpreter_of(content, keep_all=inside)
     found: dict[int, list[Array]] = {tensor.index: [] for tensor in tensors}
     for group in groups(samples, _batch(model)):
         feed(interpreter, model, group)

@@ -25,13 +25,21 @@ from .reloading import without_reloading
 from .repairs.change import Change
 from .repairs.edges import settle_edges
 from .rewrite import put_names
+from .trials import Trials
 
 _SIGNATURE = "serving_default"
 _PER_TENSOR_DENSE = "_experimental_disable_per_channel_quantization_for_dense_layers"
 
 
 class TFLiteBackend:
-    """`Converter` over ``tf.lite.TFLiteConverter.from_saved_model``."""
+    """`Converter` over ``tf.lite.TFLiteConverter.from_saved_model``.
+
+    Attributes:
+        follow: Gets the calibrated float file and what makes int8 files of it; returns the file to go on with.
+    """
+
+    def __init__(self, follow: Callable[[Trials], bytes] | None = None) -> None:
+        self.follow = follow
 
     @property
     def name(self) -> str:
@@ -57,7 +65,7 @@ class TFLiteBackend:
         flags = _configure(converter, recipe, calibrated=samples is not None)
         clock = _Clock()
         names = [item.name for item in lean.inputs], lean.output_names
-        edges = _EdgeJudge(recipe, names, samples or {}, held_back)
+        edges = _EdgeJudge(recipe, names, samples or {}, held_back, self.follow)
         ranges: AbstractContextManager[RangeChoice | None] = nullcontext()
         if samples is not None:
             plan = plan_ranges(recipe.range_method, samples, held_back, lean.inputs[0].shape[0] or 1)
@@ -88,9 +96,15 @@ class _EdgeJudge:
     """Lets operators at the edges stay float where the outputs would not be the model's otherwise."""
 
     def __init__(
-        self, recipe: ConvertRecipe, names: Names, samples: Mapping[str, Array], held_back: Mapping[str, Array] | None
+        self,
+        recipe: ConvertRecipe,
+        names: Names,
+        samples: Mapping[str, Array],
+        held_back: Mapping[str, Array] | None,
+        follow: Callable[[Trials], bytes] | None,
     ) -> None:
         self.ends: tuple[str, ...] = ()
+        self._follow = follow
         self._names, self._samples, self._held_back = names, samples, held_back
         asked = {"input": recipe.input_type, "output": recipe.output_type}
         may = recipe.edges == "auto" and recipe.fidelity
@@ -109,7 +123,11 @@ class _EdgeJudge:
         except (RuntimeError, ValueError):  # it does not run here, and nothing can be said of its outputs
             return file
         self.ends = settled.ends
-        return settled.file
+        if self._follow is None:
+            return settled.file
+        return self._follow(
+            Trials(choice.annotated, quantise, self._names, reference, settled.file, settled.changes, choice.used)
+        )
 
 
 def _repairs(changes: Sequence[Change], layers: Sequence[str]) -> tuple[Repair, ...]:

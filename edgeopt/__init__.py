@@ -16,11 +16,13 @@ if TYPE_CHECKING:
     from .api.fix import fix_model
     from .api.inspect import inspect
     from .api.optimize.run import optimize
+    from .api.sensitivity import sensitivity
     from .api.validate import validate
     from .artifact.artifact import Artifact
     from .check.model import check_model
     from .evaluation.budget import Budget
     from .evaluation.report import ValidationReport
+    from .evaluation.sensitivity import SensitivityReport
     from .passes.qat.scope import qat_scope
 
 # public name -> the module that defines it
@@ -28,6 +30,7 @@ _PUBLIC = {
     "Artifact": "edgeopt.artifact.artifact",
     "Budget": "edgeopt.evaluation.budget",
     "bridge": "edgeopt",
+    "SensitivityReport": "edgeopt.evaluation.sensitivity",
     "ValidationReport": "edgeopt.evaluation.report",
     "callbacks": "edgeopt",
     "check_model": "edgeopt.check.model",
@@ -37,12 +40,14 @@ _PUBLIC = {
     "inspect": "edgeopt.api.inspect",
     "optimize": "edgeopt.api.optimize.run",
     "qat_scope": "edgeopt.passes.qat.scope",
+    "sensitivity": "edgeopt.api.sensitivity",
     "validate": "edgeopt.api.validate",
 }
 
 __all__ = [
     "Artifact",
     "Budget",
+    "SensitivityReport",
     "ValidationReport",
     "__version__",
     "bridge",
@@ -54,6 +59,7 @@ __all__ = [
     "inspect",
     "optimize",
     "qat_scope",
+    "sensitivity",
     "validate",
 ]
 

@@ -7,8 +7,8 @@ output. Names, order, shapes and real values stay.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import combinations
 from typing import Any
 
@@ -20,10 +20,17 @@ from ..quantise import Quantise
 
 @dataclass(frozen=True)
 class Settled:
-    """A file, and at which ends of it (``input``, ``output``) operators stayed float."""
+    """A file with operators that stayed float.
+
+    Attributes:
+        file: The file.
+        ends: At which ends of it (``input``, ``output``) they are.
+        changes: What the quantiser is told to make them so.
+    """
 
     file: bytes
     ends: tuple[str, ...] = ()
+    changes: Mapping[str, Any] = field(default_factory=dict)
 
 
 def settle_edges(
@@ -53,9 +60,10 @@ def settle_edges(
         return Settled(file)
     for count in range(1, len(there) + 1):
         for ends in combinations(there, count):
-            made = quantise(annotated, **_changes({end: names[end] for end in ends}))
+            changes = _changes({end: names[end] for end in ends})
+            made = quantise(annotated, **changes)
             if fidelity_of(made).holds:
-                return Settled(made, ends)
+                return Settled(made, ends, changes)
     return Settled(file)
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from ..models.spec import LoadedModel
     from .convert_job import FileJob, LeanJob
     from .convert_prepare import ConvertReport
+    from .study import Study
 
 _ALIASES = {"inference_input_type": "input_type", "inference_output_type": "output_type"}
 _TYPES = ("input_type", "output_type")
@@ -68,21 +70,11 @@ def convert(
         >>> artifact.save("model_int8.tflite")
     """
     started = time.monotonic()
-    settings = _settings(recipe, options)
-    progress = _Progress(on_event or (lambda event: None))
-    with scratch_folder("convert") as folder:
-        if isinstance(model, (str, os.PathLike)):
-            path = os.fspath(model)
-            job: FileJob | LeanJob = _file_job(path, tuple(custom_objects), unsafe_load, calibration, settings, folder)
-            source = {"path": path, "sha256": model_fingerprint(path)}
-        else:
-            loaded = _described(model, settings)
-            job = _lean_job(loaded, calibration, settings, folder, progress)
-            source = {"path": None, "name": loaded.source, "sha256": None}
-        begun, progress.heard = time.monotonic(), None
-        report = _isolated(job, progress) if isolate else job.run(progress)
-        start = (progress.heard or begun) - begun
-        data = (folder / "model.tflite").read_bytes()
+    settings = settings_of(recipe, options)
+    made = run_conversion(
+        model, calibration, settings, Loading(tuple(custom_objects), unsafe_load), isolate=isolate, on_event=on_event
+    )
+    data, report, progress = made.data, made.report, made.progress
     read_back = time.monotonic()
     warnings = [*report.warnings, *verify(data, settings, progress.layers, report.ends)]
     if calibration is not None and (report.trained_ranges or not settings.needs_calibration):
@@ -103,17 +95,84 @@ def convert(
         "fidelity": report.fidelity,
         "warnings": warnings,
         "seconds": {
-            "start": start,
+            "start": made.start,
             **report.seconds,
             "check": time.monotonic() - read_back,
             "total": time.monotonic() - started,
         },
         "recipe": settings.to_dict(),
-        "source_model": {**source, "flavour": report.flavour},
+        "source_model": {**made.source, "flavour": report.flavour},
         "converter": {"name": report.backend, "flags": dict(report.flags)},
         "tools": tool_versions(),
     }
     return Artifact(data, sidecar)
+
+
+@dataclass(frozen=True)
+class Loading:
+    """How a model file is loaded: ``module:NAME`` for what it needs, and whether Python code in it may run."""
+
+    custom_objects: tuple[str, ...] = ()
+    unsafe_load: bool = False
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """What a conversion left.
+
+    Attributes:
+        data: The file.
+        report: What there is to say of it.
+        source: The model that it was made from.
+        progress: What was heard on the way.
+        start: How long the child took to start, in seconds.
+    """
+
+    data: bytes
+    report: ConvertReport
+    source: Mapping[str, object]
+    progress: _Progress
+    start: float
+
+
+def run_conversion(
+    model: Any,
+    calibration: Any,
+    settings: ConvertRecipe,
+    loading: Loading,
+    *,
+    ask: Callable[[Path], Study] | None = None,
+    isolate: bool = True,
+    on_event: OnEvent | None = None,
+) -> Conversion:
+    """Convert, without a look at what came out; see `convert`.
+
+    Args:
+        model: As `convert` takes it.
+        calibration: As `convert` takes it.
+        settings: What is asked for.
+        loading: How a model file is loaded.
+        ask: Says what else is asked, given the folder that files for the child may lie in.
+        isolate: In a child process.
+        on_event: Told how far it is.
+    """
+    from .study import NOTHING
+
+    progress = _Progress(on_event or (lambda event: None))
+    with scratch_folder("convert") as folder:
+        study = NOTHING if ask is None else ask(folder)
+        if isinstance(model, (str, os.PathLike)):
+            path = os.fspath(model)
+            job: FileJob | LeanJob = _file_job(path, loading, calibration, settings, folder, study)
+            source = {"path": path, "sha256": model_fingerprint(path)}
+        else:
+            loaded = _described(model, settings)
+            job = _lean_job(loaded, calibration, settings, folder, study, progress)
+            source = {"path": None, "name": loaded.source, "sha256": None}
+        begun, progress.heard = time.monotonic(), None
+        report = _isolated(job, progress) if isolate else job.run(progress)
+        start = (progress.heard or begun) - begun
+        return Conversion((folder / "model.tflite").read_bytes(), report, source, progress, start)
 
 
 def _image_record(images: Mapping[str, Any] | None, outputs: Any, warnings: list[str]) -> dict[str, Any] | None:
@@ -148,7 +207,8 @@ class _Progress:
         self._on_event(event)
 
 
-def _settings(recipe: ConvertRecipe | None, options: Mapping[str, Any]) -> ConvertRecipe:
+def settings_of(recipe: ConvertRecipe | None, options: Mapping[str, Any]) -> ConvertRecipe:
+    """Return a recipe with single settings changed."""
     renamed = {_ALIASES.get(key, key): value for key, value in options.items()}
     if len(renamed) != len(options):
         raise RecipeError("input_type and inference_input_type (or output) were both given; give one of them.")
@@ -159,12 +219,13 @@ def _settings(recipe: ConvertRecipe | None, options: Mapping[str, Any]) -> Conve
 
 
 def _file_job(
-    path: str, custom_objects: tuple[str, ...], unsafe_load: bool, calibration: Any, recipe: ConvertRecipe, folder: Path
+    path: str, loading: Loading, calibration: Any, recipe: ConvertRecipe, folder: Path, study: Study
 ) -> FileJob:
     """Fail in milliseconds on what needs no TensorFlow to be seen; the rest is for the child."""
     from ..models.detect import detect, wrappers_in
-    from .convert_job import FileJob, WrittenChosen
+    from .convert_job import FileJob
     from .convert_prepare import check_trained, choose
+    from .written import WrittenChosen
 
     maker = wrappers_in(detect(path).config_text)
     if maker:
@@ -175,7 +236,7 @@ def _file_job(
         found = choose(recipe, calibration, trained=bool(maker))
         chosen = None if found is None else WrittenChosen.write(found, folder)
     data = None if calibration is None or in_memory else os.fspath(calibration)
-    return FileJob(recipe, folder, path, custom_objects, unsafe_load, maker, data, chosen)
+    return FileJob(recipe, folder, path, loading.custom_objects, loading.unsafe_load, maker, data, chosen, study)
 
 
 def _described(model: Any, recipe: ConvertRecipe) -> LoadedModel:
@@ -185,7 +246,7 @@ def _described(model: Any, recipe: ConvertRecipe) -> LoadedModel:
 
 
 def _lean_job(
-    loaded: LoadedModel, calibration: Any, recipe: ConvertRecipe, folder: Path, progress: _Progress
+    loaded: LoadedModel, calibration: Any, recipe: ConvertRecipe, folder: Path, study: Study, progress: _Progress
 ) -> LeanJob:
     """Export here; the child converts the lean SavedModel."""
     from ..models.detect import carries_ranges
@@ -198,7 +259,7 @@ def _lean_job(
     prepared = prepare(
         lambda: loaded, recipe, lambda: choose(recipe, calibration, trained=trained), folder / "lean", progress
     )
-    return LeanJob.of(prepared, recipe, folder)
+    return LeanJob.of(prepared, recipe, folder, study)
 
 
 def _isolated(job: FileJob | LeanJob, progress: _Progress) -> ConvertReport:

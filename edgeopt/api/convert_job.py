@@ -7,88 +7,20 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
-import numpy as np
-
 from ..data.calibration import Chosen
-from ..data.dataset import Array, Dataset, of_pictures
-from ..data.folder import Pictures
+from ..data.dataset import Array
 from ..errors import one_line
+from ..evaluation.fidelity import Fidelity
 from ..models.export.export import LeanModel
 from ..models.spec import InputSpec, LoadedModel
 from ..process.isolation import OnEvent
 from ..process.request import Request
 from ..recipes.convert import ConvertRecipe
 from .convert_prepare import ConvertReport, Prepared, choose, prepare, quantized_layers, stage
+from .study import NOTHING, Study
+from .written import HELD_BACK_FILE, SAMPLES_FILE, WrittenChosen, read_arrays, write_arrays
 
 MODEL_FILE = "model.tflite"
-SAMPLES_FILE = "samples.npz"
-HELD_BACK_FILE = "held_back.npz"
-
-
-@dataclass(frozen=True)
-class WrittenSamples:
-    """Samples that lay in memory, in a file for another process; of a folder of images, what it is read by.
-
-    Attributes:
-        arrays: The .npz file; None for images.
-        names: Names of the arrays; empty where they have none.
-        source: Where they came from.
-        note: How they were prepared.
-        pictures: The images, as `Pictures.to_dict` gives them; None for arrays.
-        class_names: Of the images' folder.
-    """
-
-    arrays: str | None
-    names: Sequence[str]
-    source: str
-    note: str
-    pictures: Mapping[str, Any] | None = None
-    class_names: Sequence[str] = ()
-
-    @classmethod
-    def write(cls, data: Dataset, target: Path) -> WrittenSamples:
-        """Write samples; arrays go to the .npz file `target`."""
-        if data.pictures is not None:
-            return cls(None, (), data.source, data.note, data.pictures.to_dict(), data.class_names)
-        return cls(_write_arrays(target, data.arrays), data.names, data.source, data.note)
-
-    def read(self) -> Dataset:
-        """Read them back."""
-        if self.pictures is not None:
-            return of_pictures(Pictures.from_dict(self.pictures), None, self.class_names, self.source)
-        arrays = () if self.arrays is None else tuple(_read_arrays(self.arrays))
-        return Dataset(arrays, tuple(self.names), None, self.source, self.note)
-
-
-@dataclass(frozen=True)
-class WrittenChosen:
-    """The samples that calibrate a model, written for another process: what `Chosen` holds."""
-
-    data: WrittenSamples
-    warnings: Sequence[str]
-    held_back: WrittenSamples | None
-
-    @classmethod
-    def write(cls, chosen: Chosen, folder: Path) -> WrittenChosen:
-        """Write them to `folder`."""
-        others = chosen.held_back
-        return cls(
-            WrittenSamples.write(chosen.data, folder / SAMPLES_FILE),
-            chosen.warnings,
-            None if others is None else WrittenSamples.write(others, folder / HELD_BACK_FILE),
-        )
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> WrittenChosen:
-        """Return what `to_dict` of a request made of it."""
-        others = values["held_back"]
-        return cls(
-            WrittenSamples(**values["data"]), values["warnings"], None if others is None else WrittenSamples(**others)
-        )
-
-    def read(self) -> Chosen:
-        """Read them back."""
-        return Chosen(self.data.read(), self.warnings, None if self.held_back is None else self.held_back.read())
 
 
 @dataclass(frozen=True)
@@ -104,6 +36,7 @@ class FileJob(Request):
         trained_ranges: Who made the quantised layers in it, see `quantized_layers`; "" for none.
         calibration: Path of the samples; None for none, or for samples that are `chosen` already.
         chosen: Samples that lay in memory.
+        study: What else is asked.
     """
 
     recipe: ConvertRecipe
@@ -114,6 +47,7 @@ class FileJob(Request):
     trained_ranges: str
     calibration: str | None
     chosen: WrittenChosen | None
+    study: Study = NOTHING
     target: ClassVar[str] = "edgeopt.api.convert_job:convert_file"
 
     @classmethod
@@ -125,7 +59,7 @@ class FileJob(Request):
     def run(self, emit: OnEvent) -> ConvertReport:
         """Convert; the .tflite file is in the folder afterwards."""
         prepared = prepare(self._load, self.recipe, self._choose, self.folder / "lean", emit)
-        return _convert(prepared, self.recipe, self.folder, emit)
+        return _convert(prepared, self.recipe, self.study, self.folder, emit)
 
     def _load(self) -> LoadedModel:
         from ..models.load import load_model
@@ -155,6 +89,7 @@ class LeanJob(Request):
         samples: The .npz file of the calibration samples, an array an input; None for none.
         held_back: The same of other samples.
         report: What preparing them has to say.
+        study: What else is asked.
     """
 
     recipe: ConvertRecipe
@@ -163,16 +98,17 @@ class LeanJob(Request):
     samples: str | None
     held_back: str | None
     report: ConvertReport
+    study: Study = NOTHING
     target: ClassVar[str] = "edgeopt.api.convert_job:convert_lean"
 
     @classmethod
-    def of(cls, prepared: Prepared, recipe: ConvertRecipe, folder: Path) -> LeanJob:
+    def of(cls, prepared: Prepared, recipe: ConvertRecipe, folder: Path, study: Study = NOTHING) -> LeanJob:
         """Write the samples to `folder` and return the job."""
         samples, others = (
-            None if given is None else _write_arrays(folder / name, list(given.values()))
+            None if given is None else write_arrays(folder / name, list(given.values()))
             for given, name in ((prepared.samples, SAMPLES_FILE), (prepared.held_back, HELD_BACK_FILE))
         )
-        return cls(recipe, folder, prepared.lean, samples, others, prepared.report)
+        return cls(recipe, folder, prepared.lean, samples, others, prepared.report, study)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> LeanJob:
@@ -185,16 +121,17 @@ class LeanJob(Request):
     def run(self, emit: OnEvent) -> ConvertReport:
         """Convert; the .tflite file is in the folder afterwards."""
         prepared = Prepared(self.lean, self._by_input(self.samples), self._by_input(self.held_back), self.report)
-        return _convert(prepared, self.recipe, self.folder, emit)
+        return _convert(prepared, self.recipe, self.study, self.folder, emit)
 
     def _by_input(self, file: str | None) -> dict[str, Array] | None:
         if file is None:
             return None
-        return {item.name: array for item, array in zip(self.lean.inputs, _read_arrays(file), strict=True)}
+        return {item.name: array for item, array in zip(self.lean.inputs, read_arrays(file), strict=True)}
 
 
 def _common(values: Mapping[str, Any]) -> dict[str, object]:
-    return {"recipe": ConvertRecipe.from_dict(values["recipe"]), "folder": Path(values["folder"])}
+    study = Study.from_dict(values["study"])
+    return {"recipe": ConvertRecipe.from_dict(values["recipe"]), "folder": Path(values["folder"]), "study": study}
 
 
 def convert_file(request: Mapping[str, Any], emit: OnEvent) -> dict[str, object]:
@@ -207,13 +144,15 @@ def convert_lean(request: Mapping[str, Any], emit: OnEvent) -> dict[str, object]
     return LeanJob.from_dict(request).run(emit).to_dict()
 
 
-def _convert(prepared: Prepared, recipe: ConvertRecipe, folder: Path, emit: OnEvent) -> ConvertReport:
+def _convert(prepared: Prepared, recipe: ConvertRecipe, study: Study, folder: Path, emit: OnEvent) -> ConvertReport:
     from ..converters.cause import mask_warnings
     from ..converters.comparison import compare_with_model
     from ..converters.tflite import TFLiteBackend
+    from .convert_follow import Following
 
+    following = Following(prepared.lean, recipe, study, emit)
     emit({"stage": "convert"})
-    backend = TFLiteBackend()
+    backend = TFLiteBackend(following if following.asked else None)
     samples, held_back = prepared.samples, prepared.held_back
     converted = backend.convert(prepared.lean, recipe, samples, held_back, _telling(emit))
     (folder / MODEL_FILE).write_bytes(converted.model)
@@ -229,7 +168,7 @@ def _convert(prepared: Prepared, recipe: ConvertRecipe, folder: Path, emit: OnEv
         warnings += mask_warnings(converted.model, prepared.lean.layer_names)
     return replace(
         prepared.report,
-        warnings=[*warnings, *([] if fidelity is None else fidelity.warnings())],
+        warnings=[*warnings, *_fidelity_warnings(fidelity, recipe, study)],
         seconds=seconds,
         backend=backend.name,
         flags=converted.flags,
@@ -237,6 +176,7 @@ def _convert(prepared: Prepared, recipe: ConvertRecipe, folder: Path, emit: OnEv
         repairs=[asdict(repair) for repair in converted.repairs],
         ends=converted.ends,
         fidelity=None if fidelity is None else fidelity.to_dict(),
+        sensitivity=following.sensitivity,
     )
 
 
@@ -249,6 +189,14 @@ def _telling(emit: OnEvent) -> Callable[[int, int], None]:
     return tell
 
 
+def _fidelity_warnings(fidelity: Fidelity | None, recipe: ConvertRecipe, study: Study) -> list[str]:
+    """Say where the outputs are not the model's, and what tells which operators lose them."""
+    found = [] if fidelity is None else fidelity.warnings()
+    if recipe.quantize != "int8" or study.sensitivity:
+        return found
+    return [f"{warning}; `edgeopt sensitivity` says what each operator costs" for warning in found]
+
+
 def _range_warnings(recipe: ConvertRecipe, ranges: Mapping[str, Any] | None) -> list[str]:
     """Warn where other ranges than minimum and maximum were asked for and could not be had."""
     if recipe.ranges in (None, "minmax") or (ranges is not None and (ranges["used"] != "minmax" or ranges["samples"])):
@@ -256,13 +204,3 @@ def _range_warnings(recipe: ConvertRecipe, ranges: Mapping[str, Any] | None) -> 
     why = "the model holds its ranges itself" if ranges is None else ranges["why"]
     kept = "its own" if ranges is None else "minimum and maximum"
     return [f"ranges: {recipe.ranges!r} was asked for, but {why}; {kept} were kept"]
-
-
-def _write_arrays(target: Path, arrays: Sequence[Array]) -> str:
-    np.savez(target, *arrays)
-    return str(target)
-
-
-def _read_arrays(file: str) -> list[Array]:
-    with np.load(file, allow_pickle=False) as archive:
-        return [archive[f"arr_{index}"] for index in range(len(archive.files))]

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from ..check.model import CheckReport
 
 _NAMES = 4  # of layers with one finding are written out
+_NUMBERS = (
+    "What int8 costs in number is seen with data: `edgeopt sensitivity MODEL --calibration DATA`, operator by operator"
+)
 
 
 def print_report(report: CheckReport) -> None:
@@ -52,6 +55,8 @@ def _print_layers(report: CheckReport) -> None:
             _line(f"  {item.verdict}: {item.name} ({item.kind}) [{item.rule}]: {item.advice}")
     counts = report.summary["verdicts"]
     _line(", ".join(f"{count} {verdict}" for verdict, count in counts.items()))
+    if report.target == "convert":
+        _line(_NUMBERS)
 
 
 def _print_stages(report: CheckReport) -> None:
@@ -70,6 +75,7 @@ def _print_stages(report: CheckReport) -> None:
     for stage, counts in report.summary["stages"].items():
         add_row(table, stage, *(str(counts[verdict]) for verdict in ("ok", "skipped", "refused")))
     console().print(table)
+    _line(_NUMBERS)
     rules = Counter(fix["rule"] for fix in report.summary["fixes"])
     if rules:
         would = ", ".join(f"{count} {rule}" for rule, count in rules.items())

@@ -28,6 +28,10 @@ VERBS: dict[str, tuple[str, str]] = {
         "edgeopt.cli.check",
         "Say what passes, conversion or an accelerator take of a model; rewrite it exactly.",
     ),
+    "sensitivity": (
+        "edgeopt.cli.sensitivity",
+        "Say which operators lose the accuracy of an int8 file, and what would help each.",
+    ),
     "edgetpu": ("edgeopt.cli.edgetpu", "Compile for the Coral Edge TPU; list pipeline segments; compare files."),
     "bench": ("edgeopt.cli.bench", "Time a .tflite file on a device; say whether it is faster than another."),
     "parity": ("edgeopt.cli.parity", "Compare a file on two devices, down to the first operator that differs."),

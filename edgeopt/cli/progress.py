@@ -29,6 +29,7 @@ _WORDS = {
     "convert": "converting",
     "calibrate": "measuring ranges on calibration data",
     "quantize": "quantising, and choosing ranges",
+    "sensitivity": "trying each operator float, and alone int8",
     "fidelity": "comparing the outputs with the model's",
     "baseline": "running the baseline",
     "waiting": "waiting for another job",

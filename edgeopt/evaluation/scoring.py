@@ -77,6 +77,14 @@ def evaluate(metric: Metric, labels: Outputs | None, outputs: Outputs, seed: int
     return Score(value, (max(0.0, low), min(1.0, high) if metric.of_classes else high), STUDENTISED, values, scale)
 
 
+def value(metric: Metric, labels: Outputs | None, outputs: Outputs) -> float:
+    """Return the metric's value without an interval, which takes a part of the time; see `evaluate`."""
+    checked = require_labels(metric, labels)
+    if metric.per_sample is None:
+        return _whole(metric, checked, outputs)
+    return float(metric.per_sample(_given(checked), single_output(outputs)).astype(np.float64).mean())
+
+
 def drop(
     metric: Metric,
     labels: Outputs | None,

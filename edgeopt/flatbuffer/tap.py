@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..errors import ModelError
@@ -58,6 +59,15 @@ def with_taps(data: bytes) -> tuple[bytes, list[Tap]]:
         ModelError: The file cannot be changed so: it is larger than a flatbuffer can be, or states no outputs.
     """
     found = taps(read_model(data))
+    return with_outputs(data, [tap.tensor for tap in found]), found
+
+
+def with_outputs(data: bytes, tensors: Sequence[int]) -> bytes:
+    """Return a file whose outputs are these tensors of the main graph, by their indices; see `with_taps`.
+
+    Raises:
+        ModelError: The file cannot be changed so.
+    """
     root = schema().Model.GetRootAs(data)
     graph = root.Subgraphs(0)._tab
     place, start = graph.Offset(_OUTPUTS), -(-len(data) // 4) * 4
@@ -65,8 +75,8 @@ def with_taps(data: bytes) -> tuple[bytes, list[Tap]]:
         what = f"has {len(data)} bytes, too many to add to" if place else "states no outputs"
         raise ModelError(f"The file {what}; compare the outputs of a file of which this is not so.")
     changed = bytearray(data.ljust(start, b"\0"))
-    changed += struct.pack(f"<{1 + len(found)}I", len(found), *(tap.tensor for tap in found))
+    changed += struct.pack(f"<{1 + len(tensors)}I", len(tensors), *tensors)
     struct.pack_into("<I", changed, graph.Pos + place, start - (graph.Pos + place))
     if field := root._tab.Offset(_SIGNATURES):
         struct.pack_into("<I", changed, root._tab.Indirect(root._tab.Pos + field), 0)  # how many there are
-    return bytes(changed), found
+    return bytes(changed)

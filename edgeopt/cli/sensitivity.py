@@ -1,0 +1,136 @@
+"""``edgeopt sensitivity``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ..artifact.atomic import refuse_to_overwrite
+from .output import add_row, console, json_option, wants_text
+from .progress import live
+from .words import image_options, parse_shape, parse_size
+
+if TYPE_CHECKING:
+    from ..evaluation.sensitivity import OperatorSensitivity, SensitivityReport
+
+_MOST = 20
+_TAIL = 30  # characters of a tensor's name, where no layer is known
+
+
+@click.command("sensitivity")
+@click.argument("model")
+@click.option("--calibration", required=True, metavar="DATA", help="Samples that make the ranges, as of convert.")
+@click.option("--data", metavar="DATA", help="Samples with labels: what each operator does to the metric.")
+@click.option(
+    "--metric",
+    default="accuracy",
+    show_default=True,
+    metavar="accuracy|top5|auc|mae|mse|module:callable",
+    help="With --data: what to score.",
+)
+@click.option("--output", "output_name", metavar="NAME", help="With --data: the output to score, of several.")
+@click.option("--recipe", metavar="FILE.toml", help="Take settings from the [convert] table of a TOML recipe.")
+@click.option("--calibration-samples", type=int, metavar="N", help="How many samples make the ranges (200).")
+@click.option("--seed", type=int, metavar="N", help="Picks the samples (0).")
+@click.option("--ranges", metavar="minmax|percentile|mse|best", help="How the ranges are found (best).")
+@click.option("--edges", metavar="auto|int8", help="Whether operators at inputs and outputs may stay float (auto).")
+@click.option("--input-shape", multiple=True, metavar="NAME=1,96,96,3", help="Shape of an input; may be repeated.")
+@image_options
+@click.option("--custom-objects", multiple=True, metavar="module:NAME", help="Custom layer or function in the model.")
+@click.option("--unsafe-load", is_flag=True, help="Allow Python code stored in the model file to run.")
+@click.option("--all", "all_rows", is_flag=True, help=f"Show all operators, not only the worst {_MOST}.")
+@json_option
+def command(
+    model: str,
+    calibration: str,
+    data: str | None,
+    metric: str,
+    output_name: str | None,
+    recipe: str | None,
+    all_rows: bool,
+    json_path: str | None,
+    **options: Any,
+) -> None:
+    """Say which operators of MODEL lose the accuracy of its int8 file, the worst first, and what would help each.
+
+    MODEL (.keras, .h5, or a SavedModel folder) is calibrated once, and quantised again twice for each operator: with
+    only that one float, and with only that one int8. Nothing is written but what --json asks for.
+    """
+    from ..api.sensitivity import sensitivity
+    from ..recipes.convert import convert_recipe_from_file
+
+    if json_path not in (None, "-"):
+        refuse_to_overwrite(json_path, force=True)
+    given = {name: value for name, value in options.items() if value not in (None, ())}
+    if "input_shape" in given:
+        given["input_shapes"] = dict(map(parse_shape, given.pop("input_shape")))
+    if "image_size" in given:
+        given["image_size"] = parse_size(given["image_size"])
+    with live() as display:
+        report = sensitivity(
+            model,
+            calibration=calibration,
+            data=data,
+            metric=metric,
+            output_name=output_name,
+            recipe=None if recipe is None else convert_recipe_from_file(recipe),
+            on_event=display.event,
+            **given,
+        )
+    if wants_text(report.to_dict, json_path):
+        _print(report, all_rows)
+
+
+def _print(report: SensitivityReport, all_rows: bool) -> None:
+    from rich.table import Table
+
+    out = console()
+    kept = "held back" if report.held_back else "that calibrated it"
+    out.print(
+        f"int8 file    {report.snr_db:.1f} dB on {report.samples} samples {kept}, ranges {report.ranges}", markup=False
+    )
+    if (metric := report.metric) is not None:
+        out.print(
+            f"{metric.name:<12} {metric.float_value:.4f} float, {metric.int8_value:.4f} int8, {metric.samples} samples",
+            markup=False,
+        )
+    table = Table(box=None, pad_edge=False)
+    heads = ("operator", "of layer", "MACs", "noise", "after it", "alone", "only int8", "only float", "range")
+    metrics = () if report.metric is None else ("metric only int8", "only float")
+    for head in (*heads, *metrics, "remedy"):
+        table.add_column(head, justify="left" if head in ("operator", "of layer", "remedy") else "right")
+    shown = report.operators if all_rows else report.operators[:_MOST]
+    for row in shown:
+        add_row(table, *_cells(row))
+    out.print(table)
+    if len(shown) < len(report.operators):
+        out.print(f"... and {len(report.operators) - len(shown)} more (--all shows them)", markup=False)
+    for advice in dict.fromkeys(f"{row.remedy}: {row.layer or row.op}: {row.advice}" for row in shown if row.remedy):
+        out.print(advice, markup=False, soft_wrap=True)
+    for warning in report.warnings:
+        out.print(f"warning: {warning}", style="yellow", markup=False, soft_wrap=True)
+
+
+def _cells(row: OperatorSensitivity) -> tuple[str, ...]:
+    marks = (f", outliers {row.outliers:.0f}x" if row.outliers >= 4 else "") + (
+        f", {row.saturated:.1%} outside" if row.saturated >= 0.001 else ""
+    )
+    effect = row.metric
+    return (
+        f"{row.index} {row.op}",
+        row.layer or row.tensor[-_TAIL:],
+        f"{row.macs_share:.1%}",
+        f"{row.noise_share:.1%}",
+        _decibels(row.snr_db),
+        _decibels(row.here_db),
+        _decibels(row.only_int8_db),
+        _decibels(row.only_float_db),
+        f"{row.low:.3g} to {row.high:.3g}{marks}",
+        *(() if effect is None else (f"{effect.only_int8:.4f}", f"{effect.only_float:.4f}")),
+        row.remedy or "-",
+    )
+
+
+def _decibels(ratio: float | None) -> str:
+    return "-" if ratio is None else f"{ratio:.1f} dB"

@@ -21,6 +21,7 @@ from ..flatbuffer.kernels import FileKernel, assign, file_kernels, join_gates
 
 _SPARSE_FROM = 0.1
 _MOST_CLUSTERS = 256
+_CHANCELESS = 16
 
 
 @dataclass(frozen=True)
@@ -55,10 +56,13 @@ class WeightProperty:
     def clustered(self) -> bool:
         """Whether the values are so few that a pass must have done it.
 
-        Values other than zero: 256 at most, and each for two weights or more; pruning alone leaves few values, too.
+        Of what is not zero (pruning alone leaves few values, too): 256 values at most, and each for two weights or
+        more; of 16 or fewer values one that is there twice is enough, since of so few no two are equal by chance.
         """
-        values = self.clusters - (self.zeros > 0)
-        return self.clusters <= _MOST_CLUSTERS and 2 * values <= self.size - self.zeros
+        values, weights = self.clusters - (self.zeros > 0), self.size - self.zeros
+        return values < weights and (
+            values <= _CHANCELESS or (self.clusters <= _MOST_CLUSTERS and 2 * values <= weights)
+        )
 
     def to_dict(self) -> dict[str, float | int | bool]:
         """Return the figures as JSON values."""
@@ -205,13 +209,16 @@ def kernels_of(layer: Any) -> list[tuple[Any, str, tuple[int, ...]]]:
     for weight in layer.weights:
         path = str(getattr(weight, "path", weight.name)).split(":")[0]
         last = path.split("/")[-1]
-        if last not in _CHANNEL_AXES or len(weight.shape) < 2:
+        axes = _CHANNEL_AXES.get(last, ())
+        local = "LocallyConnected" in type(layer).__name__ and last == "kernel"  # a list of weights, if it says so
+        if last not in _CHANNEL_AXES or (len(weight.shape) < 2 and not local):
             continue
-        axes = _CHANNEL_AXES[last]
         if "DepthwiseConv" in type(layer).__name__:
             axes = (-2, -1)
         elif "Transpose" in type(layer).__name__:
             axes = (-2,)
+        elif local:
+            axes = ()
         elif len(weight.shape) == 3 and "Conv" not in type(layer).__name__:
             axes = ()  # attention's projections: heads and depths are not channels of the file's matrix
         own = path.split(f"{layer.name}/", 1)[-1]

@@ -27,6 +27,9 @@ IGNORED = (
     "rng_type", "seed", "trainable", "use_cudnn", "value_shape",
 )  # fmt: skip
 
+# Layers whose weights are laid out as "implementation" says: for others it says how to compute.
+LAID_OUT = ("LocallyConnected1D", "LocallyConnected2D")
+
 # Arguments that a constructor takes without naming them, and a named argument of the classes that do.
 UNNAMED = {"zero_output_for_mask": "return_sequences"}
 

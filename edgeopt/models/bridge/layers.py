@@ -17,7 +17,7 @@ from ..graph.notes import BridgeNote, Rule
 from ..load import flavour_of, import_keras
 from . import activations
 from .construct import construct, standard_layer, translate
-from .differences import ADVICE, FROM_TF_KERAS, IGNORED, TO_TF_KERAS, WRAPPED
+from .differences import ADVICE, FROM_TF_KERAS, IGNORED, LAID_OUT, TO_TF_KERAS, WRAPPED
 from .registry import counterpart
 
 _ACTIVATION_KEYS = ("activation", "recurrent_activation")
@@ -55,7 +55,8 @@ class LayerMapper:
             self._note(name, "python carried", "the function of the Lambda layer, as it is")
             arguments = dict(layer.arguments or {})
             return [import_keras(self.target).layers.Lambda(layer.function, arguments=arguments, name=name)]
-        config = self._config(layer, IGNORED)
+        laid_out = ("implementation",) if class_name in LAID_OUT else ()
+        config = self._config(layer, [key for key in IGNORED if key not in laid_out])
         for key in WRAPPED.get(class_name, ()):
             config[key] = self._wrapped(layer, key)
         if self.source is Flavour.TF_KERAS and class_name in FROM_TF_KERAS:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 
 from ..properties import measure_kernel
@@ -40,10 +39,7 @@ def grid_of(choices: Choices, layer: Any, kernel: npt.NDArray[Any], *, has_norm:
     """
     found = measure_kernel(kernel, channel_axes(layer))
     masked = choices.sparsity and found.sparse
-    # Of what is not zero: a sparse kernel has few distinct values by itself.
-    values = np.unique(kernel[kernel != 0])
-    few = found.clustered and 2 * len(values) <= found.size - found.zeros
-    clusters = found.clusters if choices.clusters and few else 0
+    clusters = found.clusters if choices.clusters and found.clustered else 0
     kind = type(layer).__name__
     if clusters and kind == "Conv2D":
         return "shared", masked, clusters

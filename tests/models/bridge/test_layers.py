@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from edgeopt.errors import ModelError
-from edgeopt.models.bridge import RELATIVE_LIMIT, to_keras3, to_tf_keras
+from edgeopt.models.bridge import RELATIVE_LIMIT, flatten, to_keras3, to_tf_keras
+from edgeopt.passes.properties import kernels_of
 
 WAYS = {"keras": (to_tf_keras, to_keras3), "tf_keras": (to_keras3, to_tf_keras)}
 
@@ -228,6 +229,19 @@ def test_attention_is_the_same(name):
     model = keras.Model([query, value], x)
     other = there(model)
     assert max(other.relative_difference, back(other.model).relative_difference) <= RELATIVE_LIMIT
+
+
+@pytest.mark.parametrize("implementation", [1, 2, 3])
+def test_locally_connected_layers_keep_the_layout_of_their_weights(implementation):
+    layers = flavour("tf_keras").layers
+    local = [layers.LocallyConnected2D(3, 3, implementation=implementation, name="local"), layers.Reshape((12, 9))]
+    local += [layers.LocallyConnected1D(2, 3, implementation=implementation, name="signal")]
+    model = flavour("tf_keras").Sequential([flavour("tf_keras").Input((8, 8, 2)), *local])
+    copied = flatten(model)
+    assert copied.max_difference == 0.0
+    for name in ("local", "signal"):
+        assert copied.model.get_layer(name).implementation == implementation
+        assert kernels_of(copied.model.get_layer(name)), name
 
 
 def test_thresholded_relu_becomes_relu():

@@ -157,6 +157,17 @@ def test_attention_is_clustered_trained_and_given_back_in_its_order(keras):
     assert all(layer.after <= 4 for layer in result.report.layers)
 
 
+@pytest.mark.parametrize("implementation", [2, 3])
+def test_locally_connected_kernels_are_pruned_and_clustered_however_they_lie(implementation):
+    import tf_keras
+
+    local = tf_keras.layers.LocallyConnected2D(3, 3, implementation=implementation, name="local")
+    model = tf_keras.Sequential([tf_keras.Input((6, 6, 2)), local], name="connected")
+    pruned = Prune(layers={"local": 0.5}, training=ONE_SHOT).apply(model, PassContext())
+    assert pruned.report.layers[0].after == pytest.approx(0.5, abs=0.01)
+    assert one_shot(model, clusters=5).report.layers[0].after <= 5
+
+
 def test_the_report_is_json_and_text(keras):
     report = one_shot(net(keras), clusters=8).report
     values = report.to_dict()

@@ -117,6 +117,23 @@ def test_a_sparse_and_clustered_1x1_convolution_is_not_zeroed():
         assert result.report.after[name].clusters >= 3
 
 
+def test_three_values_of_four_weights_and_as_many_zeros_stay_three():
+    import tf_keras
+
+    model = tf_keras.Sequential(
+        [tf_keras.Input((8, 8, 2)), tf_keras.layers.Conv2D(4, 1, name="point"), tf_keras.layers.GlobalMaxPooling2D()]
+    )
+    kernel = np.array([[0.0, -0.5, 0.0, 0.2], [0.6, 0.0, -0.5, 0.0]], "float32").reshape(1, 1, 2, 4)
+    model.get_layer("point").set_weights([kernel, np.zeros(4)])
+    generator = np.random.default_rng(0)
+    samples = generator.normal(size=(24, 8, 8, 2)).astype("float32"), generator.normal(size=(24, 4))
+    trained = Qat(training=TRAINING).apply(model, PassContext(train=samples, loss="mse")).model
+    after = trained.get_layer("point").kernel.numpy()
+    assert not np.array_equal(after, kernel)
+    assert len(np.unique(after)) == 4
+    np.testing.assert_array_equal(after == 0, kernel == 0)
+
+
 def test_without_preserving_the_property_is_lost():
     """The planted bad case: plain training moves the zeros."""
     import keras

@@ -36,7 +36,7 @@ _ORIGINAL_ONLY = frozenset(
     {"CALL", "CALL_ONCE", "IF", "WHILE", "VAR_HANDLE", "READ_VARIABLE", "ASSIGN_VARIABLE", "LSTM", "SVDF", "RNN"}
 )
 _LSTM_INPUTS = 24
-_PROVING = 16  # groups of samples that a repair is proven on
+_PROVING = 64  # samples that repairs are chosen and proven by, or one group of more
 
 
 @dataclass
@@ -93,7 +93,8 @@ def faster_calibration(values: int = 0, first_part: int = 0, *, repair: bool = T
                 return widened_cell_states(bytes(found))
             floors: Mapping[int, float] = {}
             if repair:
-                some = [first, *islice(samples, _PROVING - 1)]
+                groups = max(1, _PROVING // len(np.asarray(next(iter(first.values())))))
+                some = [first, *islice(samples, groups - 1)]
                 samples = chain(some[1:], samples)
                 outcome.changes = repair_file(content, {name: _stacked(some, name) for name in first})
                 if outcome.changes:

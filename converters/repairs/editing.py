@@ -99,6 +99,17 @@ class Editor:
         made.inputs = np.array(inputs, np.int32)
         return self._put(place, made, result)
 
+    def reshape(self, place: Operator, index: int, result: tuple[Sequence[int], str]) -> int:
+        """Add a RESHAPE; as `add`."""
+        shape = self.constant(np.array(result[0], np.int32), result[1])
+        return self.add(place, "RESHAPE", [index, shape], result, newShape=np.array(result[0], np.int32))
+
+    def transpose(self, place: Operator, index: int, order: Sequence[int], result: tuple[Sequence[int], str]) -> int:
+        """Add a TRANSPOSE, or none where `order` is that of the axes; as `add`."""
+        if tuple(order) == tuple(range(len(order))):
+            return index
+        return self.add(place, "TRANSPOSE", [index, self.constant(np.array(order, np.int32), result[1])], result)
+
     def drop(self, operator: Operator) -> None:
         """Take an operator out; what it gave is given by another, or wanted by none."""
         self._dropped.add(operator.index)
@@ -112,6 +123,7 @@ class Editor:
             operators += self._added.get(index, [])
             operators += [] if index in self._dropped else [original]
         self._made.operators = self._wanted(operators)
+        self._drop_codes()
         return bytes(flatbuffer_utils.convert_object_to_bytearray(self._tree))
 
     def _wanted(self, operators: list[Any]) -> list[Any]:
@@ -127,6 +139,13 @@ class Editor:
             if len(kept) == len(operators):
                 return kept
             operators = kept
+
+    def _drop_codes(self) -> None:
+        """Leave out the operator codes that no operator has: TensorFlow's calibrator would want a kernel for each."""
+        used = sorted({operator.opcodeIndex for operator in self._made.operators})
+        self._tree.operatorCodes = [self._tree.operatorCodes[place] for place in used]
+        for operator in {id(operator): operator for operator in self._made.operators}.values():
+            operator.opcodeIndex = used.index(operator.opcodeIndex)
 
     def _put(self, place: Operator, made: Any, result: tuple[Sequence[int], str] | int) -> int:
         index = result if isinstance(result, int) else self._tensor(*result, 0, "float32")

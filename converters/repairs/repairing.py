@@ -8,11 +8,12 @@ from ..outputs import Samples
 from .change import Change, computes_the_same
 from .joins import affine_before_joins
 from .masks import bound_masks
+from .norms import robust_norms
 
 Repairing = Callable[[bytes, Samples], Change | None]
 
 # Masks come last and prove themselves: a score far below the others may change.
-_EXACT: tuple[Repairing, ...] = (affine_before_joins,)
+_EXACT: tuple[Repairing, ...] = (affine_before_joins, robust_norms)
 
 
 def repair(content: bytes, samples: Samples) -> list[Change]:

@@ -1,0 +1,139 @@
+"""Norms of plain operators, rewritten where 8 bits lose them: by L2_NORMALIZATION, or with the mean taken off first.
+
+A norm takes ``x`` to ``gain * (x - mean) / sqrt(variance + epsilon) + offset``; code of one's own, RMS norms and older
+exports spell it out in MEAN, SQUARED_DIFFERENCE, RSQRT and MUL. Squares and variances span twice as many bits as the
+values: where the variance differs from row to row, those of quiet rows fall below one step. L2_NORMALIZATION sums
+squares in 32 bits, and ``x / sqrt(mean(x^2)) = sqrt(n) * x / |x|`` (Ba et al. 2016, eq. 4; Zhang and Sennrich 2019,
+eq. 4). An epsilon that counts is one more element of the row, ``sqrt(n * epsilon)``. Its steps are 1/128 whatever the
+row's length, so that long rows of even variance keep the longer way.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from ...data.dataset import Array
+from ..outputs import Samples, file_tensors
+from .change import Change
+from .editing import Editor
+from .norm_patterns import Norm, norms
+
+_GAIN_DB = 3.0  # in an estimate that knows minimum and maximum only
+_NO_EPSILON = 1e-6  # of the variance: float32 hardly tells it from none
+_L2_STEPS = 128  # that L2_NORMALIZATION divides 1 into
+_L2_RANK = 4
+
+
+def robust_norms(content: bytes, samples: Samples) -> Change | None:
+    """Return the float file with norms that 8 bits keep; None where there is nothing to gain.
+
+    Args:
+        content: A float .tflite file of one subgraph.
+        samples: Input name (of its signature) -> samples that say what 8 bits would lose.
+    """
+    editor = Editor(content)
+    found, tensors = list(norms(editor)), editor.graph.tensors
+    values = file_tensors(content, [tensors[norm.taken] for norm in found], samples) if found else {}
+    names, gains = [], []
+    for norm in found:
+        rows = norm.rows(values[norm.taken].astype(np.float64))
+        variance = np.mean(rows**2, axis=-1, keepdims=True)
+        by_root, by_l2 = _by_root(rows, variance, norm.epsilon), _by_l2(rows, variance, norm.epsilon)
+        if by_l2 - by_root >= _GAIN_DB:
+            _through_l2(editor, norm, epsilon=norm.epsilon > _NO_EPSILON * float(variance.min()))
+        elif not norm.centred:
+            _centre(editor, norm)
+        else:
+            continue
+        names.append(tensors[norm.last.outputs[0]].name)
+        gains.append((by_root, max(by_l2, by_root)))
+    if not names:
+        return None
+    before, after = min(gains)
+    what = f"{len(names)} norm(s) of plain operators rewritten for 8 bits: about {after:.0f} dB instead of {before:.0f}"
+    return Change("norm", editor.content(), tuple(names), what)
+
+
+def _by_root(rows: Array, variance: Array, epsilon: float) -> float:
+    """Estimate the signal to noise, in dB, of a norm by squares, mean and RSQRT in 8 bits."""
+    root = 1 / np.sqrt(variance + epsilon)
+    centred = _rounded(rows, rows)
+    squares = _rounded(centred**2, rows**2)
+    seen = _rounded(np.mean(squares, axis=-1, keepdims=True), variance)
+    return _ratio(rows * root, _rounded(centred * _rounded(1 / np.sqrt(seen + epsilon), root), rows * root))
+
+
+def _by_l2(rows: Array, variance: Array, epsilon: float) -> float:
+    """Estimate the same of a norm by L2_NORMALIZATION."""
+    wanted = rows / np.sqrt(variance + epsilon)
+    centred = _rounded(rows, rows)
+    length = np.sqrt(np.sum(centred**2, axis=-1, keepdims=True) + rows.shape[-1] * epsilon)
+    unit = np.round(centred / np.maximum(length, np.finfo(float).tiny) * _L2_STEPS) / _L2_STEPS
+    return _ratio(wanted, _rounded(unit * math.sqrt(rows.shape[-1]), wanted))
+
+
+def _rounded(values: Array, like: Array) -> Array:
+    """Round to 255 steps that span what `like` does."""
+    low, high = min(0.0, float(like.min())), max(0.0, float(like.max()))
+    step = (high - low) / 255 or 1.0
+    return np.asarray(np.clip(np.round(values / step), round(low / step), round(high / step)) * step)
+
+
+def _ratio(wanted: Array, got: Array) -> float:
+    return float(10 * np.log10(np.sum(wanted**2) / max(float(np.sum((wanted - got) ** 2)), np.finfo(float).tiny)))
+
+
+def _through_l2(editor: Editor, norm: Norm, *, epsilon: bool) -> None:
+    place, name, shape = norm.last, editor.graph.tensors[norm.last.outputs[0]].name, norm.shape
+    order = (*norm.kept, *norm.axes)
+    turned, rows = tuple(shape[axis] for axis in order), (math.prod(shape) // norm.count, norm.count)
+    plain = order == tuple(range(len(shape))) and len(norm.axes) == 1 and len(shape) <= _L2_RANK
+    index = norm.taken if norm.mean is None else editor.add(place, "SUB", [norm.taken, norm.mean], (shape, name))
+    if not plain:
+        index = editor.transpose(place, index, order, (turned, name))
+        index = editor.reshape(place, index, (rows, name))
+    row_shape = shape if plain else rows
+    if epsilon:
+        more = np.full((*row_shape[:-1], 1), math.sqrt(norm.count * norm.epsilon), np.float32)
+        longer = (*row_shape[:-1], norm.count + 1)
+        index = editor.add(
+            place, "CONCATENATION", [index, editor.constant(more, name)], (longer, name), axis=len(longer) - 1
+        )
+        index = editor.add(place, "L2_NORMALIZATION", [index], (longer, name))
+        begin, size = np.zeros(len(longer), np.int32), np.array(row_shape, np.int32)
+        index = editor.add(
+            place, "SLICE", [index, editor.constant(begin, name), editor.constant(size, name)], (row_shape, name)
+        )
+    else:
+        index = editor.add(place, "L2_NORMALIZATION", [index], (row_shape, name))
+    if not plain:
+        index = editor.reshape(place, index, (turned, name))
+        index = editor.transpose(place, index, tuple(np.argsort(order)), (shape, name))
+    gain = editor.constant((norm.gain * math.sqrt(norm.count)).astype(np.float32), name)
+    _finish(editor, norm, index, gain)
+
+
+def _centre(editor: Editor, norm: Norm) -> None:
+    """Write ``(x - mean) * (gain * root) + offset``."""
+    place, tensors = norm.last, editor.graph.tensors
+    name, root = tensors[norm.last.outputs[0]].name, norm.root.outputs[0]
+    index = norm.taken if norm.mean is None else editor.add(place, "SUB", [norm.taken, norm.mean], (norm.shape, name))
+    if np.any(norm.gain != 1):
+        gain = editor.constant(norm.gain.astype(np.float32), name)
+        shape = np.broadcast_shapes(tensors[root].shape, norm.gain.shape)
+        root = editor.add(place, "MUL", [root, gain], (shape, name))
+    _finish(editor, norm, index, root)
+
+
+def _finish(editor: Editor, norm: Norm, index: int, factor: int) -> None:
+    """Write ``tensor * factor + offset`` into what the norm gives."""
+    result = norm.last.outputs[0]
+    name = editor.graph.tensors[result].name
+    # What adds nothing is left out: the quantiser would stumble over it.
+    offset = norm.offset if norm.offset is not None and np.any(norm.offset) else None
+    index = editor.add(norm.last, "MUL", [index, factor], result if offset is None else (norm.shape, name))
+    if offset is not None:
+        editor.add(norm.last, "ADD", [index, editor.constant(offset.astype(np.float32), name)], result)
+    editor.drop(norm.last)

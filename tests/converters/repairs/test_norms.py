@@ -1,0 +1,120 @@
+"""Norms of plain operators keep their rows in 8 bits, whichever way they were written."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import edgeopt
+from edgeopt.converters.outputs import file_outputs
+from edgeopt.converters.repairs.change import computes_the_same
+from edgeopt.converters.repairs.norms import robust_norms
+from edgeopt.flatbuffer import read_model
+
+RNG = np.random.default_rng(0)
+GAIN, OFFSET = RNG.uniform(0.5, 2, 32).astype(np.float32), RNG.normal(size=32).astype(np.float32)
+# The variance differs from row to row, as that of a transformer's tokens does.
+UNEVEN = (RNG.normal(size=(100, 12, 32)) * np.exp(0.5 * RNG.normal(size=(100, 12, 1))) + 0.3).astype(np.float32)
+EVEN = RNG.normal(size=(100, 12, 32)).astype(np.float32)
+
+
+def spread_out(x):
+    import tensorflow as tf
+
+    mean = tf.reduce_mean(x, -1, keepdims=True)
+    variance = tf.reduce_mean(tf.square(x - mean), -1, keepdims=True)
+    return (x - mean) * tf.math.rsqrt(variance + 1e-3) * GAIN + OFFSET
+
+
+def of_moments(x):
+    import tensorflow as tf
+
+    mean, variance = tf.nn.moments(x, [-1], keepdims=True)
+    return tf.nn.batch_normalization(x, mean, variance, OFFSET, GAIN, 1e-3)
+
+
+def of_squares(x):
+    import tensorflow as tf
+
+    mean = tf.reduce_mean(x, -1, keepdims=True)
+    variance = tf.reduce_mean(x * x, -1, keepdims=True) - mean * mean
+    return (x - mean) / tf.sqrt(variance + 1e-5)
+
+
+def rms(x):
+    import tensorflow as tf
+
+    return x * tf.math.rsqrt(tf.reduce_mean(x * x, -1, keepdims=True) + 1e-6) * GAIN
+
+
+def over_the_second_axis(x):
+    import tensorflow as tf
+
+    mean, variance = tf.nn.moments(x, [1], keepdims=True)
+    return (x - mean) * tf.math.rsqrt(variance + 1e-3)
+
+
+WAYS = {
+    "spread out": spread_out,
+    "of moments": of_moments,
+    "of squares": of_squares,
+    "rms": rms,
+    "over the second axis": over_the_second_axis,
+}
+
+
+def exported(way, folder, x):
+    """A SavedModel of code of one's own: one input, one output."""
+    import tensorflow as tf
+
+    class Norm(tf.Module):
+        @tf.function(input_signature=[tf.TensorSpec([None, *x.shape[1:]], tf.float32, name="x")])
+        def __call__(self, x):
+            return {"y": way(x)}
+
+    tf.saved_model.save(Norm(), str(folder))
+    return str(folder)
+
+
+@pytest.mark.parametrize("name", WAYS)
+def test_the_float_file_computes_the_same_by_l2_normalization(name, tmp_path):
+    x = UNEVEN if name != "over the second axis" else np.swapaxes(UNEVEN, 1, 2).copy()
+    content = edgeopt.convert(exported(WAYS[name], tmp_path, x), quantize="float32", isolate=False).model
+    samples = {"x": x}
+    change = robust_norms(content, samples)
+    names = [operator.name for operator in read_model(change.content).main.operators]
+    assert "L2_NORMALIZATION" in names and not {"RSQRT", "SQUARED_DIFFERENCE"} & set(names)
+    assert computes_the_same(content, change.content, samples)
+    # A planted fault is seen: other rows than those that the file is given.
+    [wanted] = file_outputs(content, {"x": x[1:]}).values()
+    [found] = file_outputs(change.content, {"x": x[:-1]}).values()
+    assert np.abs(wanted - found).max() > 0.1
+
+
+def test_int8_keeps_what_it_lost(tmp_path):
+    model = exported(spread_out, tmp_path, UNEVEN)
+    files = [
+        edgeopt.convert(model, calibration=UNEVEN, ranges="minmax", repair=repair, isolate=False)
+        for repair in (False, True)
+    ]
+    assert files[0].fidelity.snr_db < 20 and files[1].fidelity.snr_db > 22
+    [repair] = files[1].sidecar["repairs"]
+    assert repair["kind"] == "norm"
+
+
+def test_even_rows_keep_their_way_and_only_the_mean_goes_first(tmp_path):
+    left = edgeopt.convert(exported(spread_out, tmp_path / "a", EVEN), quantize="float32", isolate=False).model
+    assert robust_norms(left, {"x": EVEN}) is None
+    late = edgeopt.convert(exported(of_moments, tmp_path / "b", EVEN), quantize="float32", isolate=False).model
+    change = robust_norms(late, {"x": EVEN})
+    names = [operator.name for operator in read_model(change.content).main.operators]
+    assert "RSQRT" in names and names.index("SUB") < names.index("MUL")
+    assert computes_the_same(late, change.content, {"x": EVEN})
+
+
+def test_a_layer_normalization_of_an_older_export_becomes_int8(any_keras, tmp_path):
+    """That of Keras 3 has a NEG, which has no int8 form; that of tf_keras normalises a transposed picture."""
+    x = any_keras.Input((12, 32), name="x")
+    any_keras.Model(x, any_keras.layers.LayerNormalization()(x)).export(str(tmp_path / "exported"))
+    artifact = edgeopt.convert(str(tmp_path / "exported"), calibration=UNEVEN, isolate=False)
+    assert artifact.fully_int8 and artifact.fidelity.snr_db > 22

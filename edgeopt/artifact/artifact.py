@@ -15,6 +15,7 @@ from ..evaluation.fidelity import Fidelity
 from .atomic import refuse_to_overwrite, write_together
 from .envelope import envelope
 from .outside import loads, read_text
+from .snippet import inference_snippet
 from .typed import Unfit, fitted
 
 
@@ -125,11 +126,16 @@ class Artifact:
         """
         target = Path(path)
         check_output(target, force)
-        payload = {**self.to_dict(), "artifact": str(target)}
+        payload = {**self.to_dict(), "artifact": str(target), **self._snippet(target.name)}
         text = json.dumps(payload, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
         # The sidecar first: a .tflite file is never there without the evidence for it, nor the other way round.
         write_together([(sidecar_path(target), text.encode()), (target, self.model)])
         return target
+
+    def _snippet(self, file_name: str) -> dict[str, str]:
+        """Return, for the sidecar, the lines of Python that run the file; nothing where its ends are not known."""
+        known = all(name in self.sidecar for name in ("inputs", "outputs"))
+        return {"snippet": inference_snippet(file_name, self.sidecar)} if known else {}
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Artifact:

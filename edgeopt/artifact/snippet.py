@@ -9,14 +9,14 @@ from typing import Any
 from ..recipes.convert import IMAGE_SCALINGS
 
 _QUANTIZED = ("int8", "uint8", "int16")
-_TAKEN = ("np", "inputs", "outputs", "interpreter", "Interpreter", "quantize", "resize", "Image")
+_TAKEN = ("np", "inputs", "outputs", "interpreter", "Interpreter", "load_delegate", "quantize", "resize", "Image")
 _HEAD = """\
 import numpy as np
 
 try:
-    from ai_edge_litert.interpreter import Interpreter
+    from ai_edge_litert.interpreter import {names}
 except ImportError:
-    from tflite_runtime.interpreter import Interpreter
+    from tflite_runtime.interpreter import {names}
 """
 # The arithmetic of `edgeopt.devices.agent.arith`, which is that of TFLite's reference kernels.
 _QUANTIZE = """
@@ -50,18 +50,20 @@ def resize(pixels, height, width):
 """
 
 
-def inference_snippet(file_name: str, sidecar: Mapping[str, Any]) -> str:
+def inference_snippet(file_name: str, sidecar: Mapping[str, Any], *, delegate: str | None = None) -> str:
     """Return a Python script that feeds real values to the file and prints the real values that come back.
 
     Args:
         file_name: What the file is called on the board.
         sidecar: An artifact's sidecar (``inputs``, ``outputs``, ``preprocess``, ``images``, ``stateful``).
+        delegate: The library that runs the file, such as ``libedgetpu.so.1``; None for the CPU.
     """
     inputs, outputs = list(sidecar["inputs"]), list(sidecar["outputs"])
     names = _identifiers([str(item["name"]) for item in (*inputs, *outputs)])
     feeds, results = names[: len(inputs)], names[len(inputs) :]
+    run_by = "" if delegate is None else f", experimental_delegates=[load_delegate({delegate!r})]"
     lines = [
-        f"interpreter = Interpreter({file_name!r})",
+        f"interpreter = Interpreter({file_name!r}{run_by})",
         "interpreter.allocate_tensors()",
         "inputs, outputs = interpreter.get_input_details(), interpreter.get_output_details()",
         "",
@@ -84,7 +86,8 @@ def inference_snippet(file_name: str, sidecar: Mapping[str, Any]) -> str:
     ]
     lines.append(f"print({', '.join(results)})")
     helpers = (_RESIZE if resized else "") + (_QUANTIZE if any(_is_quantized(item) for item in inputs) else "\n")
-    return _HEAD + helpers + "\n" + "\n".join(lines) + "\n"
+    head = _HEAD.format(names="Interpreter" if delegate is None else "Interpreter, load_delegate")
+    return head + helpers + "\n" + "\n".join(lines) + "\n"
 
 
 def _from_picture(

@@ -9,7 +9,7 @@ import click
 
 from ..errors import UsageError
 from .devices import devices_option, runtime_option
-from .output import console, interval_words, json_option, readable_bytes
+from .output import console, interval_words, json_option, next_step, readable_bytes
 from .progress import live
 
 if TYPE_CHECKING:
@@ -64,6 +64,8 @@ def command(
         write_json(envelope(verdict, fields[0] if len(fields) == 1 else {"devices": fields}), json_path)
     if json_path != "-":
         _print(file, reports)
+        where = [] if device == "local" else ["--device", device]
+        next_step("validate", file, "--data", "TEST_DATA", *where, why="how good its answers are")
     if strict:
         for report in reports:
             report.raise_for_invalid()

@@ -10,7 +10,7 @@ import click
 from click.core import ParameterSource
 
 from ..errors import OutputError, UsageError
-from .output import add_row, console, json_option, readable_bytes
+from .output import add_row, console, json_option, next_step, readable_bytes
 from .progress import live
 from .words import image_options, parse_shape, parse_size
 
@@ -22,11 +22,13 @@ if TYPE_CHECKING:
     from ..evaluation.fidelity import Fidelity
     from ..recipes.convert import ConvertRecipe
 
+EDGETPU_LIBRARY = "libedgetpu.so.1"
+
 
 @click.command()
 @click.argument("model")
 @click.option(
-    "-o", "--output", required=True, metavar="OUT.tflite", help="The file to write; OUT.json is written beside it."
+    "-o", "--output", metavar="OUT.tflite", help="The file to write, OUT.json beside it.  [default: MODEL_int8.tflite]"
 )
 @click.option("--recipe", metavar="FILE.toml", help="Take defaults from the [convert] table of a TOML recipe.")
 @click.option(
@@ -107,16 +109,18 @@ if TYPE_CHECKING:
     help="Make what this accelerator's compiler wants, and compile it: OUT_edgetpu.tflite, OUT_vela.tflite.",
 )
 @click.option("--predict-only", is_flag=True, help="With --target: say what would be mapped, and do not compile.")
+@click.option("--snippet", metavar="PATH|-", help="Write the lines of Python that run the file on a board, too.")
 @click.option("--unsafe-load", is_flag=True, help="Allow Python code stored in the model file (Lambda layers) to run.")
 @click.option("--force", is_flag=True, help="Replace OUT.tflite and OUT.json if they exist.")
 @json_option
 def command(
     model: str,
-    output: str,
+    output: str | None,
     recipe: str | None,
     calibration: str | None,
     target: str | None,
     predict_only: bool,
+    snippet: str | None,
     force: bool,
     json_path: str | None,
     **options: Any,
@@ -126,11 +130,11 @@ def command(
     The file is read back and checked: int8 means that no float operator and no dynamic dimension is left.
     """
     from ..api.convert import convert
-    from ..artifact.snippet import inference_snippet
 
     loading = {name: options.pop(name) for name in ("custom_objects", "unsafe_load")}
     settings = _recipe(recipe, options)
-    sidecar = _check_outputs(model, output, json_path, force)
+    output = output or _beside(model, settings.quantize)
+    sidecar = _check_outputs(model, output, (json_path, snippet), force)
     plan = _Target(target, output, predict_only, force)
     settings = plan.adapt(settings)
     with live() as display:
@@ -140,11 +144,14 @@ def command(
     if json_path is not None and not _same(json_path, sidecar):
         from ..artifact.envelope import write_json
 
-        write_json({**artifact.to_dict(), "artifact": output, **plan.to_dict()}, json_path)
-    if json_path != "-":
+        fields = {**artifact.to_dict(), "artifact": output, "snippet": plan.snippet(artifact)}
+        write_json({**fields, **plan.to_dict()}, json_path)
+    if snippet is not None:
+        _write_snippet(plan.snippet(artifact), snippet)
+    if "-" not in (json_path, snippet):
         _print_summary(output, sidecar, artifact)
         plan.print()
-        click.echo("\nOn the board:\n\n" + inference_snippet(os.path.basename(output), artifact.sidecar))
+        _print_next(model, output, plan)
     artifact.raise_for_fidelity()
 
 
@@ -168,40 +175,48 @@ class _Target:
     def __init__(self, name: str | None, output: str, predict_only: bool, force: bool) -> None:
         if name is None and predict_only:
             raise UsageError("--predict-only goes with --target; name one.")
-        self._name, self._output, self._force = name, output, force
+        self.name, self._output, self._force = name, output, force
         self._compile = name is not None and not predict_only
         self.prediction: Prediction | None = None
         self.compiled: tuple[Path, CompiledFile] | None = None
 
     def adapt(self, recipe: ConvertRecipe) -> ConvertRecipe:
         """Return the recipe with the target's wishes put in; fail at once if its compiler is missing."""
-        if self._name is None:
+        if self.name is None:
             return recipe
         from ..api.target import compiled_path, recipe_for, require_compiler
 
-        adapted = recipe_for(self._name, recipe)
+        adapted = recipe_for(self.name, recipe)
         if self._compile:
-            compiled_path(self._name, self._output, self._force)
-            require_compiler(self._name)
+            compiled_path(self.name, self._output, self._force)
+            require_compiler(self.name)
         return adapted
 
     def run(self, data: bytes, now: Callable[[str], None]) -> None:
         """Predict the mapping, and compile unless only the prediction was asked for."""
-        if self._name is None:
+        if self.name is None:
             return
         from ..api.target import compile_beside, predict
 
         if self._compile:
-            now(f"compiling for {self._name}")
-            self.compiled = compile_beside(self._name, self._output, data, force=self._force)
-        self.prediction = predict(self._name, data)
+            now(f"compiling for {self.name}")
+            self.compiled = compile_beside(self.name, self._output, data, force=self._force)
+        self.prediction = predict(self.name, data)
+
+    def snippet(self, artifact: Artifact) -> str:
+        """Return the lines of Python that run the file, or what was compiled of it with its delegate."""
+        from ..artifact.snippet import inference_snippet
+
+        if self.compiled is None or self.name != "edgetpu":
+            return inference_snippet(os.path.basename(self._output), artifact.sidecar)
+        return inference_snippet(self.compiled[0].name, artifact.sidecar, delegate=EDGETPU_LIBRARY)
 
     def to_dict(self) -> dict[str, object]:
         """Return the fields that go to the JSON; none without a target."""
         if self.prediction is None:
             return {}
         compiled = None if self.compiled is None else {"path": str(self.compiled[0]), **self.compiled[1].to_dict()}
-        return {"target": self._name, "prediction": self.prediction.to_dict(), "compiled": compiled}
+        return {"target": self.name, "prediction": self.prediction.to_dict(), "compiled": compiled}
 
     def print(self) -> None:
         """Say in two lines what is, or would be, on the accelerator."""
@@ -210,7 +225,7 @@ class _Target:
         mapped, left = sum(self.prediction.mapped_ops.values()), self.prediction.cpu_ops
         unsure = f", unsure of {self.prediction.unsure_ops}" if self.prediction.unsure_ops else ""
         click.echo(
-            f"target       {self._name}: {mapped} operators predicted to be mapped, {left or 'none'} left{unsure}"
+            f"target       {self.name}: {mapped} operators predicted to be mapped, {left or 'none'} left{unsure}"
         )
         if self.compiled is not None:
             path, made = self.compiled
@@ -219,8 +234,41 @@ class _Target:
             click.echo(f"             {reason.op} {reason.index}: {reason.why} {reason.remedy}")
 
 
-def _check_outputs(model: str, output: str, json_path: str | None, force: bool) -> str:
-    """Refuse, before anything slow runs, what could not be written in the end; return the sidecar's path."""
+def _beside(model: str, quantize: str) -> str:
+    """Return where a file goes that was given no name: beside the model."""
+    from pathlib import Path
+
+    path = Path(model)
+    stem = path.name if path.is_dir() else path.stem
+    return str(path.with_name(f"{stem}_{quantize}.tflite"))
+
+
+def _write_snippet(text: str, path: str) -> None:
+    from ..artifact.atomic import write_atomically
+
+    if path == "-":
+        click.echo(text, nl=False)
+    else:
+        write_atomically(path, text.encode())
+
+
+def _print_next(model: str, output: str, plan: _Target) -> None:
+    """Say what to run next: the file on data that it has not seen, or the compiled file on the board."""
+    if plan.compiled is not None and plan.name == "edgetpu":
+        next_step("bench", plan.compiled[0], "--device", "BOARD", "--delegate", "edgetpu")
+    else:
+        next_step("validate", output, "--data", "TEST_DATA", "--baseline", model)
+
+
+def _check_outputs(model: str, output: str, others: tuple[str | None, ...], force: bool) -> str:
+    """Refuse, before anything slow runs, what could not be written in the end; return the sidecar's path.
+
+    Args:
+        model: What is converted.
+        output: The file.
+        others: What ``--json`` and ``--snippet`` say.
+        force: Replace what is there.
+    """
     from ..artifact.artifact import check_output, sidecar_path
     from ..artifact.atomic import refuse_to_overwrite
 
@@ -228,10 +276,14 @@ def _check_outputs(model: str, output: str, json_path: str | None, force: bool) 
     if _same(output, model):
         raise OutputError(f"The output {output} is the model itself; choose another name with -o.")
     sidecar = str(sidecar_path(output))
-    if json_path not in (None, "-") and not _same(json_path, sidecar):
-        if _same(json_path, output) or _same(json_path, model):
-            raise OutputError(f"--json {json_path} is the model or the output itself; choose another name.")
-        refuse_to_overwrite(json_path, force)
+    if others.count("-") > 1:
+        raise UsageError("--json - and --snippet - both want standard output; give one of them a path.")
+    for word, path in zip(("--json", "--snippet"), others, strict=True):
+        if path is None or path == "-" or (word == "--json" and _same(path, sidecar)):
+            continue
+        if any(_same(path, taken) for taken in (output, model, sidecar)):
+            raise OutputError(f"{word} {path} is the model or the output itself; choose another name.")
+        refuse_to_overwrite(path, force)
     return sidecar
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .output import console, json_option, readable_bytes, wants_text
+from .output import console, json_option, next_step, readable_bytes, wants_text
 from .progress import live
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ def command(dataset: str, output: str, seed: int, force: bool, json_path: str | 
         result = demo(output, dataset=dataset, seed=seed, force=force, on_step=step, on_stage=stage)
     if wants_text(result.to_dict, json_path):
         _print(result)
+        next_step("inspect", f"{result.folder}/{dataset}_int8.tflite")
 
 
 def _print(result: DemoResult) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .output import Function, console, json_option
+from .output import Function, console, json_option, next_step
 from .progress import live
 
 if TYPE_CHECKING:
@@ -60,7 +60,8 @@ def add(name: str, inventory: str | None, force: bool, json_path: str | None, **
     board = Board(name, **{key: value for key, value in fields.items() if value is not None})
     path = add_device(board, inventory, replace=force)
     result = {"device": name, **board.to_dict(), "file": str(path)}
-    _finish(result, json_path, f"Added {name} to {path}. Next: edgeopt devices check, then edgeopt devices setup.")
+    _finish(result, json_path, f"Added {name} to {path}.")
+    _print_next("setup", name, inventory, json_path)
 
 
 @command.command("list")
@@ -137,6 +138,9 @@ def check(name: str, inventory: str | None, json_path: str | None) -> None:
     if json_path is not None:
         fields = {"device": name, "lines": [line.to_dict() for line in lines]}
         write_json(envelope("failed" if failed else "ok", fields), json_path)
+    if not failed and json_path != "-":
+        where = [] if inventory is None else ["--devices", inventory]
+        next_step("validate", "FILE.tflite", "--data", "TEST_DATA", "--device", name, *where)
     if failed:
         raise DeviceError(f"Device {name} is not ready ({', '.join(failed)}); see the remedies above.")
 
@@ -157,6 +161,7 @@ def setup(name: str, json_path: str | None, **options: Any) -> None:
         board, installed = set_up_device(name, say=display.say, **options)
     text = f"{name} is ready: {installed.runtime.package} {installed.runtime.version} in {installed.python}"
     _finish({"device": name, **board.to_dict(), **installed.to_dict()}, json_path, text)
+    _print_next("check", name, options["inventory"], json_path)
 
 
 @command.command()
@@ -170,6 +175,11 @@ def clean(name: str, inventory: str | None, everything: bool, json_path: str | N
 
     folders = clean_device(name, inventory, everything=everything)
     _finish({"device": name, "removed": folders}, json_path, "Removed " + ", ".join(folders))
+
+
+def _print_next(verb: str, name: str, inventory: str | None, json_path: str | None) -> None:
+    if json_path != "-":
+        next_step("devices", verb, name, *([] if inventory is None else ["--devices", inventory]))
 
 
 def _finish(fields: dict[str, Any], json_path: str | None, text: str) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..errors import printable
-from .output import console, json_option, readable_bytes, wants_text
+from .output import console, json_option, next_step, readable_bytes, wants_text
 from .progress import live
 
 if TYPE_CHECKING:
@@ -61,6 +61,7 @@ def compile_command(
     if wants_text(lambda: envelope("ok", {"files": [result.to_dict() for result in results]}), json_path):
         for result in results:
             _print_compiled(result)
+        next_step("bench", results[0].path, "--device", "BOARD", "--delegate", "edgetpu")
 
 
 def _predict(models: Sequence[str], minimum_runtime: int | None, json_path: str | None) -> None:

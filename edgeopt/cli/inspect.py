@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .output import add_row, console, json_option, readable_bytes, wants_text
+from .output import add_row, console, json_option, next_step, readable_bytes, wants_text
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -34,6 +34,7 @@ def command(file: str, tensors: bool, json_path: str | None) -> None:
     found = inspect(file)
     if wants_text(found.to_dict, json_path):
         _print(found, tensors)
+        next_step("bench", file, why="how long it takes here; --device BOARD for there")
 
 
 def _print(found: Inspection, tensors: bool) -> None:

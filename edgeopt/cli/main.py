@@ -81,7 +81,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with warnings.catch_warnings():
             warnings.simplefilter("always", EdgeoptWarning)
             warnings.showwarning = _shown(warnings.showwarning)
-            result = cli.main(given, prog_name="edgeopt", standalone_mode=False)
+            result = cli.main(given, prog_name="edgeopt", standalone_mode=False, obj=given)
     except click.exceptions.NoArgsIsHelpError as error:
         error.show()
         return 0

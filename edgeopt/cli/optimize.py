@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import shlex
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +13,7 @@ import click
 from ..artifact.atomic import refuse_to_overwrite
 from ..errors import UsageError
 from .devices import devices_option, runtime_option
-from .output import STYLES, console, json_option, readable_bytes
+from .output import STYLES, console, json_option, next_step, readable_bytes
 from .progress import live
 from .words import image_options, parse_size
 
@@ -18,6 +21,9 @@ if TYPE_CHECKING:
     from ..api.optimize.result import OptimizeResult, Stage
 
 _REQUIRED = {"model": "MODEL", "recipe": "--recipe", "train": "--train", "validation": "--validation", "output": "-o"}
+
+
+_WIDE = 96  # columns of a terminal in which the table has room between its own
 
 
 def _print_recipe(context: click.Context, _parameter: click.Parameter, name: str | None) -> None:
@@ -59,6 +65,7 @@ def command(json_path: str | None, seconds: float, proven: bool, **options: Any)
     OUTDIR gets result.json, a .tflite file a stage, the final Keras model, and the recipe as it was run. Exit 4 when
     the recipe's budget is missed; everything is written all the same.
     """
+    from ..api.optimize.folder import resumable
     from ..artifact.envelope import write_json
 
     for name, word in _REQUIRED.items():
@@ -66,29 +73,53 @@ def command(json_path: str | None, seconds: float, proven: bool, **options: Any)
             raise UsageError(f"optimize needs {word}, and got none; see edgeopt optimize --help.")
     if json_path is not None and json_path != "-":
         refuse_to_overwrite(json_path, force=True)  # before minutes of training, not after
-    result = _optimize(options.pop("model"), options.pop("recipe"), seconds, **options)
+    try:
+        result = _optimize(options["model"], options["recipe"], seconds, options)
+    except KeyboardInterrupt:
+        if resumable(options["output"]):
+            again = [*click.get_current_context().obj, *([] if options["resume"] else ["--resume"])]
+            click.echo(f"\nTo go on with this run: edgeopt {shlex.join(w for w in again if w != '--force')}", err=True)
+        raise
     if json_path is not None:
         write_json(result.to_dict(), json_path)
     if json_path != "-":
         _print(result)
     result.raise_for_budget(proven=proven)
+    if json_path != "-":
+        last, data = f"{options['output']}/{result.stages[-1].name}.tflite", options["validation"]
+        next_step("validate", last, "--data", data, "--baseline", options["model"], "--device", "BOARD")
 
 
-def _optimize(model: str, recipe: str, seconds: float, **options: Any) -> OptimizeResult:
+def _optimize(model: str, recipe: str, seconds: float, given: Mapping[str, Any]) -> OptimizeResult:
+    from ..api.optimize.folder import check_folder
     from ..api.optimize.run import optimize, read_recipe
     from ..devices import BenchPlan
     from ..process.quiet import load_tensorflow_quietly
 
+    options = {name: value for name, value in given.items() if name not in ("model", "recipe")}
     read = read_recipe(recipe)  # what is wrong with it is said before TensorFlow is loaded
     pictures = {name: options.pop(name) for name in ("image_size", "image_scaling", "image_resize")}
     pictures["image_size"] = parse_size(pictures["image_size"])
     if given := {name: value for name, value in pictures.items() if value is not None}:
         convert = replace(read.settings.convert, **given)
         read = replace(read, settings=replace(read.settings, convert=convert))
+    _check_inputs(model, [options[name] for name in ("train", "validation", "calibration")])
+    check_folder(options["output"], read.settings, resume=options["resume"], force=options["force"])
     bench = BenchPlan(min_seconds=min(1.0, seconds), max_seconds=seconds)
     with live() as display:
         load_tensorflow_quietly()
         return optimize(model, read, bench=bench, on_step=display.say, on_progress=display.progress, **options)
+
+
+def _check_inputs(model: str, data: Sequence[str | None]) -> None:
+    """Refuse at once, before TensorFlow is loaded, a path that leads nowhere, and a model file that is none."""
+    from ..data.dataset import load_dataset
+    from ..models.detect import detect
+
+    for path in data:
+        if path is not None and ":" not in path and not os.path.exists(path):
+            load_dataset(path)  # says what was expected
+    detect(model)
 
 
 def _print(result: OptimizeResult) -> None:
@@ -98,13 +129,13 @@ def _print(result: OptimizeResult) -> None:
     from ..evaluation.budget import unproven_warnings
     from .output import add_row
 
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    out = console()
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1 if out.width >= _WIDE else 0))
     metric = result.stages[0].figures["metric"]["name"]
     for name in ("stage", metric, "95 % interval", "size", "zipped", "MMACs", "zeros", "p50 ms"):
-        table.add_column(name, overflow="fold")
+        table.add_column(name, no_wrap=name == "stage", overflow="fold")
     for stage in result.stages:
         add_row(table, *_cells(stage))
-    out = console()
     out.print(table)
     for entry in result.compression:
         out.print(f"{entry.stage} {entry.summary}. {entry.note}".rstrip(), markup=False)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
+from shlex import quote
 from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -50,6 +52,14 @@ def console(stderr: bool = False, file: IO[str] | None = None) -> Console:
     if not made.is_terminal:
         made.width = max(made.width, _PIPE_WIDTH)
     return made
+
+
+def next_step(*words: str | os.PathLike[str], why: str = "") -> None:
+    """End a verb with the command that most people run next, to be copied; words in capitals are theirs to fill in."""
+    from rich.text import Text
+
+    command = " ".join(quote(os.fspath(word)) for word in words)
+    console().print(Text(printable(f"Next: edgeopt {command}" + (f"  ({why})" if why else ""))), soft_wrap=True)
 
 
 def add_row(table: Table, *cells: str) -> None:

@@ -8,7 +8,7 @@ import click
 
 from ..errors import UsageError
 from .devices import devices_option, runtime_option
-from .output import console, json_option
+from .output import console, json_option, next_step
 from .progress import live
 
 if TYPE_CHECKING:
@@ -59,6 +59,8 @@ def command(file: str, device: str, json_path: str | None, **options: Any) -> No
     if json_path != "-":
         _print(report)
     report.raise_for_parity()
+    if json_path != "-" and check is None:
+        next_step("validate", file, "--data", str(options["data"]), "--device", names[0])
 
 
 def _compare(file: str, names: list[str], limits: Any, options: dict[str, Any]) -> ParityReport:
@@ -92,6 +94,7 @@ def _record(
         write_json(envelope("ok", fields), json_path)
     if json_path != "-":
         console().print(f"Recorded {path} on {names[0]}: {profile}", markup=False)
+        next_step("parity", file, "--device", "OTHER_BOARD", "--check", path)
 
 
 def _check(file: str, names: list[str], path: str, limits: Any, options: dict[str, Any]) -> ParityReport:

@@ -10,7 +10,7 @@ import click
 from ..artifact.atomic import refuse_to_overwrite
 from ..artifact.envelope import envelope
 from .devices import devices_option, runtime_option
-from .output import STYLES, console, interval_words, json_option, readable_bytes, wants_text
+from .output import STYLES, console, interval_words, json_option, next_step, readable_bytes, wants_text
 from .progress import live
 from .words import image_options, parse_size
 
@@ -85,6 +85,17 @@ def command(file: str, json_path: str | None, proven: bool, strict: bool, **opti
         if strict:
             report.raise_for_invalid()
         report.raise_for_budget(proven=proven)
+    if json_path != "-":
+        _print_next(file, names, options)
+
+
+def _print_next(file: str, names: list[str], options: Mapping[str, Any]) -> None:
+    """Say what to run next: the same on a board; there, whether it computes what this machine does."""
+    data = str(options["data"])
+    if names == ["local"]:
+        next_step("validate", file, "--data", data, "--device", "BOARD", why="edgeopt devices add names one")
+    else:
+        next_step("parity", file, "--device", names[0], "--data", data)
 
 
 def _joined(reports: list[ValidationReport]) -> Mapping[str, object]:

@@ -134,7 +134,13 @@ class OptimizeRecipe:
             raise UsageError(
                 f"There is no recipe file {source}; expected a TOML file, or one of {', '.join(BUILT_IN)}."
             )
-        return cls.from_tables(load_tables(source))
+        found = cls.from_tables(load_tables(source))
+        if not found.passes:
+            raise RecipeError(
+                f"The recipe {source} has no [[pass]] and would do nothing; add one, begin with what `edgeopt optimize "
+                "--print-recipe fast` prints, or use edgeopt convert."
+            )
+        return found
 
     @classmethod
     def built_in(cls, name: str) -> OptimizeRecipe:

@@ -57,6 +57,15 @@ def sidecar(**changes):
     return {"inputs": [item], "outputs": [{**item, "name": "y"}], **changes}
 
 
+def test_a_delegate_is_loaded_for_the_compiled_file():
+    text = inference_snippet("m_edgetpu.tflite", sidecar(), delegate="libedgetpu.so.1")
+    compile(text, "snippet", "exec")
+    assert text.count("import Interpreter, load_delegate") == 2  # of either runtime
+    made = "Interpreter('m_edgetpu.tflite', experimental_delegates=[load_delegate('libedgetpu.so.1')])"
+    assert f"interpreter = {made}" in text
+    assert "delegate" not in inference_snippet("m.tflite", sidecar())
+
+
 def helper():
     """The snippet's own `quantize`."""
     text = inference_snippet("m.tflite", sidecar())

@@ -66,10 +66,10 @@ def run(capsys, tmp_path, monkeypatch):
 def test_a_conversion_from_start_to_end(run, files, tmp_path):
     code, out, err = run(
         files / "model.keras", "-o", "m.tflite", "--calibration", files / "data.npz", "--calibration-samples", 30,
-        "--preprocess", "RGB, 0..255", "--json", "report.json",
+        "--preprocess", "RGB, 0..255", "--json", "report.json", "--snippet", "run.py",
     )  # fmt: skip
     assert (code, err) == (0, "")
-    assert sorted(os.listdir(tmp_path)) == ["m.json", "m.tflite", "report.json"]
+    assert sorted(os.listdir(tmp_path)) == ["m.json", "m.tflite", "report.json", "run.py"]
     report = json.loads((tmp_path / "report.json").read_text())
     assert report == json.loads((tmp_path / "m.json").read_text())
     assert (report["artifact"], report["fully_int8"], report["calibration"]["count"]) == ("m.tflite", True, 30)
@@ -82,18 +82,25 @@ def test_a_conversion_from_start_to_end(run, files, tmp_path):
     assert "quantize int8, no float operator left" in flat
     assert "input image [RGB] int8 (1, 8, 8, 3) scale" in flat
     assert "calibration 30 samples, seed 0" in flat
-    snippet = out.split("On the board:\n\n", 1)[1]
+    assert out.splitlines()[-1] == f"Next: edgeopt validate m.tflite --data TEST_DATA --baseline {files}/model.keras"
+    assert len(out.splitlines()) < 24, "one screen"
+    snippet = (tmp_path / "run.py").read_text()
     compile(snippet, "snippet", "exec")
     assert "# prepared so: RGB, 0..255" in snippet
+    assert json.loads((tmp_path / "m.json").read_text())["snippet"] == snippet
     # Labels balance the classes.
     again = edgeopt.convert(files / "model.keras", calibration=(X, Y), calibration_samples=30, isolate=False)
     assert again.sha256 == report["sha256"]
 
 
-def test_json_on_standard_output_is_nothing_but_json(run, files):
-    code, out, err = run(files / "model.keras", "-o", "m.tflite", "--quantize", "float16", "--json", "-")
+def test_json_on_standard_output_is_nothing_but_json(run, files, tmp_path):
+    (tmp_path / "m.keras").write_bytes((files / "model.keras").read_bytes())
+    code, out, err = run(tmp_path / "m.keras", "--quantize", "float16", "--json", "-")
     assert (code, err) == (0, "")
     assert json.loads(out)["quantize"] == "float16"
+    # The default name of the output: beside the model.
+    assert json.loads(out)["artifact"] == str(tmp_path / "m_float16.tflite")
+    assert (tmp_path / "m_float16.tflite").is_file()
 
 
 def test_a_recipe_gives_the_defaults_and_the_line_overrides_them(run, files, tmp_path):

@@ -35,7 +35,7 @@ def add(inventory, *more):
 
 def test_a_board_is_added_listed_shown_and_removed(inventory, capsys):
     assert add(inventory) == 0
-    assert "edgeopt devices check" in capsys.readouterr().out
+    assert "Next: edgeopt devices setup kitchen --devices" in capsys.readouterr().out
     assert main(["devices", "list", "--devices", inventory, "--json", "-"]) == 0
     listed = json.loads(capsys.readouterr().out)
     assert listed["devices"] == [{"device": "kitchen", "profile": "rpi4", "host": "pi@k", "file": inventory}]

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import json
+import subprocess
+import sys
+import zipfile
 
 import numpy as np
 import pytest
@@ -69,6 +73,63 @@ def test_bad_usage_is_exit_2_and_writes_nothing(run, tmp_path, arguments, messag
     assert (code, out) == (2, "")
     assert message in err
     assert list(tmp_path.iterdir()) == []
+
+
+def model_file():
+    """What begins like a model file: that is all that is looked at before TensorFlow is loaded."""
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w") as archive:
+        archive.writestr("config.json", '{"class_name": "Sequential", "config": {}}')
+        archive.writestr("metadata.json", '{"keras_version": "3.5.0"}')
+    return stream.getvalue()
+
+
+REFUSED_AT_ONCE = """
+import sys
+from edgeopt.cli.main import main
+code = main(sys.argv[1:])
+print(code, "tensorflow" in sys.modules)
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "more", "message"),
+    [
+        ("full", [], "The folder full is not empty; pass --resume"),
+        ("full", ["--resume"], "There is no run to resume in full"),
+        ("begun", ["--resume"], "The run in begun was of another recipe"),
+        ("file/out", [], "file is no folder that you may write in"),
+        ("out", ["--recipe", "empty.toml"], "The recipe empty.toml has no [[pass]]"),
+        ("out", ["--train", "none.npz"], "none.npz does not exist"),
+    ],
+)
+def test_what_needs_no_tensorflow_is_refused_before_it_is_loaded(tmp_path, name, more, message):
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "notes.txt").write_text("mine")
+    (tmp_path / "begun" / "work").mkdir(parents=True)
+    (tmp_path / "begun" / "work" / "run.json").write_text('{"recipe": "seed = 1"}')
+    for file in ("file", "t.npz"):
+        (tmp_path / file).write_text("")
+    (tmp_path / "empty.toml").write_text("[budget]\nmax_drop = 0.1\n")
+    (tmp_path / "m.keras").write_bytes(model_file())
+    given = ["optimize", "m.keras", "--recipe", "fast", "--train", "t.npz", "--validation", "t.npz", "-o", name, *more]
+    command = [sys.executable, "-c", REFUSED_AT_ONCE, *given]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert message in done.stderr
+    assert done.stdout == "2 False\n"
+
+
+def test_an_interrupted_run_says_how_to_go_on(run, tmp_path, monkeypatch):
+    def interrupted(*_arguments, **_options):
+        (tmp_path / "out" / "work").mkdir(parents=True)
+        (tmp_path / "out" / "work" / "run.json").write_text("{}")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("edgeopt.cli.optimize._optimize", interrupted)
+    line = ["my model.keras", "--recipe", "fast", "--train", "t.npz", "--validation", "v.npz", "-o", "out"]
+    code, _, err = run(*line)
+    assert code == 130
+    assert "edgeopt optimize 'my model.keras' --recipe fast --train t.npz --validation v.npz -o out --resume\n" in err
 
 
 def test_an_unknown_option_of_a_pass_is_named_before_anything_is_loaded(run, tmp_path):

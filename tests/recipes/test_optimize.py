@@ -74,7 +74,7 @@ def test_built_in_recipes_are_valid_and_their_passes_can_be_made(name):
 
 def test_a_file_of_a_built_in_name_wins(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "fast").write_text("seed = 7\n")
+    (tmp_path / "fast").write_text("seed = 7\n[[pass]]\nkind = 'finetune'\n")
     assert OptimizeRecipe.load("fast").seed == 7
 
 

@@ -19,6 +19,7 @@ from ...artifact.envelope import write_json
 from ...artifact.outside import loads, read_text
 from ...artifact.typed import fitted
 from ...errors import FileFormatError, OutputError, UsageError
+from ...recipes.optimize import OptimizeRecipe
 from .result import LadderResult, OptimizeResult, Stage
 
 RESULT, RECIPE, WORK, MODEL, RUN = "result.json", "recipe.toml", "work", "model.keras", "run.json"
@@ -36,6 +37,58 @@ class _Record(TypedDict):
 
 
 _RECORDED = tuple(_Record.__annotations__)
+
+
+def check_folder(path: str | os.PathLike[str], recipe: OptimizeRecipe, *, resume: bool, force: bool) -> None:
+    """Refuse at once, before TensorFlow is loaded, a folder that `Folder` would refuse for what lies in it.
+
+    Raises:
+        OutputError: It is not empty, holds no run to be resumed, or cannot be written.
+        UsageError: The run in it is of another recipe.
+    """
+    folder = Path(path)
+    try:
+        if resume and (folder / WORK / RUN).is_file():
+            before = read_record(dict[str, str], folder / WORK / RUN)
+            _check_same(folder, before, {**before, "recipe": recipe.to_toml()})
+        elif _occupied(folder) and not force:
+            raise _not_empty(folder, resume)
+        present = next(place for place in (folder, *folder.absolute().parents) if place.exists())
+    except OSError as error:
+        raise OutputError(f"Cannot make the folder {folder}: {error.strerror}; choose another.") from error
+    if not present.is_dir() or not os.access(present, os.W_OK | os.X_OK):
+        raise OutputError(
+            f"Cannot make the folder {folder}: {present} is no folder that you may write in; choose another."
+        )
+
+
+def resumable(path: str | os.PathLike[str]) -> bool:
+    """Return whether a run in a folder has begun, so that ``--resume`` goes on with it."""
+    return (Path(path) / WORK / RUN).is_file()
+
+
+def _occupied(folder: Path) -> bool:
+    """Whether something lies in a folder besides an empty ``work``."""
+    return folder.exists() and any(entry.name != WORK or any(entry.iterdir()) for entry in folder.iterdir())
+
+
+def _not_empty(folder: Path, resume: bool) -> OutputError:
+    told = (
+        f"There is no run to resume in {folder}, which is not empty; pass"
+        if resume
+        else f"The folder {folder} is not empty; pass --resume (resume=True) to go on with the run in it,"
+    )
+    return OutputError(f"{told} --force (force=True) to begin anew there, or choose another.")
+
+
+def _check_same(folder: Path, before: Mapping[str, str], identity: Mapping[str, str]) -> None:
+    """Raise unless the run that is in a folder is the one that is to go on."""
+    different = sorted(key for key in {*before, *identity} if before.get(key) != identity.get(key))
+    if different:
+        raise UsageError(
+            f"The run in {folder} was of another {' and '.join(different)}; resume it with the same, or "
+            "begin anew in another folder."
+        )
 
 
 class Folder:
@@ -68,12 +121,9 @@ class Folder:
         begun = (self._work / RUN).is_file()
         self._resume = resume and begun
         try:
-            occupied = self.path.exists() and any(
-                entry.name != WORK or any(entry.iterdir()) for entry in self.path.iterdir()
-            )
             if self._resume:
-                self._check(identity)
-            elif occupied:
+                _check_same(self.path, read_record(dict[str, str], self._work / RUN), identity)
+            elif _occupied(self.path):
                 self._clear(begun, resume, force, inputs)
             self._work.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -81,25 +131,10 @@ class Folder:
         if not self._resume:
             write_atomically(self._work / RUN, json.dumps(identity, indent=2).encode())
 
-    def _check(self, identity: Mapping[str, str]) -> None:
-        """Raise unless the run that is there is the one that is to go on."""
-        before = read_record(dict[str, str], self._work / RUN)
-        different = sorted(key for key in {*before, *identity} if before.get(key) != identity.get(key))
-        if different:
-            raise UsageError(
-                f"The run in {self.path} was of another {' and '.join(different)}; resume it with the same, or "
-                "begin anew in another folder."
-            )
-
     def _clear(self, begun: bool, resume: bool, force: bool, inputs: Sequence[Path]) -> None:
         """Delete what an earlier run has left, if that is wanted: its results would pass for those of this one."""
         if not force:
-            told = (
-                f"There is no run to resume in {self.path}, which is not empty; pass"
-                if resume
-                else f"The folder {self.path} is not empty; pass --resume (resume=True) to go on with the run in it,"
-            )
-            raise OutputError(f"{told} --force (force=True) to begin anew there, or choose another.")
+            raise _not_empty(self.path, resume)
         if not begun and self._work.exists() and any(self._work.iterdir()):
             raise OutputError(
                 f"{self._work} is not of a run of edgeopt, and beginning anew there would empty it; choose another "

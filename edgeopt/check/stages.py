@@ -36,6 +36,7 @@ _REMEDIES = {
     "unknown layer": "use layers that qat knows (docs/passes/qat.md), or accept float operators",
     "bridge": "replace it, or register a counterpart with edgeopt.bridge.register",
     "float": "replace it, or convert with --allow-float-ops",
+    "lacking": "replace it with layers that TFLite knows",
     "conversion": "replace what it names, or convert with --quantize dynamic",
     "model": "build the model of layers, functional or sequential",
 }
@@ -245,9 +246,13 @@ def _channels(look: StageInspection) -> None:
 def _qat(look: StageInspection) -> None:
     from ..models.graph.rebuild import read_native
     from ..passes.qat.lowering import Choices, lower
+    from ..passes.qat.refusals import NoFileError
 
     _bridge(look)
-    _skips(look, lower(read_native(_wrappable(look).model), Choices()).skipped)
+    try:
+        _skips(look, lower(read_native(_wrappable(look).model), Choices()).skipped)
+    except NoFileError as error:
+        look.findings.update({name: Finding(REFUSED, "lacking", why) for name, why in error.lacking.items()})
 
 
 def _convert(look: StageInspection) -> None:

@@ -19,6 +19,7 @@ from ..keras_spec import tree_of, unique
 from ..spec import InputSpec, LoadedModel
 from .lookups import refuse_tables
 from .normalized import centred
+from .operators import nodes_of
 from .precision import full_precision
 from .recurrent import refuse_stateful, unrolled
 
@@ -112,18 +113,13 @@ def _save(function: Any, loaded: LoadedModel, folder: Path) -> Any:
 
     concrete = function.get_concrete_function()
     graph = concrete.graph.as_graph_def()
-    refuse_tables(_nodes(graph), [name for name, _ in loaded.layers])
+    refuse_tables(nodes_of(graph), [name for name, _ in loaded.layers])
     module = tf.Module()  # the function itself stays out: as an attribute it would be traced again
     # A subclassed model has its variables only now that it was traced.
     module.kept = loaded.model if loaded.flavour is Flavour.SAVED_MODEL else list(concrete.variables)
     options = tf.saved_model.SaveOptions(save_debug_info=False)
     tf.saved_model.save(module, str(folder), signatures={"serving_default": concrete}, options=options)
     return graph
-
-
-def _nodes(graph: Any) -> list[Any]:
-    """The nodes of the graph and of its functions."""
-    return [*graph.node, *(node for function in graph.library.function for node in function.node_def)]
 
 
 def _loops(graph: Any, layer_names: Sequence[str]) -> tuple[str, ...]:

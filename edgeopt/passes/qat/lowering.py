@@ -26,7 +26,7 @@ from .activations import FUSED
 from .choices import Choices, grid_of
 from .layers import QuantizedActivation, QuantizedLayer, QuantizedMerge, QuantizedTensor
 from .neighbours import Neighbours
-from .refusals import refuse_long_sequences, refuse_masks
+from .refusals import NoFileError, refuse_long_sequences, refuse_masks, why_no_file
 from .report import QuantizedLayerReport, Reason
 from .separable import split
 from .weighted import QuantizedAffine, QuantizedWeights
@@ -62,7 +62,8 @@ def lower(graph: Graph, choices: Choices) -> Lowered:
         choices: What the options say.
 
     Raises:
-        ModelError: No layer can be quantised, or there is one that the conversion could not handle.
+        ModelError: No layer can be quantised, or there is one that the conversion could not handle (`NoFileError` where
+            TFLite lacks an operator).
     """
     lowered = _Lowering(graph, choices).run()
     if not lowered.layers:
@@ -87,6 +88,7 @@ class _Lowering:
         self.ended: set[str] = set()
         self.made: dict[int, Callable[[Any], Any]] = {}
         self.after: list[Callable[[], None]] = []
+        self.lacking: dict[str, str] = {}
 
     def run(self) -> Lowered:
         inputs = {
@@ -99,6 +101,8 @@ class _Lowering:
         for step in self.graph.steps:
             if id(step) not in self.absorbed:
                 self._step(step)
+        if self.lacking:
+            raise NoFileError(self.lacking)
         given = map_structure(inputs.__getitem__, self.graph.inputs)
         self.result.model = tf_keras.Model(given, self._resolve(self.graph.outputs), name=self.graph.name)
         for action in self.after:
@@ -252,7 +256,7 @@ class _Lowering:
             layer: Callable[[Any], Any] = QuantizedActivation(function, name=step.name)
             return layer
         reason, detail = rules.activation_objection(step.layer) or ("no int8 operator", "")
-        self.result.skipped.append(Skipped(step.name, reason, detail))
+        self._stays_float(step, reason, detail)
         plain = tf_keras.layers.Activation(step.layer.activation, name=self._free(f"{step.name}_float"))
         return lambda tensor: self._back_to_integers(step, plain(tensor))
 
@@ -271,7 +275,7 @@ class _Lowering:
     def _float(self, step: Step, reason: Reason, detail: str) -> Callable[[Step], Any]:
         """A copy of the layer, and a range for what goes back into integers."""
         refuse_long_sequences(step)
-        self.result.skipped.append(Skipped(step.name, reason, detail))
+        self._stays_float(step, reason, detail)
         copied = copy_layer(step.layer, step, {})
         compute = self._plain(copied, step)
 
@@ -283,6 +287,12 @@ class _Lowering:
         if step.outputs[0].is_float and len(step.outputs) == 1:
             copied._name = self._free(f"{step.name}_float")
         return called
+
+    def _stays_float(self, step: Step, reason: Reason, detail: str) -> None:
+        self.result.skipped.append(Skipped(step.name, reason, detail))
+        why = why_no_file(step)
+        if why:
+            self.lacking[step.name] = why
 
     def _back_to_integers(self, step: Step, outputs: Any) -> Any:
         flat = flatten_structure(outputs)
@@ -301,7 +311,7 @@ class _Lowering:
         given = tensors[0] if len(tensors) == 1 else tensors
         if step.operation in rules.PASSING_OPERATIONS:
             return KerasOperation(step.operation, template, name=step.name)(given)
-        self.result.skipped.append(Skipped(step.name, "operation", f"keras.ops.{step.operation}; write it with layers"))
+        self._stays_float(step, "operation", f"keras.ops.{step.operation}; write it with layers")
         outputs = KerasOperation(step.operation, template, name=self._free(f"{step.name}_float"))(given)
         return self._back_to_integers(step, outputs)
 

@@ -2,13 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from ...errors import ModelError
+from ...models.export.operators import lacking
 from ...models.export.recurrent import MAX_UNROLLED_STEPS
 from ...models.graph.read import Step
 from ...models.graph.structure import flatten_structure, refs_in
 from . import rules
+
+
+class NoFileError(ModelError):
+    """Some layers need operators that TFLite lacks.
+
+    Args:
+        lacking: Layer name -> why there can be no file with it.
+    """
+
+    def __init__(self, lacking: Mapping[str, str]) -> None:
+        super().__init__(
+            f"{'; '.join(lacking.values())}: no file could be made of what was trained; replace what is named with "
+            "layers that TFLite knows, before any training."
+        )
+        self.lacking = dict(lacking)
 
 
 def refuse_long_sequences(step: Step) -> None:
@@ -31,6 +48,18 @@ def refuse_long_sequences(step: Step) -> None:
             f"QAT model needs it unrolled, which is done up to {MAX_UNROLLED_STEPS}; shorten the sequence, or convert "
             "the float model with quantize='dynamic'."
         )
+
+
+def why_no_file(step: Step) -> str:
+    """Return why no file could be made of a step that stays float; "" if none is known.
+
+    Recurrent layers are not looked into: they convert.
+    """
+    if step.layer is not None and rules.is_recurrent(step.layer):
+        return ""
+    found = lacking(step)
+    kind = f"{step.kind} layer" if step.layer is not None else f"keras.ops.{step.operation}"
+    return f"{kind} {step.name!r} needs {' and '.join(found)}, which TFLite lacks" if found else ""
 
 
 def refuse_masks(step: Step, outputs: Any) -> None:

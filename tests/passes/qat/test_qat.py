@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import edgeopt
+from edgeopt.check.model import check_model
 from edgeopt.errors import DataError, ModelError, RecipeError, UsageError
 from edgeopt.models.graph.rebuild import read_native
 from edgeopt.passes.qat import Qat
@@ -253,6 +254,30 @@ def test_sequences_too_long_for_any_file_are_refused_before_the_training():
         refused(layers.GRU(2, return_sequences=True, name="memory"), shape=(257, 2))
     assert refused(layers.GRU(2, return_sequences=True), shape=(256, 2)) == ["recurrent"]
     assert refused(layers.GRU(2), shape=(257, 2)) == ["recurrent"]  # its loop stays a loop
+
+
+def test_what_tflite_has_no_operator_for_is_refused_before_the_training_by_the_users_names(any_keras):
+    layers = any_keras.layers
+    volume = any_keras.Input((6, 6, 6, 2), name="volume")
+    x = layers.MaxPooling3D(name="shrink")(layers.Dense(4, activation="softsign", name="dense")(volume))
+    model = any_keras.Model(volume, layers.Dense(2, name="end")(layers.Flatten(name="flat")(x)))
+    message = (
+        r"^Dense layer 'dense' needs Softsign, which TFLite lacks; MaxPooling3D layer 'shrink' needs MaxPool3D, which "
+        "TFLite lacks: no file could be made of what was trained; replace"
+    )
+    with pytest.raises(ModelError, match=message):
+        Qat().apply(model, PassContext(train=(np.zeros((2, 6, 6, 6, 2)), np.zeros((2, 2))), loss="mse"))
+    report = check_model(model, target="qat")
+    assert [item.name for item in report.items if item.verdict == "refused"] == ["dense", "shrink"]
+    assert report.items[0].remedy == "replace it with layers that TFLite knows"
+
+
+def test_a_locally_connected_layer_is_refused_in_the_one_layout_that_cannot_be_run():
+    from tf_keras import layers
+
+    with pytest.raises(ModelError, match="^LocallyConnected1D layer 'local' needs SparseTensorDenseMatMul"):
+        refused(layers.LocallyConnected1D(2, 3, implementation=3, name="local"), shape=(8, 2))
+    assert refused(layers.LocallyConnected1D(2, 3, implementation=2), shape=(8, 2)) == ["unknown layer"]
 
 
 def test_masks_are_refused():

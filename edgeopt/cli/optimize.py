@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -15,12 +15,13 @@ from ..errors import UsageError
 from .devices import devices_option, runtime_option
 from .output import STYLES, console, json_option, next_step, readable_bytes
 from .progress import live
-from .words import image_options, parse_size
+from .words import budget_options, image_options, metric_options, parse_seconds, parse_size
 
 if TYPE_CHECKING:
     from ..api.optimize.result import OptimizeResult, Stage
+    from ..api.optimize.run import PlannedRecipe
 
-_REQUIRED = {"model": "MODEL", "recipe": "--recipe", "train": "--train", "validation": "--validation", "output": "-o"}
+_REQUIRED = {"model": "MODEL", "validation": "--validation", "output": "-o"}
 
 
 _WIDE = 96  # columns of a terminal in which the table has room between its own
@@ -37,11 +38,17 @@ def _print_recipe(context: click.Context, _parameter: click.Parameter, name: str
 
 @click.command()
 @click.argument("model", required=False)
-@click.option("--recipe", metavar="FILE.toml|NAME", help="What to do: a TOML file, or small, fast, edgetpu, tiny.")
+@click.option("--recipe", metavar="FILE.toml|NAME", help="What to do: a TOML file, or small, fast, edgetpu, tiny. "
+              "Without one, rung by rung to the budget.")  # fmt: skip
+@budget_options
+@metric_options("--output-name")
 @click.option("--train", metavar="DATA", help="Training samples with labels: .npz with x and y, a folder of images, "
               "module:callable.")  # fmt: skip
 @click.option("--validation", metavar="DATA", help="Samples with labels on which each file is scored.")
 @click.option("--calibration", metavar="DATA", help="Samples for the conversion; by default some of --train.")
+@click.option("--test", metavar="DATA", help="Without --recipe: samples with labels that judge the file that is "
+              "recommended; by default half of --validation.")  # fmt: skip
+@click.option("--time-limit", metavar="30m|2h", help="Without --recipe: take the nearest file after so long.")
 @click.option("-o", "--output", metavar="OUTDIR", help="Folder for result.json, a file a stage, and model.keras.")
 @click.option("--resume", is_flag=True, help="Go on with the run in OUTDIR that was interrupted.")
 @click.option("--force", is_flag=True, help="Write into OUTDIR although it is not empty.")
@@ -49,7 +56,6 @@ def _print_recipe(context: click.Context, _parameter: click.Parameter, name: str
 @click.option("--device", default="local", show_default=True, metavar="NAME", help="What measures.")
 @devices_option
 @runtime_option
-@click.option("--proven", is_flag=True, help="Exit 4 also when the interval leaves open whether the budget is kept.")
 @click.option(
     "--seconds", type=float, default=10.0, show_default=True, metavar="S", help="Time a file at most so long."
 )
@@ -60,10 +66,16 @@ def _print_recipe(context: click.Context, _parameter: click.Parameter, name: str
               help="Print a built-in recipe (small, fast, edgetpu, tiny) and end.")  # fmt: skip
 @json_option
 def command(json_path: str | None, seconds: float, proven: bool, **options: Any) -> None:
-    """Run a recipe on MODEL (.keras or .h5): apply its passes in order; after each, export and measure the file.
+    """Find the cheapest file of MODEL (.keras or .h5) that keeps a budget, or run a recipe on it.
+
+    With --max-drop and other limits: an int8 file first; then, as far as a limit is missed and --train is given,
+    training for 8 bits, or channels taken out until time, size or memory are kept. OUTDIR/model.tflite is the file that
+    is recommended, judged on samples that chose nothing.
+
+    With --recipe: its passes in order; after each, the file is exported and measured.
 
     OUTDIR gets result.json, a .tflite file a stage, the final Keras model, and the recipe as it was run. Exit 4 when
-    the recipe's budget is missed; everything is written all the same.
+    the budget is missed; everything is written all the same.
     """
     from ..api.optimize.folder import resumable
     from ..artifact.envelope import write_json
@@ -73,8 +85,10 @@ def command(json_path: str | None, seconds: float, proven: bool, **options: Any)
             raise UsageError(f"optimize needs {word}, and got none; see edgeopt optimize --help.")
     if json_path is not None and json_path != "-":
         refuse_to_overwrite(json_path, force=True)  # before minutes of training, not after
+    left = dict(options)
+    read = _what(left, proven)
     try:
-        result = _optimize(options["model"], options["recipe"], seconds, options)
+        result = _optimize(read, seconds, left)
     except KeyboardInterrupt:
         if resumable(options["output"]):
             again = [*click.get_current_context().obj, *([] if options["resume"] else ["--resume"])]
@@ -86,24 +100,46 @@ def command(json_path: str | None, seconds: float, proven: bool, **options: Any)
         _print(result)
     result.raise_for_budget(proven=proven)
     if json_path != "-":
-        last, data = f"{options['output']}/{result.stages[-1].name}.tflite", options["validation"]
+        last, data = f"{options['output']}/{result.file}", options["test"] or options["validation"]
         next_step("validate", last, "--data", data, "--baseline", options["model"], "--device", "BOARD")
 
 
-def _optimize(model: str, recipe: str, seconds: float, given: Mapping[str, Any]) -> OptimizeResult:
+def _what(options: dict[str, Any], proven: bool) -> PlannedRecipe:
+    """Take the recipe, or the budget, out of the options; what is wrong with it is said before TensorFlow is loaded."""
+    from ..api.optimize.run import read_budget, read_recipe
+    from ..evaluation.budget import LIMITS, Budget
+    from ..recipes.convert import ConvertRecipe
+
+    limits = {name: options.pop(name) for name in LIMITS}
+    pictures = {name: options.pop(name) for name in ("image_size", "image_scaling", "image_resize")}
+    pictures["image_size"] = parse_size(pictures["image_size"])
+    given = {name: value for name, value in pictures.items() if value is not None}
+    recipe, metric, output_name = (options.pop(name) for name in ("recipe", "metric", "output_name"))
+    options["time_limit_s"] = parse_seconds(options.pop("time_limit"))
+    if recipe is None and options["train"] is None and options["calibration"] is None:
+        raise UsageError("There is nothing to calibrate with; give --calibration, or --train to take some of.")
+    if recipe is None:
+        return read_budget(Budget(**limits, proven=proven), ConvertRecipe(**given), metric, output_name)
+    if metric != "accuracy" or any(value is not None for value in (*limits.values(), output_name)):
+        raise UsageError("A recipe has its own budget, metric and output_name; write them there, or drop --recipe.")
+    if options["test"] is not None or options["time_limit_s"] is not None:
+        raise UsageError("--test and --time-limit go with a run without a recipe; drop them, or drop --recipe.")
+    read = read_recipe(recipe)
+    if options["train"] is None:
+        raise UsageError("optimize needs --train for the passes of a recipe, and got none.")
+    if not given:
+        return read
+    return replace(read, settings=replace(read.settings, convert=replace(read.settings.convert, **given)))
+
+
+def _optimize(read: PlannedRecipe, seconds: float, options: dict[str, Any]) -> OptimizeResult:
     from ..api.optimize.folder import check_folder
-    from ..api.optimize.run import optimize, read_recipe
+    from ..api.optimize.run import optimize
     from ..devices import BenchPlan
     from ..process.quiet import load_tensorflow_quietly
 
-    options = {name: value for name, value in given.items() if name not in ("model", "recipe")}
-    read = read_recipe(recipe)  # what is wrong with it is said before TensorFlow is loaded
-    pictures = {name: options.pop(name) for name in ("image_size", "image_scaling", "image_resize")}
-    pictures["image_size"] = parse_size(pictures["image_size"])
-    if given := {name: value for name, value in pictures.items() if value is not None}:
-        convert = replace(read.settings.convert, **given)
-        read = replace(read, settings=replace(read.settings, convert=convert))
-    _check_inputs(model, [options[name] for name in ("train", "validation", "calibration")])
+    model = options.pop("model")
+    _check_inputs(model, [options[name] for name in ("train", "validation", "calibration", "test")])
     check_folder(options["output"], read.settings, resume=options["resume"], force=options["force"])
     bench = BenchPlan(min_seconds=min(1.0, seconds), max_seconds=seconds)
     with live() as display:
@@ -126,6 +162,7 @@ def _print(result: OptimizeResult) -> None:
     from rich import box
     from rich.table import Table
 
+    from ..api.optimize.result import LadderResult
     from ..evaluation.budget import unproven_warnings
     from .output import add_row
 
@@ -144,12 +181,19 @@ def _print(result: OptimizeResult) -> None:
     for item in result.skipped:
         out.print(f"left as it was in {item['stage']}: {item['subject']} ({item['reason']}) {item['detail']}",
                   markup=False)  # fmt: skip
+    if isinstance(result, LadderResult):
+        for passed in result.passed:
+            out.print(f"not tried: {passed.name}: {passed.reason}", markup=False)
+        if len(result.front) > 1:
+            out.print(f"none is better in all: {', '.join(result.front)}", markup=False)
+        out.print(f"{result.stages[result.chosen].name} is recommended: {result.reason}", style="bold", markup=False)
+        out.print(f"On {result.final['samples']:,} samples that judge it:", markup=False)
     for line in result.budget:
         out.print(f"budget: {line}", style=STYLES[line.verdict], markup=False)
     for warning in (*result.warnings, *unproven_warnings(result.budget)):
         out.print(f"warning: {warning}", style="yellow", markup=False)
     if result.folder is not None:
-        out.print(f"The files and result.json are in {result.folder}/.", markup=False)
+        out.print(f"The files, {result.file} last, and result.json are in {result.folder}/.", markup=False)
 
 
 def _cells(stage: Stage) -> list[str]:

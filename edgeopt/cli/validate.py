@@ -12,7 +12,7 @@ from ..artifact.envelope import envelope
 from .devices import devices_option, runtime_option
 from .output import STYLES, console, interval_words, json_option, next_step, readable_bytes, wants_text
 from .progress import live
-from .words import image_options, parse_size
+from .words import budget_options, image_options, metric_options, parse_size
 
 if TYPE_CHECKING:
     from ..evaluation.report import Scores, ValidationReport
@@ -31,26 +31,8 @@ if TYPE_CHECKING:
 @runtime_option
 @click.option("--threads", default=1, show_default=True, metavar="N", help="Threads of one inference.")
 @click.option("--baseline", metavar="MODEL|FILE.tflite", help="What to compare with, on the same samples.")
-@click.option(
-    "--metric",
-    default="accuracy",
-    show_default=True,
-    metavar="accuracy|top5|auc|mae|mse|module:callable",
-    help="What to score.",
-)
-@click.option("--output", "output_name", metavar="NAME", help="The output to score, for a file with several.")
-@click.option(
-    "--max-drop",
-    "--max-accuracy-drop",
-    type=float,
-    metavar="X",
-    help="Budget: the metric's drop from the baseline, such as 0.01.",
-)
-@click.option("--min-metric", type=float, metavar="X", help="Budget: the least value of the metric.")
-@click.option("--max-p95-ms", type=float, metavar="X", help="Budget: 95th percentile of the latency, in milliseconds.")
-@click.option("--max-size-bytes", type=int, metavar="N", help="Budget: size of the file.")
-@click.option("--max-memory-bytes", type=int, metavar="N", help="Budget: the file and the arena planned from it.")
-@click.option("--proven", is_flag=True, help="Exit 4 also when the interval leaves open whether the budget is kept.")
+@metric_options("--output-name", "--output")
+@budget_options
 @click.option("--strict", is_flag=True, help="Exit 5 when the timing does not count: board throttled, busy, emulated.")
 @click.option("--seconds", type=float, default=10.0, show_default=True, metavar="S", help="Time at most this long.")
 @click.option("--processes", default=9, show_default=True, metavar="N", help="Fresh processes to time in; see bench.")

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import click
 
 from ..errors import UsageError
 from ..recipes.convert import IMAGE_RESIZES, IMAGE_SCALINGS
 from .output import Function
+
+_UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
 
 
 def image_options(function: Function) -> Function:
@@ -32,6 +36,73 @@ def image_options(function: Function) -> Function:
         help=f"How a folder's images are resized; by default {next(iter(IMAGE_RESIZES))}, as Keras does.",
     )
     return size(scaling(resize(function)))
+
+
+def budget_options(function: Function) -> Function:
+    """Add the limits of a budget to a command, each None where it is not given, and ``--proven``."""
+    for option in reversed(
+        (
+            click.option(
+                "--max-drop",
+                "--max-accuracy-drop",
+                type=float,
+                metavar="X",
+                help="Budget: the metric's drop from the baseline, such as 0.01.",
+            ),
+            click.option("--min-metric", type=float, metavar="X", help="Budget: the least value of the metric."),
+            click.option(
+                "--max-p95-ms",
+                type=float,
+                metavar="X",
+                help="Budget: 95th percentile of the latency, in milliseconds.",
+            ),
+            click.option("--max-size-bytes", type=int, metavar="N", help="Budget: size of the file."),
+            click.option(
+                "--max-memory-bytes", type=int, metavar="N", help="Budget: the file and the arena planned from it."
+            ),
+            click.option(
+                "--proven", is_flag=True, help="Exit 4 also when the interval leaves open whether the budget is kept."
+            ),
+        )
+    ):
+        function = option(function)
+    return function
+
+
+def metric_options(*names: str) -> Callable[[Function], Function]:
+    """Return what adds ``--metric``, and ``--output-name`` under these names, to a command: what is scored."""
+    metric = click.option(
+        "--metric",
+        default="accuracy",
+        show_default=True,
+        metavar="accuracy|top5|auc|mae|mse|module:callable",
+        help="What to score.",
+    )
+    output = click.option(
+        *names,
+        "output_name",
+        metavar="NAME",
+        help="The output to score, of a model with several.",
+    )
+    return lambda function: metric(output(function))
+
+
+def parse_seconds(text: str | None) -> float | None:
+    """Return the seconds in ``90``, ``90s``, ``30m`` or ``2h``; None for None.
+
+    Raises:
+        UsageError: Not of that form, or nothing.
+    """
+    if text is None:
+        return None
+    number, unit = (text[:-1], text[-1]) if text[-1:] in _UNITS else (text, "s")
+    try:
+        seconds = float(number) * _UNITS[unit]
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds < float("inf"):
+        raise UsageError(f"Received --time-limit {text!r}; expected a time such as 90s, 30m or 2h.")
+    return seconds
 
 
 def parse_size(text: str | None) -> tuple[int, int] | None:

@@ -107,8 +107,8 @@ def several_outputs(names: Iterable[str]) -> UsageError:
     """Return the error for a built-in metric on a model with several outputs."""
     listed = ", ".join(names)
     return UsageError(
-        f"The model has the outputs {listed}, and a built-in metric scores one; name it with --output "
-        "(output_name = '...' in a recipe or in Python)."
+        f"The model has the outputs {listed}, and a built-in metric scores one; name it with "
+        "--output-name (output_name = '...' in a recipe or in Python)."
     )
 
 

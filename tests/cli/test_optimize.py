@@ -45,6 +45,18 @@ def test_an_unknown_recipe_name_is_exit_2_with_the_nearest(run):
     ("arguments", "message"),
     [
         ([], "needs MODEL"),
+        (["m.keras", "--validation", "v.npz", "-o", "out"], "nothing to calibrate with"),
+        (["m.keras", "--validation", "v", "-o", "out", "--max-drop", "0.1"], "nothing to calibrate with"),
+        (
+            ["m.keras", "--validation", "v", "-o", "out", "--max-drop", "1", "--time-limit", "1d"],
+            "such as 90s, 30m or 2h",
+        ),
+        (["m.keras", "--recipe", "fast", "--validation", "v", "-o", "out"], "needs --train for the passes"),
+        (["m.keras", "--recipe", "fast", "--validation", "v", "-o", "o", "--max-drop", "1"], "has its own budget"),
+        (
+            ["m.keras", "--recipe", "fast", "--train", "t", "--validation", "v", "-o", "o", "--test", "x"],
+            "--test and --time-limit go with",
+        ),
         (["m.keras", "--recipe", "fast", "--train", "t.npz", "-o", "out"], "needs --validation"),
         (
             ["m.keras", "--recipe", "none.toml", "--train", "t.npz", "--validation", "v.npz", "-o", "out"],

@@ -20,10 +20,9 @@ from ...artifact.outside import loads, read_text
 from ...artifact.typed import fitted
 from ...errors import FileFormatError, OutputError, UsageError
 from ...recipes.optimize import OptimizeRecipe
-from .result import LadderResult, OptimizeResult, Stage
+from .result import MODEL_FILE, LadderResult, OptimizeResult, Stage
 
 RESULT, RECIPE, WORK, MODEL, RUN = "result.json", "recipe.toml", "work", "model.keras", "run.json"
-FILE = "model.tflite"
 
 
 class _Record(TypedDict):
@@ -141,7 +140,7 @@ class Folder:
                 "folder."
             )
         stages = [*self.path.glob("[0-9][0-9]-*.tflite"), *self.path.glob("[0-9][0-9]-*.json")]
-        results = [*(self.path / name for name in (RESULT, RECIPE, MODEL, FILE, "model.json")), *stages]
+        results = [*(self.path / name for name in (RESULT, RECIPE, MODEL, MODEL_FILE, "model.json")), *stages]
         for read in (path.resolve() for path in inputs):
             if any(old.resolve() in (read, *read.parents) for old in (*results, self._work)):
                 raise OutputError(
@@ -184,7 +183,7 @@ class Folder:
         """Write the final model, the recipe as it was run, and the result, in this order."""
         save_model(result.model, self.path / MODEL)
         if isinstance(result, LadderResult):
-            result.artifact.save(self.path / FILE, force=True)
+            result.artifact.save(self.path / MODEL_FILE, force=True)
         write_atomically(self.path / RECIPE, recipe.encode())
         write_json(result.to_dict(), str(self.path / RESULT))
 

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from .compression import Compression
 
 
+MODEL_FILE = "model.tflite"
+
+
 class Latency(TypedDict):
     """The median of a timing and its 95 % interval (None from few runs), in milliseconds; further ones as validated."""
 
@@ -50,6 +53,7 @@ class Figures(TypedDict, total=False):
     """What was measured of a stage's file; further fields are those of `edgeopt.validate` and of the sidecar."""
 
     metric: MetricValue
+    samples: int
     accuracy: float
     size_bytes: int
     gzip_bytes: int
@@ -146,6 +150,11 @@ class OptimizeResult:
         return verdict_of(overall_verdict(self.budget), self.artifact.fidelity)
 
     @property
+    def file(self) -> str:
+        """The name of that file in `folder`."""
+        return f"{self.stages[-1].name}.tflite"
+
+    @property
     def _remedy(self) -> str:
         return "relax the limit or change the recipe"
 
@@ -207,6 +216,11 @@ class LadderResult(OptimizeResult):
     def artifact(self) -> Artifact:
         """The file that is recommended."""
         return self.stages[self.chosen].artifact
+
+    @property
+    def file(self) -> str:
+        """The name of that file in `folder`."""
+        return MODEL_FILE
 
     @property
     def _remedy(self) -> str:

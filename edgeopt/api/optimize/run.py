@@ -43,11 +43,13 @@ class PlannedRecipe:
         settings: The recipe.
         planned: Its passes, in order.
         source: The file or built-in name that it was read from; None where it was given as an object.
+        climbs: Whether there is no recipe, and a budget is climbed to.
     """
 
     settings: OptimizeRecipe
     planned: tuple[Planned, ...]
     source: str | os.PathLike[str] | None
+    climbs: bool = False
 
 
 Recipe = str | os.PathLike[str] | Mapping[str, object] | OptimizeRecipe | PlannedRecipe
@@ -133,9 +135,10 @@ def optimize(
     """
     from ...devices import RunOptions
 
-    own = {"test": test, "budget": budget, "convert": convert, "time_limit_s": time_limit_s, "output_name": output_name}
-    read = _to_a_budget(budget, convert, metric, output_name) if recipe is None else read_recipe(recipe)
-    if recipe is not None and (given := [name for name, value in own.items() if value is not None]):
+    read = read_budget(budget, convert, metric, output_name) if recipe is None else read_recipe(recipe)
+    own: dict[str, object] = {} if read.climbs else {"test": test, "time_limit_s": time_limit_s}
+    own |= {} if recipe is None else {"budget": budget, "convert": convert, "output_name": output_name}
+    if given := [name for name, value in own.items() if value is not None]:
         raise UsageError(
             f"{', '.join(given)} goes with a run without a recipe; write it into the recipe, or drop that."
         )
@@ -150,7 +153,7 @@ def optimize(
         raise UsageError("resume goes with the folder of the run that is to be resumed; give output=...")
     tell = telling(on_progress)
     tell({"stage": "samples"})
-    data = check_recipe_data(train, validation, calibration, settings.convert, trains=recipe is not None)
+    data = check_recipe_data(train, validation, calibration, settings.convert, trains=not read.climbs)
     tell({"stage": "load"})
     original, digest = _model(model, custom_objects, unsafe_load)
     check_outputs(original, data, settings.metric, settings.output_name)
@@ -178,7 +181,7 @@ def optimize(
         shared = Workbench(settings, original, data, chosen, [*callbacks, *clock.callbacks()], measuring, say)
         # What the user has given as an object, or allowed to be loaded, is no stranger in the run's own files.
         trusted = unsafe_load or not isinstance(model, (str, os.PathLike))
-        if recipe is None:
+        if read.climbs:
             judge = None if test is None else read_data(test, settings.convert)
             found = Ladder(shared, settings.budget, folder, clock, judge, trusted=trusted).climb()
             if folder is not None:
@@ -286,10 +289,14 @@ class _Run:
         return stage
 
 
-def _to_a_budget(
+def read_budget(
     budget: Budget | None, convert: ConvertRecipe | None, metric: str, output_name: str | None
 ) -> PlannedRecipe:
-    """Return what a run without a recipe begins with."""
+    """Return what `optimize` takes in place of a recipe; TensorFlow is not needed to refuse a bad budget.
+
+    Raises:
+        UsageError: There is no limit, or one that this metric does not go with.
+    """
     if budget is None or not any(getattr(budget, name) is not None for name in LIMITS):
         raise UsageError(
             "optimize needs a recipe, or a budget to climb to; give recipe=..., or budget=Budget(max_drop=0.01) "
@@ -298,7 +305,7 @@ def _to_a_budget(
     scoring = load_metric(metric)
     budget.require_measurable(has_baseline=True, higher_is_better=scoring.higher_is_better, metric=scoring.name)
     settings = OptimizeRecipe(convert=convert or ConvertRecipe(), budget=budget, metric=metric, output_name=output_name)
-    return PlannedRecipe(settings, (), None)
+    return PlannedRecipe(settings, (), None, climbs=True)
 
 
 def read_recipe(recipe: Recipe) -> PlannedRecipe:

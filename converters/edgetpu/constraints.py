@@ -163,6 +163,11 @@ def large_output(context: OpContext, above: int) -> Found:
     return {"elements": output.elements} if output is not None and output.elements > above else None
 
 
+def large_activations(context: OpContext, above: int) -> Found:
+    """More than `above` bytes of activations that must exist at the same time."""
+    return {"live": f"{context.live_bytes:,}"} if context.live_bytes > above else None
+
+
 def resize_factor(context: OpContext, limit: int) -> Found:
     """An enlargement by more than `limit` in x or y."""
     found = _resize(context) if _factor(context) > limit else None
@@ -247,6 +252,6 @@ OP_CHECKS: dict[str, OpCheck] = {
         *(grouped, fused_activation, concatenated_constant, shuffled_weights, dense_rows, dense_scales),
         *(reduces_batch, mean_depth, mean_area, packs_batch, pads_batch, prelu_alpha, large_output, resize_factor),
         *(large_resize, doubtful_resize, softmax_size, softmax_rows, splits_batch, slice_strides),
-        tiles_more_than_a_point,
+        *(tiles_more_than_a_point, large_activations),
     )
 }

@@ -16,11 +16,12 @@ _MOST_INTEGERS = 2 * MAX_RANK  # paddings: two a dimension
 
 @dataclass(frozen=True)
 class OpContext:
-    """One operator, its graph, and the runtime version that the file is compiled for."""
+    """One operator, its graph, the runtime version that the file is compiled for, and the bytes that are live there."""
 
     graph: Subgraph
     operator: Operator
     minimum_runtime: int = 14
+    live_bytes: int = 0
 
     def input(self, position: int) -> Tensor | None:
         """Return an input, or None where there is none."""

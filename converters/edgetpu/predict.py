@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from ...errors import UsageError
 from ...flatbuffer import Model, Operator
 from ...flatbuffer.macs import operator_macs
+from ...flatbuffer.memory import live_bytes
 from ..accelerator import CPU, MAPPED, UNSURE, OpMapping, Prediction, Refusal
 from .constraints import OP_CHECKS
 from .context import OpContext
@@ -47,7 +48,8 @@ class EdgeTpuPredictor:
         refusal = self.refusal(model)
         if refusal is not None:
             return _refused(model, refusal)
-        own = {operator.index: self._judge(model, operator) for operator in model.main.operators}
+        live = live_bytes(model.main)
+        own = {operator.index: self._judge(model, operator, live[operator.index]) for operator in model.main.operators}
         operators = _costed(model, _placed(model, own))
         mapped = {found.index for found in operators if found.verdict == MAPPED}
         if not mapped and not any(found.verdict == UNSURE for found in operators):
@@ -71,10 +73,10 @@ class EdgeTpuPredictor:
                 return Refusal(rule.id, *rule.said(found), rule.source)
         return None
 
-    def _judge(self, model: Model, operator: Operator) -> OpMapping:
+    def _judge(self, model: Model, operator: Operator, live: int) -> OpMapping:
         """Return the verdict on one operator by itself: the first "cpu" rule, else the first "unsure" one."""
         runtime = self.rules.minimum_runtime if self.minimum_runtime is None else self.minimum_runtime
-        context = OpContext(model.main, operator, runtime)
+        context = OpContext(model.main, operator, runtime, live)
         cut = next((name for name in self.intermediate_tensors if name in _read(context)), None)
         if cut is not None:
             why = f"the mapped part was asked to end at {cut!r}"

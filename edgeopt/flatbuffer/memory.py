@@ -12,6 +12,7 @@ it keeps inputs to the end, so that they can be read back.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import accumulate
 
 from .arena import Block, arena_bytes
 from .calls import called_first, callees
@@ -147,15 +148,20 @@ def _variable_value(graph: Subgraph, operator: Operator) -> Tensor | None:
     return None
 
 
-def _peak(blocks: list[Block], called: list[int]) -> tuple[int, int]:
-    """Return the most that live bytes and a called subgraph's peak add up to, and the first step where they do."""
-    changes = [0] * (len(called) + 1)
+def live_bytes(graph: Subgraph) -> list[int]:
+    """Return the bytes of the activations that exist at each operator of a graph, called subgraphs apart."""
+    return _live(_lifetimes(graph), len(graph.operators))
+
+
+def _live(blocks: list[Block], steps: int) -> list[int]:
+    changes = [0] * (max(steps, 1) + 1)
     for block in blocks:
         changes[block.first] += block.nbytes
         changes[block.last + 1] -= block.nbytes
-    best, best_step, live = -1, 0, 0
-    for step, inner in enumerate(called):
-        live += changes[step]
-        if live + inner > best:
-            best, best_step = live + inner, step
-    return best, best_step
+    return list(accumulate(changes[:-1]))
+
+
+def _peak(blocks: list[Block], called: list[int]) -> tuple[int, int]:
+    """Return the most that live bytes and a called subgraph's peak add up to, and the first step where they do."""
+    sums = [live + inner for live, inner in zip(_live(blocks, len(called)), called, strict=True)]
+    return max(sums), sums.index(max(sums))

@@ -288,3 +288,35 @@ def test_tile_spreads_a_point_only(graph):
     data = graph.build(point, area)
     assert verdict(data, -2) == ("mapped", None)
     assert verdict(data, -1) == ("unsure", "tile-spatial")
+
+
+def unet(graph: Any, size: int) -> bytes:
+    """Four times down and up again; what each step down gave is joined to its step up."""
+    x, sides = graph.input((1, size, size, 3)), []
+    for depth in (16, 32, 64, 128):
+        x = graph.conv(x, (1, size, size, depth), (depth, 1, 1, 3 if depth == 16 else depth // 2))
+        sides.append((x, size, depth))
+        size //= 2
+        x = graph.op("MAX_POOL_2D", [x], (1, size, size, depth), options="Pool2DOptions", strideW=2, strideH=2)
+    for side, size, depth in reversed(sides):
+        kernel = graph.constant(np.ones((depth, 2, 2, depth if depth == 128 else 2 * depth)), "int8")
+        shape = (1, size, size, depth)
+        x = graph.op("TRANSPOSE_CONV", [graph.constant(shape), kernel, x], shape, options="TransposeConvOptions")
+        x = graph.op("CONCATENATION", [x, side], (1, size, size, 2 * depth), options="ConcatenationOptions", axis=3)
+        x = graph.conv(x, shape, (depth, 1, 1, 2 * depth))
+    return graph.build(x)
+
+
+def test_more_live_activations_than_the_chip_holds_are_doubtful(graph):
+    """As the compiler failed on a U-Net of 512x512 (edgetpu#686)."""
+    found = EdgeTpuPredictor().predict(read_model(unet(graph, 512)))
+    doubted = {op.op for op in found.operators if op.rule == "large-activations"}
+    assert {"TRANSPOSE_CONV", "CONCATENATION"} <= doubted
+    assert found.cpu_ops == {} and found.operators[0].verdict == "mapped"
+    (last,) = [op for op in found.operators if op.index == len(found.operators) - 2]
+    # The side of 16 channels, what was enlarged, and both joined.
+    assert last.why.startswith(f"{4 * 16 * 512 * 512:,} bytes of activations exist at once here")
+
+
+def test_fewer_are_not(graph):
+    assert EdgeTpuPredictor().predict(read_model(unet(graph, 256))).unsure_ops == {}

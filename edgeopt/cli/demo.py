@@ -35,7 +35,9 @@ def command(dataset: str, output: str, seed: int, force: bool, json_path: str | 
         result = demo(output, dataset=dataset, seed=seed, force=force, on_step=step, on_stage=stage)
     if wants_text(result.to_dict, json_path):
         _print(result)
-        next_step("inspect", f"{result.folder}/{dataset}_int8.tflite")
+        folder = result.folder
+        next_step("validate", f"{folder}/best/model.tflite", "--data", f"{folder}/test.npz", "--baseline",
+                  f"{folder}/model.keras")  # fmt: skip
 
 
 def _print(result: DemoResult) -> None:
@@ -69,4 +71,11 @@ def _print(result: DemoResult) -> None:
         markup=False,
     )
     out.print(_MEANING, markup=False)
+    out.print(
+        f"The cheapest file that loses at most a point, {result.folder}/best/{result.best.file}: {result.best.reason}.",
+        style="bold",
+        markup=False,
+    )
+    for line in result.best.budget:
+        out.print(f"On {result.best.final['samples']:,} samples that chose nothing: {line}.", markup=False)
     out.print(f"The model, the data, the files and their evidence are in {result.folder}/.", markup=False)

@@ -33,6 +33,7 @@ def test_it_trains_prunes_trains_quantised_converts_and_validates_each_file(tmp_
     # A loss of more than that would be a fault of the passes, or of BatchNormalization left behind.
     assert min(rows[name].accuracy for name in (plain, qat, pruned)) > rows["float32"].accuracy - 0.02
     assert all(row.latency_ms["p50"] > 0 for row in rows.values())
+    assert result.best.artifact.fully_int8 and result.best.stages[0].kind == "int8" and result.best.budget
     for row in rows.values():
         assert Artifact.load(tmp_path / "demo" / row.file).size_bytes == row.size_bytes
     assert any("epoch" in step for step in steps)

@@ -284,3 +284,34 @@ def test_by_hand_the_agent_sees_its_emulator_as_in_a_benchmark(remote, tmp_path)
     process.stdin.close()
     assert json.loads(process.stdout.read())["board"]["emulated"] is True
     assert process.wait(30) == 0
+
+
+def test_a_ladder_climbs_on_the_board_to_a_size_and_its_latency_counts_for_nothing(remote, tmp_path):
+    """An emulated board's time is no measurement: channels go for the size, and none for the latency."""
+    import keras
+
+    import edgeopt as package
+    from edgeopt.devices import BenchPlan
+
+    rng = np.random.default_rng(0)
+    y = rng.integers(0, 2, 64)
+    x = rng.normal(size=(64, 6, 6, 1)).astype(np.float32) + y[:, None, None, None]
+    keras.utils.set_random_seed(0)
+    layers = keras.layers
+    model = keras.Sequential(
+        [
+            keras.Input((6, 6, 1)),
+            layers.Conv2D(64, 3, activation="relu"),
+            layers.Conv2D(64, 3, activation="relu"),
+            layers.GlobalAveragePooling2D(),
+            layers.Dense(2, activation="softmax"),
+        ]
+    )
+    budget = package.Budget(max_drop=0.9, max_size_bytes=30_000, max_p95_ms=1e-6)
+    found = package.optimize(
+        model, budget=budget, train=(x, y), validation=(x, y), device=remote, output=tmp_path / "out",
+        bench=BenchPlan(min_seconds=0.0, max_seconds=0.1, min_runs=3, processes=1),
+    )  # fmt: skip
+    assert found.stages[0].figures["size_bytes"] > 30_000 >= found.artifact.size_bytes
+    assert {line.name: line.verdict for line in found.budget}["max_p95_ms"] == "not measured"
+    assert found.stages[found.chosen].figures["emulated"]

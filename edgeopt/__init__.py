@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from .evaluation.budget import Budget
     from .evaluation.report import ValidationReport
     from .evaluation.sensitivity import SensitivityReport
+    from .pages.compare import compare
+    from .pages.report import report
     from .passes.qat.scope import qat_scope
 
 # public name -> the module that defines it
@@ -34,12 +36,14 @@ _PUBLIC = {
     "ValidationReport": "edgeopt.evaluation.report",
     "callbacks": "edgeopt",
     "check_model": "edgeopt.check.model",
+    "compare": "edgeopt.pages.compare",
     "convert": "edgeopt.api.convert",
     "errors": "edgeopt",
     "fix_model": "edgeopt.api.fix",
     "inspect": "edgeopt.api.inspect",
     "optimize": "edgeopt.api.optimize.run",
     "qat_scope": "edgeopt.passes.qat.scope",
+    "report": "edgeopt.pages.report",
     "sensitivity": "edgeopt.api.sensitivity",
     "validate": "edgeopt.api.validate",
 }
@@ -53,12 +57,14 @@ __all__ = [
     "bridge",
     "callbacks",
     "check_model",
+    "compare",
     "convert",
     "errors",
     "fix_model",
     "inspect",
     "optimize",
     "qat_scope",
+    "report",
     "sensitivity",
     "validate",
 ]

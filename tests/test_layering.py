@@ -40,6 +40,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "edgeopt.devices": (*SHARED, "edgeopt.devices.agent"),
     "edgeopt.api": WORKFLOWS,
     "edgeopt.check": (*WORKFLOWS, "edgeopt.api"),
+    "edgeopt.pages": (*WORKFLOWS, "edgeopt.api"),
     "edgeopt.bridge": (*LIGHT, "edgeopt.models"),
     "edgeopt.callbacks": (*WORKFLOWS, "edgeopt.api"),
     "edgeopt.cli": ("edgeopt",),  # but for what `NEVER` says

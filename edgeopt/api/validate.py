@@ -105,7 +105,10 @@ def validate(
         reference = None if given is None else run_baseline(given, other, inputs, target, options, names, on_progress)
     fidelities = {"fidelity": found.fidelity, "baseline_fidelity": _fidelity(file.model, outputs, reference)}
     answers = Answers(
-        labels, _scored(outputs, output_name), None if reference is None else _scored(reference.outputs, output_name)
+        labels,
+        _scored(outputs, output_name),
+        None if reference is None else _scored(reference.outputs, output_name),
+        tuple(dataset.class_names or sidecar_table(found, "images").get("classes") or ()),
     )
     return build_report(
         scoring,

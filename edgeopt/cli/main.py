@@ -35,6 +35,8 @@ VERBS: dict[str, tuple[str, str]] = {
     "edgetpu": ("edgeopt.cli.edgetpu", "Compile for the Coral Edge TPU; list pipeline segments; compare files."),
     "bench": ("edgeopt.cli.bench", "Time a .tflite file on a device; say whether it is faster than another."),
     "parity": ("edgeopt.cli.parity", "Compare a file on two devices, down to the first operator that differs."),
+    "report": ("edgeopt.cli.report", "Make one HTML page of what was measured of files and runs."),
+    "compare": ("edgeopt.cli.compare", "Put files side by side; say what is better or worse beyond doubt."),
     "devices": ("edgeopt.cli.devices", "Name boards, check them, and make them ready."),
     "agent": ("edgeopt.cli.agent", "Write the on-device benchmark script, one .pyz file."),
     "demo": ("edgeopt.cli.demo", "Train a small model, prune it, train it quantised, and compare the files here."),

@@ -11,10 +11,13 @@ import click
 
 from ..artifact.envelope import write_json
 from ..errors import printable
+from ..evaluation.figures import readable_bytes
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
+
+__all__ = ["STYLES", "add_row", "console", "interval_words", "json_option", "readable_bytes", "wants_text"]
 
 # Tables that go to a file or a pipe are not folded to a terminal's width, which COLUMNS may tell.
 _PIPE_WIDTH = 160
@@ -67,20 +70,6 @@ def add_row(table: Table, *cells: str) -> None:
     from rich.text import Text
 
     table.add_row(*(Text(printable(cell)) for cell in cells))
-
-
-def readable_bytes(count: int) -> str:
-    """Return `count` bytes in B, KiB or MiB.
-
-    Example:
-        >>> readable_bytes(2048)
-        '2.0 KiB'
-    """
-    if count < 1024:
-        return f"{count} B"
-    if count < 1024**2:
-        return f"{count / 1024:.1f} KiB"
-    return f"{count / 1024**2:.2f} MiB"
 
 
 def interval_words(processes: int, why_none: str | None) -> str:

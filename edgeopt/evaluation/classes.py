@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..errors import DataError
+from .metrics import Metric, class_labels, class_scores, predicted_classes
 
 if TYPE_CHECKING:
     from .report import Answers, Scores
@@ -78,6 +79,31 @@ def chance_warnings(scores: Scores, answers: Answers) -> list[str]:
         for what, score in found
         if score.ci95[0] <= level
     ]
+
+
+def class_record(metric: Metric, answers: Answers) -> dict[str, object] | None:
+    """Return what is told right of each class, and what is said instead; None for what is not one class a sample.
+
+    Returns:
+        "names" of the classes, or None; "samples" and "right" of each class; "confused": [class, said, how often], the
+        most frequent first.
+    """
+    labels, output = answers.labels, answers.candidate
+    if not metric.of_classes or labels is None or isinstance(labels, Mapping) or isinstance(output, Mapping):
+        return None
+    scores, said = class_scores(output), predicted_classes(output)
+    if said.ndim != 1:
+        return None
+    true, count = class_labels(labels, scores), max(2, scores.shape[-1] if scores.ndim > 1 else 1)
+    wrong = true != said
+    pairs, times = np.unique(np.stack([true[wrong], said[wrong]], axis=1), axis=0, return_counts=True)
+    found = [[*map(int, pair), int(times)] for pair, times in zip(pairs, times, strict=True)]
+    return {
+        "names": list(answers.class_names) or None,
+        "samples": np.bincount(true, minlength=count).tolist(),
+        "right": np.bincount(true[~wrong], minlength=count).tolist(),
+        "confused": sorted(found, key=lambda item: -item[2]),
+    }
 
 
 def _chance(metric: str, answers: Answers) -> tuple[float, str] | None:

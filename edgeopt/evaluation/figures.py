@@ -65,6 +65,20 @@ def beside(value: float, other: float) -> str:
     return repr(value)
 
 
+def readable_bytes(count: int) -> str:
+    """Return `count` bytes in B, KiB or MiB.
+
+    Example:
+        >>> readable_bytes(2048)
+        '2.0 KiB'
+    """
+    if count < 1024:
+        return f"{count} B"
+    if count < 1024**2:
+        return f"{count / 1024:.1f} KiB"
+    return f"{count / 1024**2:.2f} MiB"
+
+
 def _magnitude(value: float) -> int:
     return math.floor(math.log10(abs(value)))
 

@@ -132,7 +132,7 @@ def class_scores(output: Array) -> Array:
     return output
 
 
-def _class_labels(labels: Array, scores: Array) -> Array:
+def class_labels(labels: Array, scores: Array) -> Array:
     """Return labels as class numbers, int64, of the shape of `scores` without its last axis.
 
     Raises:
@@ -160,7 +160,7 @@ def _class_labels(labels: Array, scores: Array) -> Array:
 
 def _hits(labels: Array, output: Array, *, k: int) -> Array:
     scores = class_scores(output)
-    classes = _class_labels(labels, scores)
+    classes = class_labels(labels, scores)
     if scores.ndim <= 2:
         return np.asarray(hits(scores, classes, k))
     found = np.asarray(hits(scores.reshape(-1, scores.shape[-1]), classes.reshape(-1), k))
@@ -198,7 +198,7 @@ def auc_problems(labels: Array, outputs: Outputs) -> list[tuple[Array, Array]]:
         DataError: Labels that do not fit, or of one class only.
     """
     scores = class_scores(single_output(outputs))
-    classes = _class_labels(labels, scores)
+    classes = class_labels(labels, scores)
     if scores.ndim > 2:
         raise DataError(
             f"The output has the shape {scores.shape}; the metric auc expects one score, or one a class, a sample."

@@ -12,7 +12,7 @@ from ..artifact.envelope import SCHEMA_VERSION, envelope
 from ..artifact.typed import Unfit, fitted, item
 from ..errors import DataError, InvalidRunError
 from .budget import Budget, BudgetLine, Evidence, overall_verdict, raise_for_budget
-from .classes import chance_warnings
+from .classes import chance_warnings, class_record
 from .fidelity import Fidelity, remedy_of, verdict_of
 from .metrics import BUILT_IN, Array, Metric, Outputs
 from .proof import evidence_of_drop, evidence_of_metric
@@ -261,11 +261,13 @@ class Answers:
         labels: Shape ``(n, ...)``, a dict by output name, or None where the metric needs none.
         candidate: Real values, ``(n, ...)``, or a dict of them by output name.
         baseline: What the baseline said of the same samples, in the same form; None without a baseline.
+        class_names: Names of the classes, where they are known.
     """
 
     labels: Outputs | None
     candidate: Outputs
     baseline: Outputs | None = None
+    class_names: Sequence[str] = ()
 
     @property
     def count(self) -> int:
@@ -274,7 +276,9 @@ class Answers:
 
     def rows(self, chosen: Array) -> Answers:
         """Return those of the samples numbered `chosen`."""
-        return Answers(_rows(self.labels, chosen), _rows(self.candidate, chosen), _rows(self.baseline, chosen))
+        return Answers(
+            _rows(self.labels, chosen), _rows(self.candidate, chosen), _rows(self.baseline, chosen), self.class_names
+        )
 
 
 def compare(metric: Metric, answers: Answers, seed: int = 0) -> Scores:
@@ -341,7 +345,9 @@ def build_report(
     fidelity = _fidelity(facts)
     unlike = [] if fidelity is None else fidelity.warnings()
     notes = (*warnings, *unlike, *_overlap_warnings(overlap, scores.samples), *chance_warnings(scores, answers))
-    return ValidationReport(scores, overlap, measurement, lines, facts, notes)
+    return ValidationReport(
+        scores, overlap, measurement, lines, {**facts, "classes": class_record(metric, answers)}, notes
+    )
 
 
 def _fidelity(facts: Mapping[str, Any]) -> Fidelity | None:

@@ -7,7 +7,7 @@ import pytest
 
 from edgeopt.errors import DataError
 from edgeopt.evaluation.budget import Budget
-from edgeopt.evaluation.classes import check_classes, fits_output, other_classes
+from edgeopt.evaluation.classes import check_classes, class_record, fits_output, other_classes
 from edgeopt.evaluation.metrics import load_metric
 from edgeopt.evaluation.report import Answers, build_report
 
@@ -98,3 +98,28 @@ def test_a_ranking_that_is_none() -> None:
 def test_a_column_of_labels_is_not_one_hot() -> None:
     (only,) = warnings(LABELS[:, np.newaxis], np.zeros((100, 1)), None)
     assert "accuracy 0.5000 of the file" in only
+
+
+def test_what_is_told_right_of_each_class_and_what_is_said_instead() -> None:
+    labels, said = np.array([0, 0, 1, 1, 1, 2]), np.array([0, 1, 1, 0, 0, 2])
+    found = class_record(load_metric("accuracy"), Answers(labels, np.eye(4)[said], class_names=("a", "b", "c", "d")))
+    assert found == {
+        "names": ["a", "b", "c", "d"],
+        "samples": [2, 3, 1, 0],
+        "right": [1, 1, 1, 0],
+        "confused": [[1, 0, 2], [0, 1, 1]],
+    }
+
+
+@pytest.mark.parametrize("shape", [(6, 1), (6,)])
+def test_a_single_score_tells_two_classes_apart(shape: tuple[int, ...]) -> None:
+    scores = np.array([0.1, 0.9, 0.2, 0.8, 0.9, 0.1]).reshape(shape)
+    found = class_record(load_metric("accuracy"), Answers(np.array([0, 1, 1, 1, 0, 0]), scores))
+    assert found is not None and (found["samples"], found["right"]) == ([3, 3], [2, 2])
+
+
+def test_metrics_that_are_not_of_classes_and_outputs_with_places_have_no_classes() -> None:
+    labels = np.zeros(4)
+    assert class_record(load_metric("mae"), Answers(labels, labels)) is None
+    places = Answers(np.zeros((4, 2), int), np.zeros((4, 2, 3)))
+    assert class_record(load_metric("accuracy"), places) is None

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 # What a stage's figures take from a validation.
 _MEASURED = (
     "metric", "accuracy", "accuracy_ci95", "accuracy_drop", "accuracy_drop_ci95", "drop", "drop_ci95", "agreement",
-    "samples", "latency_ms", "kernel_profile", "device", "emulated",
+    "samples", "latency_ms", "latency_runs", "conditions", "unmeasured", "kernel_profile", "device", "emulated",
 )  # fmt: skip
 # Two files are timed in turns for at most so long.
 _TURNS_S = 5.0

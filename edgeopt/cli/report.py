@@ -1,0 +1,26 @@
+"""``edgeopt report``: one HTML page of what was measured."""
+
+from __future__ import annotations
+
+import click
+
+from ..artifact.atomic import refuse_to_overwrite
+from .output import console
+
+
+@click.command()
+@click.argument("sources", nargs=-1, required=True, metavar="RUN_OR_FILES...")
+@click.option("-o", "--output", required=True, metavar="REPORT.html", help="The page to write.")
+@click.option("--title", metavar="TEXT", help="Title of the page.")
+@click.option("--force", is_flag=True, help="Replace the page if it is there.")
+def command(sources: tuple[str, ...], output: str, title: str | None, force: bool) -> None:
+    """Make one HTML page of what was measured: no network, no script, light and dark, to be printed.
+
+    Takes folders that optimize wrote, JSON of validate, bench, parity, sensitivity and inspect, and .tflite files,
+    whose sidecars are read with them.
+    """
+    refuse_to_overwrite(output, force)
+    from ..pages.report import report
+
+    made = report(sources, title=title).save(output, force=force)
+    console().print(f"Wrote {made} ({made.stat().st_size / 1024:.0f} KiB).", markup=False)

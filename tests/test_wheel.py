@@ -87,7 +87,7 @@ def test_it_holds_exactly_the_modules_of_the_checkout(checkout: Path, published:
         f"{package}/{file.relative_to(checkout / folder).as_posix()}"
         for folder, package in FOLDERS.items()
         for file in (checkout / folder).rglob("*")
-        if file.suffix in (".py", ".toml", ".typed", ".html", ".jinja") or file.name == "py.typed"
+        if file.suffix in (".py", ".toml", ".typed", ".html", ".css") or file.name == "py.typed"
     }
     assert "edgeopt/py.typed" in expected
     assert published.wheel == expected

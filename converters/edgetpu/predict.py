@@ -22,6 +22,8 @@ STATUS_MAPPED = "Mapped to Edge TPU"
 STATUS_STRANDED = "More than one subgraph is not supported"
 _STRANDED_SOURCE = "edgetpu#461, edgetpu#317; tensorflow/lite/graph_info.cc"
 
+_MOVE, _LEAVE = ", or move it to the end of the model", ", or leave it: it stands at the end, and the CPU runs it"
+
 
 @dataclass(frozen=True)
 class EdgeTpuPredictor:
@@ -50,7 +52,7 @@ class EdgeTpuPredictor:
             return _refused(model, refusal)
         live = live_bytes(model.main)
         own = {operator.index: self._judge(model, operator, live[operator.index]) for operator in model.main.operators}
-        operators = _costed(model, _placed(model, own))
+        operators = _costed(model, _at_the_end(model, _placed(model, own)))
         mapped = {found.index for found in operators if found.verdict == MAPPED}
         if not mapped and not any(found.verdict == UNSURE for found in operators):
             return _refused(model, _nothing(operators), operators)
@@ -156,6 +158,7 @@ def _stranded(found: OpMapping, verdict: str, own: dict[int, OpMapping], cause: 
         return found
     blame = own.get(cause.get(found.index, -1))
     what = "an operator before it" if blame is None else f"{blame.op} (operator {blame.index})"
+    moved = "that" if blame is None else blame.op
     doubt = "may run" if verdict == UNSURE else "runs"
     return OpMapping(
         index=found.index,
@@ -164,8 +167,18 @@ def _stranded(found: OpMapping, verdict: str, own: dict[int, OpMapping], cause: 
         status=STATUS_STRANDED,
         rule="one-subgraph",
         why=f"{found.op} itself is supported, but it needs the result of {what}, which {doubt} on the CPU",
-        remedy=f"make {what} fit for the Edge TPU, or move it to the end of the model",
+        remedy=f"make {what} fit for the Edge TPU, or move {moved} to the end of the model",
         source=_STRANDED_SOURCE,
+    )
+
+
+def _at_the_end(model: Model, operators: tuple[OpMapping, ...]) -> tuple[OpMapping, ...]:
+    """Let no remedy say that an operator which nothing follows is to be moved to the end."""
+    followed = {index for operator in model.main.operators for index in operator.inputs}
+    last = {item.index for item in model.main.operators if not followed.intersection(item.outputs)}
+    return tuple(
+        replace(found, remedy=found.remedy.replace(_MOVE, _LEAVE)) if found.index in last else found
+        for found in operators
     )
 
 

@@ -79,7 +79,7 @@ class Board:
 
     def transport(self) -> SshTransport:
         """Return a transport to it; nothing is sent yet."""
-        return SshTransport(self.address(), workdir=self.workdir, python=[self.python])
+        return SshTransport(self.address(), workdir=self.workdir, python=[self.python], known_as=self.name)
 
     def to_dict(self) -> dict[str, object]:
         """Return the fields that are set, as the file holds them."""

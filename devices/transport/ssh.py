@@ -33,7 +33,12 @@ class SshTransport:
     """
 
     def __init__(
-        self, address: SshAddress, *, workdir: str = DEFAULT_WORKDIR, python: Sequence[str] = ("python3",)
+        self,
+        address: SshAddress,
+        *,
+        workdir: str = DEFAULT_WORKDIR,
+        python: Sequence[str] = ("python3",),
+        known_as: str = "NAME",
     ) -> None:
         """Remember where the board is; nothing is sent yet.
 
@@ -41,6 +46,7 @@ class SshTransport:
             address: Where ssh finds the board.
             workdir: The folder there that is edgeopt's own; relative to the home folder, or absolute.
             python: The argv of the Python there that has NumPy and a runtime; ``~/`` at its start is the home folder.
+            known_as: What the inventory calls it, for the commands that messages name.
 
         Raises:
             UsageError: `workdir` is the home folder, or may lead out of it.
@@ -49,6 +55,7 @@ class SshTransport:
         self._address = address
         self._workdir = checked_workdir(workdir)
         self._python = list(python)
+        self._known_as = known_as
         self._link: SshLink | None = None
         self._there: dict[str, str] = {}
 
@@ -231,4 +238,4 @@ class SshTransport:
     def _refused(self, what: str, text: str, remedy: str) -> DeviceError:
         """Return the error for what a script could not do."""
         detail = text.partition(" ")[2]
-        return folder_refusal(self.name, self.workdir, text) or refuse(self.name, what, detail, remedy)
+        return folder_refusal(self.name, self.workdir, text, self._known_as) or refuse(self.name, what, detail, remedy)

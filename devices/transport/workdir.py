@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import PurePosixPath
+from shlex import quote
 
 from ...errors import DeviceError, UsageError
 from ..agent.claim import ADOPT, ELSEWHERE
@@ -32,12 +33,20 @@ def checked_workdir(text: str) -> str:
     return str(path)
 
 
-def folder_refusal(name: str, workdir: str, answer: str) -> DeviceError | None:
-    """Return the error for what a script says of the work folder, None if it speaks of something else."""
+def folder_refusal(name: str, workdir: str, answer: str, known_as: str) -> DeviceError | None:
+    """Return the error for what a script says of the work folder, None if it speaks of something else.
+
+    Args:
+        name: How messages call the board.
+        workdir: The work folder.
+        answer: What the script said.
+        known_as: What the inventory calls the board.
+    """
     kind, _, detail = answer.partition(" ")
     why, remedy = {
         "refuse": (detail, ELSEWHERE),
         "strange": (f"it holds {detail!r}, which is not edgeopt's", ELSEWHERE),
         "unmarked": (f"nothing says that edgeopt made it ({detail} is missing)", ADOPT),
     }.get(kind, ("", ""))
+    remedy = remedy.replace("NAME", quote(known_as))
     return DeviceError(f"The work folder {workdir} on {name} is not used: {why}; {remedy}.") if why else None

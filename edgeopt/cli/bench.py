@@ -88,7 +88,7 @@ def _print(file: str, reports: list[BenchReport]) -> None:
     out.print(_table(reports))
     for report in reports:
         for run in report.runs:
-            for text, style in _remarks(run):
+            for text, style in _remarks(run, file):
                 out.print(text, style=style, markup=False)
 
 
@@ -131,7 +131,7 @@ def _interval(ends: Sequence[float] | None) -> str:
     return "none" if ends is None else " to ".join(interval_ends(ends))
 
 
-def _remarks(run: BenchRun) -> list[tuple[str, str]]:
+def _remarks(run: BenchRun, file: str) -> list[tuple[str, str]]:
     found = [(f"invalid: {item['reason']}: {item['detail']}", "red") for item in run.invalid]
     if run.latency.runs["no_interval"]:
         found.append((f"no interval: {run.latency.runs['no_interval']}", ""))
@@ -151,16 +151,24 @@ def _remarks(run: BenchRun) -> list[tuple[str, str]]:
     energy = run.energy()
     if energy is not None:
         found.append((f"power: {energy.mean_power_w:.2f} W by the board's sensor, idle included", ""))
-    found += _operators(run.measurement.op_profile or {}, note)
+    found += _operators(run, file, note)
     told = run.measurement.flaws  # above, as invalid
     return found + [(f"warning: {text}", "yellow") for text in run.measurement.warnings if text not in told]
 
 
-def _operators(profile: OpProfile, note: str) -> list[tuple[str, str]]:
-    """Return the operators that take most of the time, or why they are not known."""
+def _operators(run: BenchRun, file: str, note: str) -> list[tuple[str, str]]:
+    """Return the operators that take most of the time, with their layers, or why they are not known."""
+    from ..flatbuffer import read_file, read_model
+    from ..flatbuffer.profiled import profiled_layers
+
+    profile: OpProfile = run.measurement.op_profile or {}
     if "problem" in profile:
         return [(f"operators: not profiled: {profile['problem']}", "")]
-    slowest = sorted(profile.get("operators", []), key=lambda item: -item["ms"])[:SLOWEST]
-    lines = [f"  {item['ms']:.3f} ms ({100 * item['share']:.0f} %) {item['op']} ({item['by']} {item['index']})"
-             for item in slowest]  # fmt: skip
-    return [(f"slowest operators, one inference{note}:\n" + "\n".join(lines), "")] if lines else []
+    operators = profile.get("operators", [])
+    layers = profiled_layers(read_model(read_file(file)), operators)
+    slowest = sorted(zip(operators, layers, strict=True), key=lambda item: -item[0]["ms"])[:SLOWEST]
+    lines = [f"  {item['ms']:.3f} ms ({100 * item['share']:.0f} %) {item['op']}{f' of {layer}' if layer else ''}"
+             for item, layer in slowest]  # fmt: skip
+    threads = run.measurement.kernel_profile.threads
+    of = f"{threads} thread{'s' if threads > 1 else ''}"
+    return [(f"slowest operators, one inference, {of}{note}:\n" + "\n".join(lines), "")] if lines else []

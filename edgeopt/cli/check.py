@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -10,12 +11,13 @@ import click
 from ..artifact.atomic import refuse_to_overwrite
 from ..errors import UsageError
 from .check_print import print_fix, print_report
-from .output import json_option
+from .output import json_option, next_step
 from .progress import LOADING, live
 from .words import parse_shape
 
 if TYPE_CHECKING:
     from ..api.fix import FixResult
+    from ..check.model import CheckReport
 
 _TARGETS = "prune, channels, cluster, qat or convert; or edgetpu, ethos-u55-128, ... All of the former by default."
 _FIXING = ("output", "batch_size", "force")
@@ -96,6 +98,24 @@ def command(
     if json_path is not None:
         write_json({**report.to_dict(), **extra}, json_path)
     report.raise_if_refused()
+    if json_path != "-":
+        _print_next(model, output, target, report)
+
+
+def _print_next(model: str, output: str | None, target: str | None, report: CheckReport) -> None:
+    """Say what to run next: the rewriting, where there is something to rewrite, or else the conversion."""
+    from ..check.model import is_tflite
+    from ..check.stages import STAGES
+
+    path = Path(model)
+    if is_tflite(model):
+        compiling = ["edgetpu", "compile"] if target == "edgetpu" else ["bench"]
+        next_step(*compiling, model)
+    elif output is None and report.summary.get("fixes"):
+        next_step("check", model, "--fix", "-o", path.with_name(f"{path.stem}_fixed{path.suffix}"))
+    else:
+        accelerator = [] if target is None or target in STAGES else ["--target", target]
+        next_step("convert", output or model, "--calibration", "TRAINING_DATA", *accelerator)
 
 
 def _check_usage(model: str, fix: bool, fixing: dict[str, Any], json_path: str | None) -> None:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from ..api.fix import FixResult
     from ..check.items import CheckItem
     from ..check.model import CheckReport
+    from ..models.rewrite.changes import Change
 
 _NAMES = 4  # of layers with one finding are written out
 _NUMBERS = (
@@ -34,8 +35,9 @@ def print_fix(model: str, result: FixResult) -> None:
     """Print what was rewritten, what could not be, and how near the outputs are."""
     before, after = result.layers
     _line(f"{model} fixed as {result.output}: {before} layers and operations before, {after} after", "bold")
-    for change in result.changes:
-        _line(f"  {change.rule}: {change.layer}: {change.detail}")
+    for rule, changes in _by_rule(result).items():
+        names = _listed([change.layer for change in changes])
+        _line(f"  {rule}: {names}: {changes[0].detail}" if len(changes) == 1 else f"  {rule}: {len(changes)} ({names})")
     for entry in result.left:
         _line(f"  left: {entry.layer} [{entry.rule}]: {entry.reason}; {entry.remedy}")
     if not result.changes:
@@ -45,6 +47,14 @@ def print_fix(model: str, result: FixResult) -> None:
         f"{result.relative_difference:.2g} of the outputs' scale"
         + (" (rounding that has added up; each layer by itself agrees)" if result.rounding_added_up else "")
     )
+
+
+def _by_rule(result: FixResult) -> dict[str, list[Change]]:
+    """Return the changes by their rule."""
+    found: dict[str, list[Change]] = {}
+    for change in result.changes:
+        found.setdefault(change.rule, []).append(change)
+    return found
 
 
 def _print_layers(report: CheckReport) -> None:
@@ -79,7 +89,7 @@ def _print_stages(report: CheckReport) -> None:
     rules = Counter(fix["rule"] for fix in report.summary["fixes"])
     if rules:
         would = ", ".join(f"{count} {rule}" for rule, count in rules.items())
-        _line(f"`edgeopt check --fix -o FIXED.keras` would rewrite without a change to the outputs: {would}")
+        _line(f"After training, before convert, --fix would rewrite without a change to the outputs: {would}")
 
 
 def _alike(items: Sequence[CheckItem]) -> list[tuple[str, list[str]]]:

@@ -251,7 +251,7 @@ def test_each_verdict_says_why_and_what_helps(graph):
         "More than one subgraph is not supported",
         "one-subgraph",
         "CONV_2D itself is supported, but it needs the result of HARD_SWISH (operator 1), which runs on the CPU",
-        "make HARD_SWISH (operator 1) fit for the Edge TPU, or move it to the end of the model, or accept it "
+        "make HARD_SWISH (operator 1) fit for the Edge TPU, or move HARD_SWISH to the end of the model, or accept it "
         "(33.3 % of the MACs)",
         "edgetpu#461, edgetpu#317; tensorflow/lite/graph_info.cc",
     )

@@ -55,10 +55,12 @@ class Runner:
             record["command"] = shlex.join(["python", "benchmarks/quantization.py", "--cells", f"{name}-{method}"])
             try:
                 record |= asdict(quantize(method, job))
+                found = self._scored(name, outputs(job.output, samples))
             except Refused as why:
                 record["refused"] = str(why)
+            except RuntimeError as why:
+                record["refused"] = f"the runtime refuses its file: {why}"
             else:
-                found = self._scored(name, outputs(job.output, samples))
                 record |= figures(job.output, labels, found, expected)
                 record["float"] = scores(labels, expected)
                 record["warned"] = warned(job.output)

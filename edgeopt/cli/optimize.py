@@ -6,6 +6,7 @@ import os
 import shlex
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -15,13 +16,13 @@ from ..errors import UsageError
 from .devices import devices_option, runtime_option
 from .output import STYLES, console, json_option, next_step, readable_bytes
 from .progress import live
-from .words import budget_options, image_options, metric_options, parse_seconds, parse_size
+from .words import budget_options, duration, image_options, metric_options, parse_seconds, parse_size
 
 if TYPE_CHECKING:
     from ..api.optimize.result import OptimizeResult, Stage
     from ..api.optimize.run import PlannedRecipe
 
-_REQUIRED = {"model": "MODEL", "validation": "--validation", "output": "-o"}
+_REQUIRED = {"model": "MODEL", "validation": "--validation"}
 
 
 _WIDE = 96  # columns of a terminal in which the table has room between its own
@@ -48,6 +49,9 @@ def _print_recipe(context: click.Context, _parameter: click.Parameter, name: str
 @click.option("--calibration", metavar="DATA", help="Samples for the conversion; by default some of --train.")
 @click.option("--test", metavar="DATA", help="Without --recipe: samples with labels that judge the file that is "
               "recommended; by default half of --validation.")  # fmt: skip
+@click.option("--dry-run", is_flag=True, help="Without --recipe: say which files would be tried, what each needs, and "
+              "about how long its training takes; write none.")  # fmt: skip
+@click.option("--recipe-out", metavar="FILE.toml", help="With --dry-run: write the dearest of them as a recipe.")
 @click.option("--time-limit", metavar="30m|2h", help="Without --recipe: take the nearest file after so long.")
 @click.option("-o", "--output", metavar="OUTDIR", help="Folder for result.json, a file a stage, and model.keras.")
 @click.option("--resume", is_flag=True, help="Go on with the run in OUTDIR that was interrupted.")
@@ -87,6 +91,14 @@ def command(json_path: str | None, seconds: float, proven: bool, **options: Any)
         refuse_to_overwrite(json_path, force=True)  # before minutes of training, not after
     left = dict(options)
     read = _what(left, proven)
+    dry, recipe_out = left.pop("dry_run"), left.pop("recipe_out")
+    if dry:
+        _forecast(read, left, recipe_out, json_path)
+        return
+    if recipe_out is not None:
+        raise UsageError("--recipe-out goes with --dry-run; a run writes its own OUTDIR/recipe.toml.")
+    if options["output"] is None:
+        raise UsageError("optimize needs -o, and got none; see edgeopt optimize --help.")
     try:
         result = _optimize(read, seconds, left)
     except KeyboardInterrupt:
@@ -145,6 +157,38 @@ def _optimize(read: PlannedRecipe, seconds: float, options: dict[str, Any]) -> O
     with live() as display:
         load_tensorflow_quietly()
         return optimize(model, read, bench=bench, on_step=display.say, on_progress=display.progress, **options)
+
+
+def _forecast(read: PlannedRecipe, options: dict[str, Any], recipe_out: str | None, json_path: str | None) -> None:
+    """Say what a run would do, and write it as a recipe where that is asked for."""
+    from rich import box
+    from rich.table import Table
+
+    from ..api.optimize.forecast import forecast
+    from ..artifact.atomic import write_atomically
+    from ..process.quiet import load_tensorflow_quietly
+    from .output import add_row, wants_text
+
+    if not read.climbs:
+        raise UsageError("--dry-run goes with a run without a recipe; drop it, or drop --recipe.")
+    model = options["model"]
+    _check_inputs(model, [options[name] for name in ("train", "validation", "calibration", "test")])
+    if recipe_out is not None:
+        refuse_to_overwrite(recipe_out, force=options["force"])
+    names = ("train", "validation", "calibration", "custom_objects", "unsafe_load")
+    with live() as display:
+        load_tensorflow_quietly()
+        display.now("timing a step of training")
+        plan = forecast(model, read, **{name: options[name] for name in names})
+    if recipe_out is not None:
+        write_atomically(Path(recipe_out), plan.recipe.to_toml().encode())
+    if wants_text(plan.to_dict, json_path):
+        table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+        for name in ("rung", "tried when", "needs", "about"):
+            table.add_column(name, overflow="fold")
+        for rung in plan.rungs:
+            add_row(table, rung.name, rung.when, rung.needs, "" if rung.seconds is None else duration(rung.seconds))
+        console().print(table)
 
 
 def _check_inputs(model: str, data: Sequence[str | None]) -> None:

@@ -52,6 +52,12 @@ def test_an_unknown_recipe_name_is_exit_2_with_the_nearest(run):
             "such as 90s, 30m or 2h",
         ),
         (["m.keras", "--recipe", "fast", "--validation", "v", "-o", "out"], "needs --train for the passes"),
+        (["m.keras", "--train", "t", "--validation", "v", "--max-drop", "1"], "needs -o"),
+        (["m.keras", "--train", "t", "--validation", "v", "--recipe", "fast", "--dry-run"], "--dry-run goes with"),
+        (
+            ["m.keras", "--train", "t", "--validation", "v", "--max-drop", "1", "--recipe-out", "r"],
+            "goes with --dry-run",
+        ),
         (["m.keras", "--recipe", "fast", "--validation", "v", "-o", "o", "--max-drop", "1"], "has its own budget"),
         (
             ["m.keras", "--recipe", "fast", "--train", "t", "--validation", "v", "-o", "o", "--test", "x"],

@@ -155,10 +155,10 @@ def optimize(
     tell({"stage": "samples"})
     data = check_recipe_data(train, validation, calibration, settings.convert, trains=not read.climbs)
     tell({"stage": "load"})
-    original, digest = _model(model, custom_objects, unsafe_load)
+    original, digest = load_original(model, custom_objects, unsafe_load)
     check_outputs(original, data, settings.metric, settings.output_name)
     with ExitStack() as stack:
-        _scope(stack, custom_objects)
+        enter_scope(stack, custom_objects)
         chosen = None
         if data.train is not None:
             chosen = loss_for(original, loss if loss is not None else settings.loss, data.train)
@@ -345,7 +345,7 @@ def _join_workers(planned: Sequence[Planned], resume: bool) -> None:
     join_workers()
 
 
-def _model(model: Any, custom_objects: Sequence[str], unsafe_load: bool) -> tuple[Any, str]:
+def load_original(model: Any, custom_objects: Sequence[str], unsafe_load: bool) -> tuple[Any, str]:
     """Return the Keras model and a digest of its structure and weights."""
     from ...models.detect import Flavour
     from ...models.load import describe, load_model
@@ -378,7 +378,7 @@ def _text(value: Any) -> Any:
     return f"{named.__module__}:{named.__qualname__}"
 
 
-def _scope(stack: ExitStack, custom_objects: Sequence[str]) -> None:
+def enter_scope(stack: ExitStack, custom_objects: Sequence[str]) -> None:
     """Let both flavours know the custom objects, for the models that are copied and read on the way."""
     if not custom_objects:
         return

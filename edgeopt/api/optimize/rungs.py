@@ -13,17 +13,17 @@ from typing import Any
 
 from ...evaluation.budget import MISSED, NOT_PROVEN, BudgetLine
 
-_ACCURACY = ("max_drop", "min_metric")
+ACCURACY = ("max_drop", "min_metric")
 _TIME, _SPACE = "max_p95_ms", ("max_size_bytes", "max_memory_bytes")
-_COSTS = (_TIME, *_SPACE)
+COSTS = (_TIME, *_SPACE)
 _CUTS = 3  # at most
 _AIM = 0.97  # of what a limit asks for: the file is to keep it, not to touch it
 _LEAST = 0.05  # no cut leaves less
 _SPREAD = 0.02  # two cuts nearer than this are one
 
 _TRAINED = {"learning_rate_schedule": "cosine"}
-_QAT: Mapping[str, object] = {"kind": "qat", "epochs": 3, "learning_rate": 1e-4, **_TRAINED}
-_CHANNELS: Mapping[str, object] = {
+QAT: Mapping[str, Any] = {"kind": "qat", "epochs": 3, "learning_rate": 1e-4, **_TRAINED}
+CHANNELS: Mapping[str, Any] = {
     "kind": "channels", "importance": "taylor", "epochs": 5, "learning_rate": 1e-3, **_TRAINED,
 }  # fmt: skip
 
@@ -87,7 +87,7 @@ class Passed:
 
 INT8 = Rung("int8", why="the cheapest file")
 # What may give accuracy back, the cheapest first.
-TRUER = (Rung("qat", (_QAT,), why="trained for its 8-bit grid, with the original as the teacher"),)
+TRUER = (Rung("qat", (QAT,), why="trained for its 8-bit grid, with the original as the teacher"),)
 
 
 def missed(lines: Sequence[BudgetLine]) -> list[BudgetLine]:
@@ -106,7 +106,7 @@ def next_rung(climbed: Sequence[Climbed], *, may_train: bool) -> tuple[Rung | No
         return INT8, ()
     if climbed[-1].met:
         return None, ()
-    if any(line.name in _COSTS for line in missed(climbed[0].lines)):
+    if any(line.name in COSTS for line in missed(climbed[0].lines)):
         found = _cut(climbed)
         useless = tuple(
             Passed(rung.name, f"{_named(climbed[0].lines)} is missed, which it does not change")
@@ -147,7 +147,7 @@ def _cut(climbed: Sequence[Climbed]) -> Rung | None:
     else:
         target = {"fraction": round(1 - kept, 4), "of": "bytes"}
         what = f"{kept:.0%} of the weights"
-    return Rung(f"channels-{kept * 100:.0f}", ({**_CHANNELS, **target}, _QAT), kept=kept, why=f"cut to {what}")
+    return Rung(f"channels-{kept * 100:.0f}", ({**CHANNELS, **target}, QAT), kept=kept, why=f"cut to {what}")
 
 
 def _deeper(climbed: Sequence[Climbed]) -> float:
@@ -167,7 +167,7 @@ def _deeper(climbed: Sequence[Climbed]) -> float:
 
 
 def _costly(entry: Climbed) -> list[BudgetLine]:
-    return [line for line in missed(entry.lines) if line.name in _COSTS]
+    return [line for line in missed(entry.lines) if line.name in COSTS]
 
 
 def _excess(line: BudgetLine) -> float:

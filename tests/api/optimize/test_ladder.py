@@ -9,8 +9,10 @@ import pytest
 
 import edgeopt
 from edgeopt.api.optimize.data import RunData
+from edgeopt.api.optimize.forecast import forecast
 from edgeopt.api.optimize.ladder import pareto_front, parted, recommended
 from edgeopt.api.optimize.result import Stage
+from edgeopt.api.optimize.run import read_budget
 from edgeopt.api.optimize.rungs import INT8, Climbed, Rung
 from edgeopt.artifact.artifact import Artifact
 from edgeopt.data.dataset import load_dataset
@@ -139,3 +141,22 @@ def test_a_training_ends_when_the_time_is_over():
     )  # fmt: skip
     assert [entry.name for entry in found.stages] == ["00-int8"]
     assert found.passed[-1].reason == "the time was over"
+
+
+@pytest.mark.heavy
+def test_a_forecast_names_the_rungs_times_a_step_and_is_a_recipe():
+    import keras
+
+    x, y = data(96)
+    read = read_budget(Budget(max_drop=0.01, max_size_bytes=100), None, "accuracy", None)
+    model = network(keras)
+    before = [weight.numpy() for weight in model.weights]
+    found = forecast(model, read, train=(x, y), validation=(x, y))
+    assert [rung.name for rung in found.rungs] == ["int8", "qat", "channels"]
+    int8, qat, channels = found.rungs
+    assert int8.seconds is None and 0 < qat.seconds < channels.seconds and found.step_s > 0
+    assert "3 epochs of 3 steps" in qat.needs and channels.when == "max_size_bytes is missed"
+    assert found.recipe.kinds == ("channels", "qat") and found.recipe.budget.max_size_bytes == 100
+    assert all(np.array_equal(a, b) for a, b in zip(before, model.get_weights(), strict=True))
+    without = forecast(model, read, validation=(x, y), calibration=x)
+    assert without.step_s is None and "it is passed over" in without.rungs[1].needs

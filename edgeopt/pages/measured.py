@@ -111,7 +111,10 @@ def costs_of(subject: Subject) -> dict[str, int | None]:
     """Return the sizes of a file, its work and its memory; None where one is not known."""
     inside, stage = subject.inspection, subject.stage
     if inside is not None:
-        rest: tuple[int | None, ...] = (inside.gzip_bytes, inside.macs, inside.peak_activation_bytes)
+        # What an Edge TPU computes inside of its operator, the file does not tell; nor what other custom operators do.
+        macs = None if inside.macs_unknown or inside.edgetpu else inside.macs
+        peak = None if inside.edgetpu else inside.peak_activation_bytes
+        rest: tuple[int | None, ...] = (inside.gzip_bytes, macs, peak)
     elif stage is not None:
         rest = (stage.get("gzip_bytes"), stage.get("macs"), stage.get("peak_activation_bytes"))
     else:

@@ -23,7 +23,7 @@ from .measured import (
     timings_of,
     verdict_of,
 )
-from .records import Run
+from .records import Ladder, Run
 from .scatter import Point, scatter
 from .words import bytes_cell, count_cell, time_cell
 
@@ -41,10 +41,20 @@ def verdict_section(evidence: Evidence) -> Section:
 def _run_verdict(path: str, run: Run) -> Verdict:
     word, overall = run.get("verdict", "ok"), run.get("overall")
     ladder = run.get("ladder")
-    told = "" if ladder is None else f"Recommended: {ladder.get('recommended', '')}: {ladder.get('reason', '')}. "
+    told = "" if ladder is None else _recommended(ladder)
     told += "" if overall is None else f"In all, {overall.get('stage', '')} {overall.get('summary', '')}."
     lines = [*_budget(run.get("budget", [])), *(Note(text, "unsure") for text in run.get("warnings", []))]
     return Verdict(path, word, VERDICTS.get(word, "unsure"), told, tuple(lines))
+
+
+def _recommended(ladder: Ladder) -> str:
+    """Return which file is recommended, and its score on the samples that chose nothing; all other figures chose."""
+    told = f"Recommended: {ladder.get('recommended', '')}: {ladder.get('reason', '')}. "
+    metric = ladder.get("final", {}).get("metric")
+    if metric is None:
+        return told
+    score = f"{metric['name']} {metric_figure(metric)} ({metric_ends(metric)})"
+    return f"{told}On {ladder['final'].get('samples', '')} samples that chose nothing: {score}. "
 
 
 def _file_verdict(subject: Subject) -> Verdict:

@@ -277,11 +277,19 @@ class Stage(NamedFile, Timing, total=False):
     against_original: Turns | None
 
 
+class Final(TypedDict, total=False):
+    """The figures of the recommended file on samples that chose nothing."""
+
+    metric: Metric
+    samples: int
+
+
 class Ladder(TypedDict, total=False):
     """Which stage of a run without a recipe is recommended, and why."""
 
     recommended: str
     reason: str
+    final: Final
 
 
 class Run(TypedDict, total=False):

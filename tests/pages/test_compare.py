@@ -118,3 +118,11 @@ def test_one_file_is_no_comparison_and_what_is_not_there_is_not_timed(results: P
     (tmp_path / "v.json").write_bytes((results / "validate.json").read_bytes())
     with pytest.raises(UsageError, match="is not there to be timed"):
         edgeopt.compare([results / "other.tflite", tmp_path / "v.json"], device="local")
+
+
+def test_what_a_compiled_file_does_not_tell_is_not_called_better(shared_data: Path) -> None:
+    names = ("split_concat.tflite", "split_concat_edgetpu.tflite")
+    found = edgeopt.compare([shared_data / "coral" / name for name in names]).to_dict()["files"][1]
+    assert found["macs"] is None and found["peak_activation_bytes"] is None
+    assert {found["against_reference"][name] for name in ("macs", "peak_activation_bytes")} == {"not known"}
+    assert found["against_reference"]["size_bytes"] == "worse"

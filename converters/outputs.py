@@ -114,6 +114,14 @@ def feed(interpreter: Any, model: Model, group: Samples) -> None:
     interpreter.invoke()
 
 
+def fed(content: bytes, samples: Samples) -> Any:
+    """Return the interpreter of a file that has run on the first samples, and can be run on them again."""
+    model = read_model(content)
+    interpreter = interpreter_of(content)
+    feed(interpreter, model, next(groups(samples, _batch(model))))
+    return interpreter
+
+
 def groups(samples: Samples, batch: int) -> Iterator[dict[str, Array]]:
     """Yield samples in groups of a batch size; the last is filled from the start."""
     count = _count(samples)

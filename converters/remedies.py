@@ -96,7 +96,7 @@ def advise(row: OperatorSensitivity, found: Found, ranges: str) -> Advice:
             "of the layer before it, or leave it float",
         )
     if row.macs_share <= _CHEAP:
-        return Advice(FLOAT, f"it is {row.macs_share:.1%} of the work: leave it float")
+        return Advice(FLOAT, f"it is {row.macs_share:.1%} of the work: leave it float (--float-ops)")
     return Advice(QAT, "it is a large part of the work: train with quantisation in mind (edgeopt optimize, pass qat)")
 
 

@@ -35,6 +35,9 @@ def convert(
     *,
     calibration: Any = None,
     recipe: ConvertRecipe | None = None,
+    data: Any = None,
+    metric: str = "accuracy",
+    output_name: str | None = None,
     custom_objects: Sequence[str] = (),
     unsafe_load: bool = False,
     isolate: bool = True,
@@ -49,6 +52,10 @@ def convert(
             input name, a ``tf.data.Dataset``, a ``representative_dataset`` callable, or a path (.npz, .npy, a folder of
             images, ``module:callable``).
         recipe: All settings at once; `options` change single ones.
+        data: Samples with labels that `max_drop` is measured on, to choose the operators that stay float; validate on
+            others.
+        metric: "accuracy", "top5", "auc", "mae", "mse" or ``module:callable``, for `max_drop`.
+        output_name: Name of the output that is scored, for a model with several.
         custom_objects: ``module:NAME`` for what a model file needs.
         unsafe_load: Allow Python code stored in a model file to run.
         isolate: Convert in a child process, so that a crash of the calibrator is an error here.
@@ -71,17 +78,25 @@ def convert(
     """
     started = time.monotonic()
     settings = settings_of(recipe, options)
-    made = run_conversion(
-        model, calibration, settings, Loading(tuple(custom_objects), unsafe_load), isolate=isolate, on_event=on_event
-    )
-    data, report, progress = made.data, made.report, made.progress
+    if (settings.max_drop is None) != (data is None):
+        raise RecipeError("max_drop and the labelled samples it is measured on (data, --data) go together; give both.")
+
+    def ask(folder: Path) -> Study:
+        from .study import Labelled, Study
+
+        return Study(labelled=None if data is None else Labelled.write(data, metric, output_name, folder))
+
+    loading = Loading(tuple(custom_objects), unsafe_load)
+    made = run_conversion(model, calibration, settings, loading, ask=ask, isolate=isolate, on_event=on_event)
+    file, report, progress = made.data, made.report, made.progress
     read_back = time.monotonic()
-    warnings = [*report.warnings, *verify(data, settings, progress.layers, report.ends)]
+    kept = report.selective["kept"] if report.selective is not None else ()
+    warnings = [*report.warnings, *verify(file, settings, progress.layers, report.ends, kept)]
     if calibration is not None and (report.trained_ranges or not settings.needs_calibration):
         why = "a model that was trained quantised" if report.trained_ranges else f"quantize={settings.quantize!r}"
         use = "; the file was compared with the model on them" if report.fidelity else ""
         warnings.append(f"unused: the calibration data were not needed for {why}{use}")
-    description = describe_file(data, settings)
+    description = describe_file(file, settings)
     outputs: Any = description["outputs"]
     images = _image_record(report.images, outputs, warnings)
     sidecar = {
@@ -91,7 +106,8 @@ def convert(
         "preprocess": "; ".join(note for note in (report.preparation, settings.preprocess) if note),
         "ranges": report.ranges,
         "repairs": list(report.repairs),
-        "edges": edge_rows(data, report.ends, progress.layers),
+        "edges": edge_rows(file, report.ends, progress.layers),
+        "selective": report.selective,
         "fidelity": report.fidelity,
         "warnings": warnings,
         "seconds": {
@@ -105,7 +121,7 @@ def convert(
         "converter": {"name": report.backend, "flags": dict(report.flags)},
         "tools": tool_versions(),
     }
-    return Artifact(data, sidecar)
+    return Artifact(file, sidecar)
 
 
 @dataclass(frozen=True)

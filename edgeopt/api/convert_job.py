@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..data.calibration import Chosen
 from ..data.dataset import Array
-from ..errors import one_line
+from ..errors import ConversionError, one_line
 from ..evaluation.fidelity import Fidelity
 from ..models.export.export import LeanModel
 from ..models.spec import InputSpec, LoadedModel
@@ -21,6 +21,9 @@ from .study import NOTHING, Study
 from .written import HELD_BACK_FILE, SAMPLES_FILE, WrittenChosen, read_arrays, write_arrays
 
 MODEL_FILE = "model.tflite"
+
+if TYPE_CHECKING:
+    from ..converters.selective import Selection
 
 
 @dataclass(frozen=True)
@@ -157,6 +160,11 @@ def _convert(prepared: Prepared, recipe: ConvertRecipe, study: Study, folder: Pa
     converted = backend.convert(prepared.lean, recipe, samples, held_back, _telling(emit))
     (folder / MODEL_FILE).write_bytes(converted.model)
     seconds = {**prepared.report.seconds, **converted.seconds}
+    selection = following.selection
+    if selection is not None:
+        seconds |= {"convert": seconds["convert"] - selection.seconds, "selective": selection.seconds}
+    elif recipe.float_ops is not None:
+        raise ConversionError(_not_selective(prepared.report))
     fidelity, warnings = None, [*prepared.report.warnings, *_range_warnings(recipe, converted.ranges)]
     if recipe.fidelity and (samples is not None or held_back is not None):
         with stage("fidelity", seconds, emit):
@@ -168,7 +176,7 @@ def _convert(prepared: Prepared, recipe: ConvertRecipe, study: Study, folder: Pa
         warnings += mask_warnings(converted.model, prepared.lean.layer_names)
     return replace(
         prepared.report,
-        warnings=[*warnings, *_fidelity_warnings(fidelity, recipe, study)],
+        warnings=[*warnings, *_unreached(selection), *_fidelity_warnings(fidelity, recipe, study)],
         seconds=seconds,
         backend=backend.name,
         flags=converted.flags,
@@ -176,6 +184,7 @@ def _convert(prepared: Prepared, recipe: ConvertRecipe, study: Study, folder: Pa
         repairs=[asdict(repair) for repair in converted.repairs],
         ends=converted.ends,
         fidelity=None if fidelity is None else fidelity.to_dict(),
+        selective=None if selection is None else selection.to_dict(),
         sensitivity=following.sensitivity,
     )
 
@@ -187,6 +196,25 @@ def _telling(emit: OnEvent) -> Callable[[int, int], None]:
         emit({"stage": "calibrate", "done": done, "total": total} if done < total else {"stage": "quantize"})
 
     return tell
+
+
+def _not_selective(report: ConvertReport) -> str:
+    why = (
+        "the model was trained quantised and holds its ranges itself"
+        if report.trained_ranges
+        else "the int8 file does not run here"
+    )
+    return f"float_ops chooses operators by what each costs, and cannot, because {why}; drop it."
+
+
+def _unreached(selection: Selection | None) -> list[str]:
+    """Say where no operators left float reached the goal."""
+    if selection is None or selection.reached:
+        return []
+    return [
+        f"float-ops: none was left float, because however many are, {selection.goal} was not reached; the best of "
+        f"{selection.tried} files had {selection.best:.4g}"
+    ]
 
 
 def _fidelity_warnings(fidelity: Fidelity | None, recipe: ConvertRecipe, study: Study) -> list[str]:

@@ -43,6 +43,7 @@ class ConvertReport(Request):
         ranges: How the ranges were found (`asked`, `used`, `why`, and what was compared); None where none were.
         repairs: What was repaired in the graph: `kind`, `layers`, `detail`.
         ends: At which ends (``input``, ``output``) operators stayed float.
+        selective: Which operators stayed float on request, as `Selection.to_dict` says; None where none were asked.
         sensitivity: What each operator costs, as `SensitivityReport` has it; None where that was not asked.
     """
 
@@ -59,6 +60,7 @@ class ConvertReport(Request):
     ranges: Mapping[str, object] | None = None
     repairs: Sequence[Mapping[str, object]] = ()
     ends: Sequence[str] = ()
+    selective: Mapping[str, Any] | None = None
     sensitivity: Mapping[str, Any] | None = None
 
 

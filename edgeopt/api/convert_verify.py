@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+import re
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 from ..errors import ConversionError, NotFullyIntegerError
@@ -31,7 +32,13 @@ _LSTM_STATE = 18  # position of the output state among the inputs
 _BRIDGES = ("QUANTIZE", "DEQUANTIZE")  # they stand around a float operator, and are not its cause
 
 
-def verify(data: bytes, recipe: ConvertRecipe, layers: Layers = (), ends: Sequence[str] = ()) -> list[str]:
+def verify(
+    data: bytes,
+    recipe: ConvertRecipe,
+    layers: Layers = (),
+    ends: Sequence[str] = (),
+    kept: Collection[str] = (),
+) -> list[str]:
     """Return warnings; raise where the file breaks a promise of the recipe.
 
     Args:
@@ -40,6 +47,7 @@ def verify(data: bytes, recipe: ConvertRecipe, layers: Layers = (), ends: Sequen
         layers: Name and class of the model's layers, to say where a float operator comes from; none for an exported
             SavedModel.
         ends: At which of ``input`` and ``output`` the operators of the edge may be float.
+        kept: Names of the results of operators that stayed float on request.
 
     Raises:
         NotFullyIntegerError: Float operators without `allow_float_ops`, dynamic dimensions without `dynamic_batch`.
@@ -51,7 +59,7 @@ def verify(data: bytes, recipe: ConvertRecipe, layers: Layers = (), ends: Sequen
         input_type="float32" if "input" in ends else recipe.input_type,
         output_type="float32" if "output" in ends else recipe.output_type,
     )
-    warnings = [*_check_floats(model, recipe, layers, ends), *_check_dynamic(model, recipe)]
+    warnings = [*_check_floats(model, recipe, layers, meant_floats(model, ends, kept)), *_check_dynamic(model, recipe)]
     _check_lstm_states(model)
     if stateful(model):
         warnings.append(
@@ -71,11 +79,25 @@ def stateful(model: Model) -> bool:
     return any(tensor.is_variable for graph in model.subgraphs for tensor in graph.tensors)
 
 
-def stray_float_ops(model: Model, recipe: ConvertRecipe, ends: Sequence[str] = ()) -> list[FloatOperator]:
-    """Return the float operators that were not asked for: all but those at float32 inputs and outputs, and edges."""
+def meant_floats(model: Model, ends: Sequence[str] = (), kept: Collection[str] = ()) -> list[Operator]:
+    """Return the operators that may be float: those of the edges `ends`, and those whose results are `kept`."""
     edges = [operator for end in ends for operator in EDGES[end](model)]
-    meant = {operator.index for operator in edges}
-    touched = {model.main.tensors[i].name for item in edges for i in (*item.inputs, *item.outputs) if i >= 0}
+    names = [tensor.name for tensor in model.main.tensors]
+
+    def is_kept(index: int) -> bool:
+        # Where another tensor takes over its name, the quantiser puts a number behind it.
+        return names[index] in kept or any(re.fullmatch(re.escape(name) + r"\d+", names[index]) for name in kept)
+
+    return [
+        *edges,
+        *(operator for operator in model.main.operators if kept and any(map(is_kept, operator.outputs))),
+    ]
+
+
+def stray_float_ops(model: Model, recipe: ConvertRecipe, floats: Sequence[Operator] = ()) -> list[FloatOperator]:
+    """Return the float operators that were not asked for: all but those at float32 inputs and outputs, and `floats`."""
+    meant = {operator.index for operator in floats}
+    touched = {model.main.tensors[i].name for item in floats for i in (*item.inputs, *item.outputs) if i >= 0}
     known = touched | _float_ends(model, recipe)
     return [
         operator
@@ -134,9 +156,9 @@ def _float_ends(model: Model, recipe: ConvertRecipe) -> set[str]:
     return {graph.tensors[index].name for index in indices}
 
 
-def _check_floats(model: Model, recipe: ConvertRecipe, layers: Layers, ends: Sequence[str]) -> list[str]:
+def _check_floats(model: Model, recipe: ConvertRecipe, layers: Layers, floats: Sequence[Operator]) -> list[str]:
     """Return a warning for each float operator of an integer file; raise unless they are allowed."""
-    stray = stray_float_ops(model, recipe, ends) if recipe.needs_calibration else []
+    stray = stray_float_ops(model, recipe, floats) if recipe.needs_calibration else []
     if stray and not recipe.allow_float_ops:
         causes = [operator for operator in stray if operator.op not in _BRIDGES] or stray
         graphs = [model.subgraphs[cause.subgraph] for cause in causes]

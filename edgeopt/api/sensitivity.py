@@ -56,7 +56,9 @@ def sensitivity(
         ('block_1_depthwise', 'float')
     """
     # A file whose operators are being asked about is not refused because of them.
-    settings = replace(settings_of(recipe, options), allow_float_ops=True, min_fidelity=None)
+    settings = replace(
+        settings_of(recipe, options), allow_float_ops=True, float_ops=None, max_drop=None, min_fidelity=None
+    )
     if settings.quantize != "int8":
         raise RecipeError(f"Received quantize={settings.quantize!r}; the sensitivities are those of int8 files.")
 

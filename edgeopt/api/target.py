@@ -41,6 +41,11 @@ def recipe_for(target: str, recipe: ConvertRecipe) -> ConvertRecipe:
         raise RecipeError(
             f"dynamic_batch does not go with target {target}, whose compiler wants fixed shapes; drop it."
         )
+    if recipe.float_ops is not None:
+        raise RecipeError(
+            f"float_ops does not go with target {target}, which computes with integers only: all behind a float "
+            "operator would be left to the CPU; drop it."
+        )
     return replace(recipe, **chosen)
 
 

@@ -37,6 +37,11 @@ class _Recipe(TypedDict, total=False):
     min_fidelity: float | None
 
 
+class _Selective(TypedDict, total=False):
+    goal: str
+    reached: bool
+
+
 class _Sidecar(TypedDict, total=False):
     """What edgeopt itself reads of a sidecar; the rest is for people."""
 
@@ -49,6 +54,7 @@ class _Sidecar(TypedDict, total=False):
     recipe: _Recipe | None
     ops: dict[str, int]
     fidelity: dict[str, object] | None
+    selective: _Selective | None
 
 
 @dataclass(frozen=True)
@@ -94,11 +100,16 @@ class Artifact:
         return None if found is None else Fidelity.from_dict(found)
 
     def raise_for_fidelity(self) -> None:
-        """Do nothing when the file keeps what the recipe's `min_fidelity` promises, or it promises nothing.
+        """Do nothing when the file keeps what the recipe's `min_fidelity` or `max_drop` promises, or it has neither.
 
         Raises:
-            BudgetError: An output has a lower signal-to-noise ratio, or was not compared with the model's.
+            BudgetError: An output has a lower signal-to-noise ratio, or was not compared with the model's; or no
+                operators left float kept the drop.
         """
+        selective = self.sidecar.get("selective")
+        if (self.sidecar.get("recipe") or {}).get("max_drop") is not None and not (selective or {}).get("reached"):
+            goal = (selective or {}).get("goal", "max_drop")
+            raise BudgetError(f"The goal was missed: {goal}; relax it, or train with quantisation in mind (pass qat).")
         promised = (self.sidecar.get("recipe") or {}).get("min_fidelity")
         if promised is None:
             return

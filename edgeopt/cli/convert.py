@@ -10,6 +10,7 @@ import click
 from click.core import ParameterSource
 
 from ..errors import OutputError, UsageError
+from .float_words import float_words, selective_words
 from .output import add_row, console, json_option, next_step, readable_bytes
 from .progress import live
 from .words import image_options, parse_shape, parse_size
@@ -93,6 +94,22 @@ EDGETPU_LIBRARY = "libedgetpu.so.1"
     metavar="DB",
     help="Exit with 4 when an output has less signal to noise than so many decibels.",
 )
+@click.option(
+    "--float-ops",
+    metavar="auto|N|LAYER,LAYER",
+    help="Leave operators of an int8 file float: as few as reach --min-fidelity or --max-drop, at most N, or those of "
+    "layers.",
+)
+@click.option("--max-drop", type=float, metavar="X", help="With --float-ops auto: the metric's drop, such as 0.01.")
+@click.option("--data", metavar="DATA", help="With --max-drop: samples with labels to choose by; validate on others.")
+@click.option(
+    "--metric",
+    default="accuracy",
+    show_default=True,
+    metavar="accuracy|top5|auc|mae|mse|module:callable",
+    help="With --max-drop: what to score.",
+)
+@click.option("--score", "output_name", metavar="NAME", help="With --max-drop: the output to score, of several.")
 @image_options
 @click.option(
     "--preprocess", default="", metavar="TEXT", help="Your own note on how inputs are prepared; kept in OUT.json."
@@ -131,7 +148,7 @@ def command(
     """
     from ..api.convert import convert
 
-    loading = {name: options.pop(name) for name in ("custom_objects", "unsafe_load")}
+    loading = {name: options.pop(name) for name in ("custom_objects", "unsafe_load", "data", "metric", "output_name")}
     settings = _recipe(recipe, options)
     output = output or _beside(model, settings.quantize)
     sidecar = _check_outputs(model, output, (json_path, snippet), force)
@@ -165,8 +182,16 @@ def _recipe(path: str | None, options: Mapping[str, Any]) -> ConvertRecipe:
         given["input_shapes"] = dict(map(parse_shape, given.pop("input_shape")))
     if "image_size" in given:
         given["image_size"] = parse_size(given["image_size"])
+    if "float_ops" in given:
+        given["float_ops"] = _parse_float_ops(given["float_ops"])
     base = {} if path is None else convert_recipe_from_file(path).to_dict()
     return ConvertRecipe.from_dict({**base, **given})
+
+
+def _parse_float_ops(text: str) -> str | int | list[str]:
+    if text == "auto" or text.isdigit():
+        return int(text) if text.isdigit() else text
+    return [name.strip() for name in text.split(",")]
 
 
 class _Target:
@@ -299,7 +324,7 @@ def _print_summary(output: str, sidecar: str, artifact: Artifact) -> None:
     table = Table(show_header=False, box=None, pad_edge=False)
     add_row(table, "file", f"{output}  (evidence in {sidecar})")
     add_row(table, "size", f"{readable_bytes(fields['size_bytes'])}, {readable_bytes(fields['gzip_bytes'])} gzipped")
-    add_row(table, "quantize", fields["quantize"] + _float_words(fields))
+    add_row(table, "quantize", fields["quantize"] + float_words(fields))
     for kind in ("inputs", "outputs"):
         for item in fields[kind]:
             scale = "" if item["scale"] is None else f"  scale {item['scale']:.6g}, zero point {item['zero_point']}"
@@ -312,6 +337,8 @@ def _print_summary(output: str, sidecar: str, artifact: Artifact) -> None:
         add_row(table, "calibration", f"{fields['calibration']['count']} samples, seed {fields['calibration']['seed']}")
     if (ranges := fields["ranges"]) is not None:
         add_row(table, "ranges", ranges["used"] + (f": {ranges['why']}" if ranges["why"] else ""))
+    for line in selective_words(fields["selective"]):
+        add_row(table, "float", line)
     for repair in fields["repairs"]:
         add_row(table, "repaired", f"{', '.join(repair['layers'])}: {repair['detail']}")
     if (found := artifact.fidelity) is not None:
@@ -320,18 +347,6 @@ def _print_summary(output: str, sidecar: str, artifact: Artifact) -> None:
     out.print(table, markup=False)
     for warning in fields["warnings"]:
         out.print(f"warning: {warning}", style="yellow", markup=False)
-
-
-def _float_words(fields: Mapping[str, Any]) -> str:
-    """Say what stayed float in an integer file."""
-    if not fields["edges"]:
-        return ", no float operator left" if fields["fully_int8"] else ""
-    places = []
-    for end in dict.fromkeys(row["end"] for row in fields["edges"]):
-        rows = [row for row in fields["edges"] if row["end"] == end]
-        layers = ", ".join(dict.fromkeys(row["layer"] or row["op"] for row in rows))
-        places.append(f"{len(rows)} operator(s) at the {end} stay float ({layers})")
-    return f", but {' and '.join(places)}: one integer scale cannot hold their values"
 
 
 def _fidelity_words(found: Fidelity) -> str:

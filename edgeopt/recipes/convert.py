@@ -74,6 +74,11 @@ class ConvertRecipe:
         fidelity: Compare the file's outputs with the model's on some samples, the default.
         min_fidelity: The least signal-to-noise ratio of the worst output, in dB, that is promised
             (`Artifact.raise_for_fidelity`); None promises nothing.
+        float_ops: Which operators of an int8 file stay float on request: ``auto``, the fewest that reach
+            `min_fidelity` or `max_drop` (outputs that are the model's, without either); a number, at most so many,
+            those that bring the outputs nearest; or names of layers. None, the default, asks for none.
+        max_drop: How much the metric may get worse than the float file's, with ``float_ops="auto"``; None for no such
+            goal.
     """
 
     quantize: str = "int8"
@@ -96,6 +101,8 @@ class ConvertRecipe:
     edges: str = "auto"
     fidelity: bool = True
     min_fidelity: float | None = None
+    float_ops: str | int | tuple[str, ...] | None = None
+    max_drop: float | None = None
 
     def __post_init__(self) -> None:
         for name in ("dynamic_batch", "per_tensor_dense", "allow_float_ops", "sparse_weights", "repair", "fidelity"):
@@ -110,6 +117,22 @@ class ConvertRecipe:
         self._check_combination()
         self._check_fidelity()
         self._check_ranges()
+        self._check_float_ops()
+
+    def _check_float_ops(self) -> None:
+        if self.max_drop is not None:
+            require_number("max_drop", self.max_drop, "a number such as 0.01", lambda value: True)
+            if self.float_ops != "auto":
+                raise RecipeError("max_drop is a goal of float_ops='auto'; add that, or judge the file with validate.")
+            if self.min_fidelity is not None:
+                raise RecipeError("min_fidelity and max_drop are two goals of float_ops='auto'; give one of them.")
+        if self.float_ops is None:
+            return
+        object.__setattr__(self, "float_ops", _float_ops(self.float_ops))
+        if self.quantize != "int8":
+            raise RecipeError(f"float_ops goes with quantize='int8', not {self.quantize!r}; drop one of them.")
+        if not self.fidelity:
+            raise RecipeError("float_ops needs the comparison that fidelity=False leaves out; drop one of them.")
 
     def _check_ranges(self) -> None:
         if self.ranges is None:
@@ -178,6 +201,7 @@ class ConvertRecipe:
         """Return the fields as JSON and TOML hold them."""
         result = asdict(self)
         result["input_shapes"] = {name: list(shape) for name, shape in self.input_shapes.items()}
+        result["float_ops"] = list(self.float_ops) if isinstance(self.float_ops, tuple) else self.float_ops
         result["image_size"] = None if self.image_size is None else list(self.image_size)
         return result
 
@@ -204,6 +228,17 @@ def _whole(name: str, value: Any, least: int) -> int:
     number = as_whole(value)
     if number is None or number < least:
         raise RecipeError(f"{name} is {value!r}; expected a whole number of at least {least}.")
+    return number
+
+
+def _float_ops(value: Any) -> str | int | tuple[str, ...]:
+    if value == "auto":
+        return "auto"
+    if isinstance(value, (list, tuple)) and value and all(isinstance(name, str) and name for name in value):
+        return tuple(value)
+    number = as_whole(value)
+    if number is None or number < 1:
+        raise RecipeError(f"float_ops is {value!r}; expected 'auto', a number of at least 1, or a list of layers.")
     return number
 
 

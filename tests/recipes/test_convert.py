@@ -29,6 +29,8 @@ EVERYTHING = {
     "edges": "int8",
     "fidelity": True,
     "min_fidelity": 20.5,
+    "float_ops": ["stem", "scores"],
+    "max_drop": None,
 }
 
 

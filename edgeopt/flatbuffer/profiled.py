@@ -8,9 +8,33 @@ from typing import Any
 from .layer_names import paths_in
 from .model import Model, Operator
 
-# What XNNPACK makes of an operator with weights, one for one and in order; which of these depends on the shapes.
+# How XNNPACK calls what it runs -> the operators of TFLite that it may be.
+_FAMILIES = {
+    "Convolution": ("CONV_2D", "DEPTHWISE_CONV_2D"),
+    "Deconvolution": ("TRANSPOSE_CONV",),
+    "Fully Connected": ("FULLY_CONNECTED", "CONV_2D"),
+    "Add": ("ADD",),
+    "Subtract": ("SUB",),
+    "Multiply": ("MUL",),
+    "Average Pooling": ("AVERAGE_POOL_2D",),
+    "Global Average Pooling": ("MEAN", "AVERAGE_POOL_2D"),
+    "Mean": ("MEAN",),
+    "Max Pooling": ("MAX_POOL_2D",),
+    "Softmax": ("SOFTMAX",),
+    "Sigmoid": ("LOGISTIC",),
+    "HardSwish": ("HARD_SWISH",),
+    "Concatenate": ("CONCATENATION",),
+    "Constant Pad": ("PAD",),
+    "Resize Bilinear": ("RESIZE_BILINEAR",),
+    "Tanh": ("TANH",),
+    "Leaky ReLU": ("LEAKY_RELU",),
+    "PReLU": ("PRELU",),
+    "Batch Matrix Multiply": ("BATCH_MATMUL",),
+    "Transpose": ("TRANSPOSE",),
+}
+_FUSED = "Clamp"  # the activation of the operator before it, where that has one
+# Each of these must be found, or nothing is told of what XNNPACK runs.
 _WITH_WEIGHTS = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV")
-_BY_XNNPACK = ("Convolution", "Fully Connected", "Deconvolution")
 _OF_THE_KERNEL = ("BiasAdd", "MatMul")
 
 
@@ -25,14 +49,41 @@ def profiled_layers(model: Model, rows: Sequence[Mapping[str, Any]]) -> list[str
         >>> profiled_layers(model, [{"op": "Convolution (NHWC, QC8) IGEMM", "by": "delegate", "index": 0}])
         ['conv2d']
     """
+    found = profiled_operators(model, rows)
+    return [None if operator is None else layer_of(model, operator) for operator in found]
+
+
+def profiled_operators(model: Model, rows: Sequence[Mapping[str, Any]]) -> list[Operator | None]:
+    """Return the operator of the file that each row of a profile is; None where nothing tells.
+
+    The runtime gives an operator's place only where it runs it itself. What it has handed to XNNPACK runs in the file's
+    order, so that names are matched in this order; where that leaves an operator with weights unmatched, no row of
+    XNNPACK's is told.
+    """
     operators = model.main.operators
-    heavy = [operator for operator in operators if operator.name in _WITH_WEIGHTS]
-    ran = [place for place, row in enumerate(rows) if row["op"].startswith((*_BY_XNNPACK, *_WITH_WEIGHTS))]
-    owners = dict(zip(ran, heavy, strict=True)) if len(ran) == len(heavy) else {}
-    for place, row in enumerate(rows):
-        if row["by"] == "builtin" and 0 <= row["index"] < len(operators):
-            owners[place] = operators[row["index"]]
-    return [layer_of(model, owners[place]) if place in owners else None for place in range(len(rows))]
+    found: list[Operator | None] = []
+    at = 0
+    for row in rows:
+        if row["by"] == "builtin":
+            operator = operators[row["index"]] if 0 <= row["index"] < len(operators) else None
+        elif row["op"].startswith(_FUSED):
+            before = found[-1] if found else None
+            active = before is not None and before.options.get("fused_activation_function", "NONE") != "NONE"
+            operator = before if active else None
+        else:
+            operator = _next(operators[at:], row["op"])
+        found.append(operator)
+        at = at if operator is None else operator.index + 1
+    known = {operator.index for operator in found if operator is not None}
+    if all(operator.index in known for operator in operators if operator.name in _WITH_WEIGHTS):
+        return found
+    return [operator if row["by"] == "builtin" else None for operator, row in zip(found, rows, strict=True)]
+
+
+def _next(operators: Sequence[Operator], name: str) -> Operator | None:
+    """Return the next operator that a name of XNNPACK's may stand for."""
+    kinds = _FAMILIES.get(name.partition(" (")[0], (name,))
+    return next((operator for operator in operators if operator.name in kinds), None)
 
 
 def layer_of(model: Model, operator: Operator) -> str | None:

@@ -135,7 +135,7 @@ def test_the_version_is_written_in_one_place(checkout: Path) -> None:
 def test_the_sdist_holds_the_sources_and_their_pages_and_nothing_else(checkout: Path, published: Published) -> None:
     top = {name.split("/")[0] for name in published.sdist}
     made = {"PKG-INFO", "setup.cfg", "edgeopt.egg-info"}
-    pages = {"CHANGELOG.md", "LICENSE", "MANIFEST.in", "README.md", "docs", "pyproject.toml"}
+    pages = {"CHANGELOG.md", "LICENSE", "MANIFEST.in", "README.md", "docs", "examples", "pyproject.toml"}
     assert top == made | pages | set(FOLDERS)
     assert not [name for name in published.sdist if name.endswith((".pyc", ".so")) or "__pycache__" in name]
     sources = {f.relative_to(checkout).as_posix() for folder in FOLDERS for f in (checkout / folder).rglob("*.py")}

@@ -9,6 +9,7 @@ import click
 
 from ..errors import UsageError
 from .devices import devices_option, runtime_option
+from .junit import junit_option, write_junit
 from .output import console, interval_words, json_option, next_step, readable_bytes
 from .progress import live
 
@@ -42,8 +43,16 @@ SLOWEST = 5  # operators that are printed; the JSON has all
 @click.option("--keep", is_flag=True, help="Leave the run's folder on the device until its next run.")
 @click.option("--strict", is_flag=True, help="Exit 5 when the board throttled, was busy, or is emulated.")
 @json_option
+@junit_option
 def command(
-    file: str, device: str, threads: str, json_path: str | None, strict: bool, inventory: str | None, **options: Any
+    file: str,
+    device: str,
+    threads: str,
+    json_path: str | None,
+    junit_path: str | None,
+    strict: bool,
+    inventory: str | None,
+    **options: Any,
 ) -> None:
     """Time FILE.tflite on a device: cold start and steady state apart, with a 95 % interval and the conditions."""
     from ..api.bench import bench
@@ -58,10 +67,13 @@ def command(
             told = {"on_progress": display.progress, **options}
             found = bench(file, device=name, inventory=inventory, threads=counts, plan=plan, **told)
         reports.append(found)
-    if json_path is not None:
+    if json_path is not None or junit_path is not None:
         verdict = "invalid" if any(report.verdict == "invalid" for report in reports) else "ok"
         fields = [{"artifact": file, **report.fields()} for report in reports]
-        write_json(envelope(verdict, fields[0] if len(fields) == 1 else {"devices": fields}), json_path)
+        result = envelope(verdict, fields[0] if len(fields) == 1 else {"devices": fields})
+        write_junit(junit_path, "bench", result, strict=strict)
+        if json_path is not None:
+            write_json(result, json_path)
     if json_path != "-":
         _print(file, reports)
         where = [] if device == "local" else ["--device", device]

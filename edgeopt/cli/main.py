@@ -97,6 +97,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if debug:
             traceback.print_exc()
         print(f"edgeopt: {_tame(error)}", file=sys.stderr)
+        if os.environ.get("GITHUB_ACTIONS") == "true":
+            print(f"::error title=edgeopt::{_one_line(_tame(error))}", file=sys.stderr)
         return error.exit_code
     except BrokenPipeError:
         sys.stderr.close()
@@ -127,6 +129,11 @@ def _shown(others: Callable[..., None]) -> Callable[..., None]:
 def _tame(error: Exception) -> str:
     """Return what an error says without what could steer the terminal: it may quote a file, or a board."""
     return "".join(c if c.isprintable() or c in "\n\t" else "\ufffd" for c in str(error))
+
+
+def _one_line(text: str) -> str:
+    """Return a text as the message of a command to GitHub's runner, which reads it line by line."""
+    return text.replace("%", "%25").replace("\n", "%0A")
 
 
 def _flags_first(words: list[str]) -> list[str]:

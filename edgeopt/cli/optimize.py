@@ -14,6 +14,7 @@ import click
 from ..artifact.atomic import refuse_to_overwrite
 from ..errors import UsageError
 from .devices import devices_option, runtime_option
+from .junit import junit_option, write_junit
 from .output import STYLES, console, json_option, next_step, readable_bytes
 from .progress import live
 from .words import budget_options, duration, image_options, metric_options, parse_seconds, parse_size
@@ -69,7 +70,8 @@ def _print_recipe(context: click.Context, _parameter: click.Parameter, name: str
 @click.option("--print-recipe", metavar="NAME", is_eager=True, expose_value=False, callback=_print_recipe,
               help="Print a built-in recipe (small, fast, edgetpu, tiny) and end.")  # fmt: skip
 @json_option
-def command(json_path: str | None, seconds: float, proven: bool, **options: Any) -> None:
+@junit_option
+def command(json_path: str | None, junit_path: str | None, seconds: float, proven: bool, **options: Any) -> None:
     """Find the cheapest file of MODEL (.keras or .h5) that keeps a budget, or run a recipe on it.
 
     With --max-drop and other limits: an int8 file first; then, as far as a limit is missed and --train is given,
@@ -93,6 +95,8 @@ def command(json_path: str | None, seconds: float, proven: bool, **options: Any)
     read = _what(left, proven)
     dry, recipe_out = left.pop("dry_run"), left.pop("recipe_out")
     if dry:
+        if junit_path is not None:
+            raise UsageError("--junit goes without --dry-run, which judges nothing.")
         _forecast(read, left, recipe_out, json_path)
         return
     if recipe_out is not None:
@@ -106,6 +110,7 @@ def command(json_path: str | None, seconds: float, proven: bool, **options: Any)
             again = [*click.get_current_context().obj, *([] if options["resume"] else ["--resume"])]
             click.echo(f"\nTo go on with this run: edgeopt {shlex.join(w for w in again if w != '--force')}", err=True)
         raise
+    write_junit(junit_path, "optimize", result.to_dict(), proven=proven)
     if json_path is not None:
         write_json(result.to_dict(), json_path)
     if json_path != "-":

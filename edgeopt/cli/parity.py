@@ -8,7 +8,8 @@ import click
 
 from ..errors import UsageError
 from .devices import devices_option, runtime_option
-from .output import console, json_option, next_step
+from .junit import junit_option, write_junit
+from .output import console, json_option, next_step, wants_text
 from .progress import live
 
 if TYPE_CHECKING:
@@ -34,7 +35,8 @@ if TYPE_CHECKING:
 @click.option("--check", metavar="GOLDEN.npz", help="Hold the one device against what was recorded.")
 @click.option("--force", is_flag=True, help="Let --record replace a file.")
 @json_option
-def command(file: str, device: str, json_path: str | None, **options: Any) -> None:
+@junit_option
+def command(file: str, device: str, json_path: str | None, junit_path: str | None, **options: Any) -> None:
     """Compare what FILE.tflite gives on two devices, down to the first operator that differs (exit 4 if it must not).
 
     A difference is shown in steps of the outputs' own quantisation (LSB), with whether the kernels explain it.
@@ -49,14 +51,16 @@ def command(file: str, device: str, json_path: str | None, **options: Any) -> No
     limits = Limits(level, lsb, agreement)
     record, check = options.pop("record"), options.pop("check")
     if record is not None:
+        if junit_path is not None:
+            raise UsageError(
+                "--junit goes without --record, which judges nothing; --check holds the device against it."
+            )
         _record(file, names, record, limits, options, json_path)
         return
     report = _check(file, names, check, limits, options) if check else _compare(file, names, limits, options)
-    if json_path is not None:
-        from ..artifact.envelope import write_json
-
-        write_json({**report.to_dict(), "artifact": file}, json_path)
-    if json_path != "-":
+    result = {**report.to_dict(), "artifact": file}
+    write_junit(junit_path, "parity", result)
+    if wants_text(lambda: result, json_path):
         _print(report)
     report.raise_for_parity()
     if json_path != "-" and check is None:

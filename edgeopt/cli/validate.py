@@ -10,6 +10,7 @@ import click
 from ..artifact.atomic import refuse_to_overwrite
 from ..artifact.envelope import envelope
 from .devices import devices_option, runtime_option
+from .junit import junit_option, write_junit
 from .output import STYLES, console, interval_words, json_option, next_step, readable_bytes, wants_text
 from .progress import live
 from .words import budget_options, image_options, metric_options, parse_size
@@ -47,7 +48,10 @@ if TYPE_CHECKING:
 )
 @click.option("--unsafe-load", is_flag=True, help="Allow Python code stored in the baseline to run.")
 @json_option
-def command(file: str, json_path: str | None, proven: bool, strict: bool, **options: Any) -> None:
+@junit_option
+def command(
+    file: str, json_path: str | None, junit_path: str | None, proven: bool, strict: bool, **options: Any
+) -> None:
     """Measure accuracy and latency of FILE.tflite on a device, and judge a budget (exit 4 when a line is missed).
 
     The file's own scale and zero point quantise the data; accuracy and latency come from one interpreter set-up.
@@ -63,6 +67,8 @@ def command(file: str, json_path: str | None, proven: bool, strict: bool, **opti
             _print_side_by_side(reports)
         for report in reports:
             _print(report)
+    if junit_path is not None:
+        write_junit(junit_path, "validate", _joined(reports), proven=proven, strict=strict)
     for report in reports:
         if strict:
             report.raise_for_invalid()

@@ -1,11 +1,13 @@
-"""``edgeopt report`` and ``edgeopt compare``: what they write, print and refuse."""
+"""``edgeopt report``, ``edgeopt compare`` and ``--junit``: what they write, print and refuse."""
 
 from __future__ import annotations
 
 import json
 import sys
 from pathlib import Path
+from xml.etree import ElementTree
 
+import numpy as np
 import pytest
 
 from edgeopt.cli.main import main
@@ -56,3 +58,35 @@ def test_without_jinja2_it_is_said_what_to_install(
     assert main(["report", "a.tflite", "-o", "r.html"]) == 2
     assert "pip install 'edgeopt[report]'" in capsys.readouterr().err
     assert main(["compare", "a.tflite", "b.tflite"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "failures"),
+    [
+        (["validate", "--data", "t.npz", "--max-size-bytes", "9", "--seconds", "0.2", "--processes", "1"], 4, 1),
+        (["bench", "--seconds", "0.2", "--processes", "1"], 0, 0),
+        (["parity", "--device", "local", "--data", "t.npz"], 0, 0),
+    ],
+)
+def test_a_verdict_for_a_build_server(folder: Path, words: list[str], code: int, failures: int) -> None:
+    np.savez("t.npz", x=np.eye(3, dtype=np.float32), y=np.arange(3))
+    assert main([words[0], "a.tflite", *words[1:], "--junit", "j.xml"]) == code
+    suite = ElementTree.parse("j.xml").getroot()[0]
+    assert suite.attrib["name"] == f"edgeopt {words[0]}" and int(suite.attrib["failures"]) == failures
+    assert int(suite.attrib["tests"]) > 0
+
+
+def test_what_judges_nothing_has_no_verdict(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["parity", "a.tflite", "--device", "local", "--data", "t.npz", "--record", "g.npz", "--junit", "j.xml"]
+    assert main(words) == 2 and "--junit goes without --record" in capsys.readouterr().err
+    assert main(["bench", "a.tflite", "--junit", "none/j.xml"]) == 2 and "none" in capsys.readouterr().err
+
+
+def test_an_error_is_an_annotation_on_github_alone(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("GITHUB_ACTIONS", raising=False)
+    assert main(["compare", "50%.tflite"]) == 2 and "::error" not in capsys.readouterr().err
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
+    assert main(["compare", "50%.tflite"]) == 2
+    assert "::error title=edgeopt::Cannot read 50%25.tflite" in capsys.readouterr().err

@@ -32,11 +32,11 @@ def file_outputs(content: bytes, samples: Samples) -> dict[str, Array]:
     outs = output_specs(model)
     interpreter = interpreter_of(content)
     found: dict[str, list[Array]] = {spec.name: [] for spec in outs}
-    for group in groups(samples, _batch(model)):
+    for group in groups(samples, batch_of(model)):
         feed(interpreter, model, group)
         for spec in outs:
-            found[spec.name].append(_real(interpreter.get_tensor(spec.index), spec))
-    return {name: _joined(parts, _batch(model), _count(samples)) for name, parts in found.items()}
+            found[spec.name].append(real_values(interpreter.get_tensor(spec.index), spec))
+    return {name: _joined(parts, batch_of(model), count_of(samples)) for name, parts in found.items()}
 
 
 def file_tensors(
@@ -53,10 +53,10 @@ def file_tensors(
     model = read_model(content)
     interpreter = interpreter_of(content, keep_all=inside)
     found: dict[int, list[Array]] = {tensor.index: [] for tensor in tensors}
-    for group in groups(samples, _batch(model)):
+    for group in groups(samples, batch_of(model)):
         feed(interpreter, model, group)
         for tensor in tensors:
-            found[tensor.index].append(_real(interpreter.get_tensor(tensor.index), tensor))
+            found[tensor.index].append(real_values(interpreter.get_tensor(tensor.index), tensor))
     return {index: np.concatenate(parts) if parts[0].ndim else np.stack(parts) for index, parts in found.items()}
 
 
@@ -74,7 +74,7 @@ def model_outputs(lean: LeanModel, samples: Samples) -> dict[str, Array]:
         )
         for index, name in enumerate(lean.output_names):
             found[name].append(np.asarray(outputs[output_key(index)]))
-    return {name: _joined(parts, batch, _count(samples)) for name, parts in found.items()}
+    return {name: _joined(parts, batch, count_of(samples)) for name, parts in found.items()}
 
 
 def interpreter_of(content: bytes, *, keep_all: bool = False, delegates: bool = True, threads: int = 1) -> Any:
@@ -118,31 +118,34 @@ def fed(content: bytes, samples: Samples) -> Any:
     """Return the interpreter of a file that has run on the first samples, and can be run on them again."""
     model = read_model(content)
     interpreter = interpreter_of(content)
-    feed(interpreter, model, next(groups(samples, _batch(model))))
+    feed(interpreter, model, next(groups(samples, batch_of(model))))
     return interpreter
 
 
 def groups(samples: Samples, batch: int) -> Iterator[dict[str, Array]]:
     """Yield samples in groups of a batch size; the last is filled from the start."""
-    count = _count(samples)
+    count = count_of(samples)
     for start in range(0, count, batch):
         rows = np.arange(start, start + batch) % count
         yield {name: np.asarray(array[rows]) for name, array in samples.items()}
 
 
-def _real(values: Array, tensor: Tensor | TensorSpec) -> Array:
+def real_values(values: Array, tensor: Tensor | TensorSpec) -> Array:
+    """Return the real values of what a tensor holds; integers without a scale as they are."""
     spec = tensor if isinstance(tensor, TensorSpec) else spec_of(tensor)
     if spec.scale is None or spec.zero_point is None:
         return np.asarray(values)
     return np.asarray(dequantize(values, spec.scale, spec.zero_point))
 
 
-def _batch(model: Model) -> int:
+def batch_of(model: Model) -> int:
+    """Return how many samples a file takes at a time."""
     shape = model.main.tensors[model.main.inputs[0]].shape
     return max(1, shape[0]) if shape else 1
 
 
-def _count(samples: Samples) -> int:
+def count_of(samples: Samples) -> int:
+    """Return how many samples there are."""
     return len(next(iter(samples.values())))
 
 

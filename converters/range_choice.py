@@ -27,7 +27,7 @@ MINMAX = "minmax"
 BEST = "best"
 _VALUES = 1 << 19  # looked at in each tensor, over all samples
 _VALUES_A_SAMPLE = (256, 8192)
-_LEAST_SAMPLES = 20
+LEAST_SAMPLES = 20  # that can be split into some that make and some that judge
 _PART = 5  # without samples held back, every fifth judges
 _BEYOND_NOISE = 2.0  # standard errors
 
@@ -69,13 +69,18 @@ def plan_ranges(method: str, samples: Samples, held_back: Samples | None, batch:
     groups = -(-count // batch)
     low, high = _VALUES_A_SAMPLE
     values = 0 if method == MINMAX else min(high, max(low, _VALUES // groups))
-    last = [group for group in range(groups) if group % _PART == _PART - 1]
-    if method != BEST or held_back is not None or count < _LEAST_SAMPLES or not last:
+    last = judging_part(groups)
+    if method != BEST or held_back is not None or count < LEAST_SAMPLES or not last:
         return RangePlan(method, values, range(groups), 0, held_back if method == BEST else None, True)
     first = [group for group in range(groups) if group not in set(last)]
     rows = [row for row in range(count) if row // batch in set(last)]
     judges = {name: np.asarray(array[rows]) for name, array in samples.items()}
     return RangePlan(method, values, [*first, *last], len(first), judges, False)
+
+
+def judging_part(groups: int) -> list[int]:
+    """Return which of so many groups of samples judge where none are held back: every fifth."""
+    return [group for group in range(groups) if group % _PART == _PART - 1]
 
 
 @dataclass(frozen=True)
@@ -146,7 +151,7 @@ class RangeChoice:
             self.used = plan.method
             return meter.annotated(meter.ranges(plan.method))
         if plan.judges is None:
-            self.why = f"there are fewer than {_LEAST_SAMPLES} samples to choose by"
+            self.why = f"there are fewer than {LEAST_SAMPLES} samples to choose by"
             return annotated
         started = time.monotonic()
         trials = self.calibration.earlier or meter.all_ranges()
@@ -202,13 +207,13 @@ def sample_errors(expected: Mapping[str, Array], got: Mapping[str, Array]) -> Er
     return total
 
 
-def compare(errors: Mapping[str, Errors]) -> dict[str, Candidate]:
-    """Hold the errors of each method against those of minimum and maximum, sample by sample."""
+def compare(errors: Mapping[str, Errors], base: str = MINMAX) -> dict[str, Candidate]:
+    """Hold the errors of each method against those of one of them, sample by sample."""
     least = 10 ** (-EQUAL_DB / 10)
     decibels = {method: -10 * np.log10(np.maximum(found, least)) for method, found in errors.items()}
     candidates = {}
     for method, found in errors.items():
-        gain = decibels[method] - decibels[MINMAX]
+        gain = decibels[method] - decibels[base]
         noise = float(gain.std(ddof=1)) / np.sqrt(len(gain)) if len(gain) > 1 else np.inf
         total = -10 * np.log10(max(float(found.mean()), least))
         candidates[method] = Candidate(float(total), float(gain.mean()), float(noise))

@@ -88,7 +88,7 @@ def faster_calibration(values: int = 0, first_part: int = 0, *, repair: bool = T
             samples = iter(dataset_gen())
             first = next(samples, None)
             outcome.content = content = bytes(self._model_content)
-            if first is None or not _supported(read_model(content)):
+            if first is None or not measurable(read_model(content)):
                 found = super().calibrate(lambda: chain([first] if first is not None else [], samples))
                 return widened_cell_states(bytes(found))
             floors: Mapping[int, float] = {}
@@ -121,7 +121,8 @@ def _stacked(samples: Iterable[Sample], name: str) -> Array:
     return np.concatenate([np.asarray(sample[name]) for sample in samples])
 
 
-def _supported(model: Model) -> bool:
+def measurable(model: Model) -> bool:
+    """Say whether a file is one graph of fixed shapes without variables, loops and custom operators."""
     tensors = model.main.tensors
     if len(model.subgraphs) != 1 or any(
         tensor.is_variable or min(tensor.signature, default=0) < 0 for tensor in tensors

@@ -45,9 +45,7 @@ def put_names(model: bytes, input_names: Sequence[str], output_names: Sequence[s
     Raises:
         ConversionError: The file's signature does not have those inputs and outputs.
     """
-    from ai_edge_litert import schema_py_generated as schema
-
-    tree = schema.ModelT.InitFromPackedBuf(model, 0)
+    tree = unpacked(model)
     graph = tree.subgraphs[0]
     signature = tree.signatureDefs[0]
     inputs = {text(entry.name): entry for entry in signature.inputs or []}
@@ -59,7 +57,20 @@ def put_names(model: bytes, input_names: Sequence[str], output_names: Sequence[s
     signature.outputs = [outputs[output_key(i)] for i in range(len(output_names))]
     _empty_orphans(tree)
     requantise_copies(tree)
-    builder = _AligningBuilder(len(model) + 4096)
+    return packed(tree)
+
+
+def unpacked(model: bytes) -> Any:
+    """Return a file as the schema's ``ModelT``, which can be changed."""
+    from ai_edge_litert import schema_py_generated as schema
+
+    return schema.ModelT.InitFromPackedBuf(model, 0)
+
+
+def packed(tree: Any) -> bytes:
+    """Return the file of a ``ModelT``; it grows with its buffers."""
+    size = sum(len(buffer.data) for buffer in tree.buffers if buffer.data is not None)
+    builder = _AligningBuilder(size + 4096)
     builder.Finish(tree.Pack(builder), file_identifier=_FILE_IDENTIFIER)
     return bytes(builder.Output())
 

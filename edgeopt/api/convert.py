@@ -106,6 +106,7 @@ def convert(
         "preprocess": "; ".join(note for note in (report.preparation, settings.preprocess) if note),
         "ranges": report.ranges,
         "repairs": list(report.repairs),
+        "recovery": report.recovery,
         "edges": edge_rows(file, report.ends, progress.layers),
         "selective": report.selective,
         "fidelity": report.fidelity,

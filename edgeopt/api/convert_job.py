@@ -20,6 +20,9 @@ from .convert_prepare import ConvertReport, Prepared, choose, prepare, quantized
 from .study import NOTHING, Study
 from .written import HELD_BACK_FILE, SAMPLES_FILE, WrittenChosen, read_arrays, write_arrays
 
+if TYPE_CHECKING:
+    from ..converters.base import ConvertedFile
+
 MODEL_FILE = "model.tflite"
 
 if TYPE_CHECKING:
@@ -158,7 +161,6 @@ def _convert(prepared: Prepared, recipe: ConvertRecipe, study: Study, folder: Pa
     backend = TFLiteBackend(following if following.asked else None)
     samples, held_back = prepared.samples, prepared.held_back
     converted = backend.convert(prepared.lean, recipe, samples, held_back, _telling(emit))
-    (folder / MODEL_FILE).write_bytes(converted.model)
     seconds = {**prepared.report.seconds, **converted.seconds}
     selection = following.selection
     if selection is not None:
@@ -166,6 +168,12 @@ def _convert(prepared: Prepared, recipe: ConvertRecipe, study: Study, folder: Pa
     elif recipe.float_ops is not None:
         raise ConversionError(_not_selective(prepared.report))
     fidelity, warnings = None, [*prepared.report.warnings, *_range_warnings(recipe, converted.ranges)]
+    recovery = None
+    if recipe.recover:
+        with stage("recover", seconds, emit):
+            converted, recovery = _recovered(converted, samples, held_back, emit)
+        warnings += [f"recover: nothing was tried, because {recovery['why']}"] if recovery["why"] else []
+    (folder / MODEL_FILE).write_bytes(converted.model)
     if recipe.fidelity and (samples is not None or held_back is not None):
         with stage("fidelity", seconds, emit):
             try:
@@ -182,11 +190,33 @@ def _convert(prepared: Prepared, recipe: ConvertRecipe, study: Study, folder: Pa
         flags=converted.flags,
         ranges=converted.ranges,
         repairs=[asdict(repair) for repair in converted.repairs],
+        recovery=recovery,
         ends=converted.ends,
         fidelity=None if fidelity is None else fidelity.to_dict(),
         selective=None if selection is None else selection.to_dict(),
         sensitivity=following.sensitivity,
     )
+
+
+def _recovered(
+    converted: ConvertedFile,
+    samples: Mapping[str, Array] | None,
+    held_back: Mapping[str, Array] | None,
+    emit: OnEvent,
+) -> tuple[ConvertedFile, dict[str, Any]]:
+    """Return the file with its biases and roundings put right, and what was done."""
+    from ..converters.recover.recovery import Recovered, recover
+
+    found = Recovered(converted.model, "the model holds its ranges itself")
+    if converted.float_model is not None and samples is not None:
+        found = recover(
+            converted.model,
+            converted.float_model,
+            samples,
+            held_back,
+            lambda method, done, total: emit({"stage": f"recover-{method}", "done": done, "total": total}),
+        )
+    return replace(converted, model=found.model), found.to_dict()
 
 
 def _telling(emit: OnEvent) -> Callable[[int, int], None]:

@@ -42,6 +42,7 @@ class ConvertReport(Request):
             measured.
         ranges: How the ranges were found (`asked`, `used`, `why`, and what was compared); None where none were.
         repairs: What was repaired in the graph: `kind`, `layers`, `detail`.
+        recovery: What was put right without training, as `Recovered.to_dict` says; None where that was not asked for.
         ends: At which ends (``input``, ``output``) operators stayed float.
         selective: Which operators stayed float on request, as `Selection.to_dict` says; None where none were asked.
         sensitivity: What each operator costs, as `SensitivityReport` has it; None where that was not asked.
@@ -59,6 +60,7 @@ class ConvertReport(Request):
     fidelity: Mapping[str, Any] | None = None
     ranges: Mapping[str, object] | None = None
     repairs: Sequence[Mapping[str, object]] = ()
+    recovery: Mapping[str, Any] | None = None
     ends: Sequence[str] = ()
     selective: Mapping[str, Any] | None = None
     sensitivity: Mapping[str, Any] | None = None

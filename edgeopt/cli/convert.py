@@ -76,6 +76,9 @@ EDGETPU_LIBRARY = "libedgetpu.so.1"
     "--repair/--no-repair", default=True, show_default=True, help="Remove known causes of ruined integer files."
 )
 @click.option(
+    "--recover", is_flag=True, help="Put biases and the rounding of weights right from the samples, without training."
+)
+@click.option(
     "--edges",
     default="auto",
     show_default=True,
@@ -339,6 +342,8 @@ def _print_summary(output: str, sidecar: str, artifact: Artifact) -> None:
         add_row(table, "ranges", ranges["used"] + (f": {ranges['why']}" if ranges["why"] else ""))
     for line in selective_words(fields["selective"]):
         add_row(table, "float", line)
+    if fields["recovery"] is not None and fields["recovery"]["steps"]:
+        add_row(table, "recovered", _recovery_words(fields["recovery"]))
     for repair in fields["repairs"]:
         add_row(table, "repaired", f"{', '.join(repair['layers'])}: {repair['detail']}")
     if (found := artifact.fidelity) is not None:
@@ -347,6 +352,15 @@ def _print_summary(output: str, sidecar: str, artifact: Artifact) -> None:
     out.print(table, markup=False)
     for warning in fields["warnings"]:
         out.print(f"warning: {warning}", style="yellow", markup=False)
+
+
+def _recovery_words(recovery: Mapping[str, Any]) -> str:
+    """One line: what was kept, and what held-back samples say of it."""
+    before, words = recovery["snr_db"], []
+    for step in recovery["steps"]:
+        words.append(f"{step['method']} {'kept' if step['kept'] else 'not kept'}")
+        before = step["snr_db"] if step["kept"] else before
+    return f"{recovery['snr_db']:.1f} -> {before:.1f} dB on {recovery['judges']} other samples ({', '.join(words)})"
 
 
 def _fidelity_words(found: Fidelity) -> str:

@@ -69,6 +69,8 @@ class ConvertRecipe:
         ranges: How the ranges of int8 activations are found: one of `RANGES`; None takes ``best``, and
             minimum and maximum for 16 bits.
         repair: Remove known causes of ruined integer files, where that is proven to change nothing; the default.
+        recover: Put biases and the rounding of weights of an int8 file right from the calibration samples, without
+            training; what does not bring held-back samples nearer to the model is not kept. Off by default.
         edges: ``auto``: the few operators at an input or output that one integer scale cannot serve stay float, where
             the outputs would not be the model's otherwise; ``int8``: none does.
         fidelity: Compare the file's outputs with the model's on some samples, the default.
@@ -98,6 +100,7 @@ class ConvertRecipe:
     sparse_weights: bool = False
     ranges: str | None = None
     repair: bool = True
+    recover: bool = False
     edges: str = "auto"
     fidelity: bool = True
     min_fidelity: float | None = None
@@ -105,7 +108,9 @@ class ConvertRecipe:
     max_drop: float | None = None
 
     def __post_init__(self) -> None:
-        for name in ("dynamic_batch", "per_tensor_dense", "allow_float_ops", "sparse_weights", "repair", "fidelity"):
+        for name in ("dynamic_batch", "per_tensor_dense", "allow_float_ops", "sparse_weights"):
+            _require(name, getattr(self, name), bool, "true or false")
+        for name in ("repair", "recover", "fidelity"):
             _require(name, getattr(self, name), bool, "true or false")
         for name in ("quantize", "preprocess", "edges", "image_scaling", "image_resize"):
             _require(name, getattr(self, name), str, "text")
@@ -165,6 +170,8 @@ class ConvertRecipe:
             raise RecipeError("batch_size and dynamic_batch exclude each other; give one of them.")
         if self.per_tensor_dense and self.quantize != "int8":
             raise RecipeError(f"per_tensor_dense goes with quantize='int8', not {self.quantize!r}; drop one of them.")
+        if self.recover and self.quantize != "int8":
+            raise RecipeError(f"recover goes with quantize='int8', not {self.quantize!r}; drop one of them.")
         if self.image_scaling not in IMAGE_SCALINGS:
             raise RecipeError(
                 f"Unknown image_scaling {self.image_scaling!r}{nearest(self.image_scaling, IMAGE_SCALINGS)}"

@@ -16,7 +16,7 @@ from ..artifact.envelope import SCHEMA_VERSION
 from ..artifact.outside import loads, read_text
 from ..artifact.typed import Unfit, fitted
 from ..errors import DataError, FileFormatError, UsageError
-from .records import Bench, Inspected, Parity, Run, Sensitivity, SidecarFields, Stage, Validation
+from .records import Bench, Classes, Inspected, Parity, Run, Sensitivity, SidecarFields, Stage, Validation
 
 RESULT = "result.json"
 
@@ -153,7 +153,16 @@ def _kind(part: Mapping[str, Any], path: Path) -> tuple[str, Callable[[Evidence,
 
 def _take_validation(found: Evidence, part: Mapping[str, Any], path: Path) -> None:
     held = cast(Validation, fitted(Validation, part, "validation"))
+    if (classes := held.get("classes")) is not None:
+        _check(classes)
     _subject(found, held.get("sha256"), held.get("artifact"), path).validations.append(held)
+
+
+def _check(classes: Classes) -> None:
+    """Raise unless the counts of the classes can be true."""
+    samples, right = classes["samples"], classes["right"]
+    if len(samples) != len(right) or not all(0 <= hits <= count for hits, count in zip(right, samples, strict=True)):
+        raise Unfit("classes.right is not, for each class, at most classes.samples")
 
 
 def _take_bench(found: Evidence, part: Mapping[str, Any], path: Path) -> None:

@@ -22,6 +22,14 @@ def test_the_python_block_runs(checkout: Path, tmp_path: Path) -> None:
     assert "True" in done.stdout.splitlines()[0]
 
 
+def test_it_is_read_to_its_end_and_names_every_verb(checkout: Path) -> None:
+    from edgeopt.cli.main import VERBS
+
+    text = (checkout / "README.md").read_text("utf-8")
+    assert len(text.splitlines()) <= 140
+    assert {verb for verb in VERBS if f"`{verb}`" not in text} <= {"demo"}
+
+
 def test_no_placeholder_is_left(checkout: Path) -> None:
     text = (checkout / "README.md").read_text("utf-8")
     assert not re.search(r"^[A-Z]+_[A-Z]+$", text, re.M)

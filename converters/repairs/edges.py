@@ -2,7 +2,8 @@
 
 Raw features of very different ranges in one input, normalised inside the model: the normalisation stays float behind a
 float input, and what follows is int8. Boxes and scores joined in one output: the join stays float, in front of a float
-output. Names, order, shapes and real values stay.
+output; so does a fully connected layer whose results are of such different units that one scale loses some. Names,
+order, shapes and real values stay.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import Any
 
 from ...evaluation.fidelity import Fidelity
 from ...flatbuffer import read_model
-from ...flatbuffer.edges import EDGES
+from ...flatbuffer.edges import EDGES, output_heads
 from ..quantise import Quantise
 
 
@@ -53,11 +54,18 @@ def settle_edges(
         With the fewest edges that do; the file as it is where none does.
     """
     model = read_model(annotated)
-    # The quantiser knows an operator by the full name of what it gives.
-    names = {end: {model.main.tensors[item.outputs[0]].name for item in EDGES[end](model)} for end in open_ends}
-    there = [end for end in open_ends if names[end]]
-    if not there or fidelity_of(file).holds:
+    edges = {end: EDGES[end](model) for end in open_ends}
+    heads = output_heads(model) if "output" in open_ends else []
+    if not heads and not any(edges.values()):
         return Settled(file)
+    found = fidelity_of(file)
+    if found.holds:
+        return Settled(file)
+    if any(output.lost_channels for output in found.outputs):
+        edges["output"] = [*edges.get("output", []), *heads]
+    # The quantiser knows an operator by the full name of what it gives.
+    names = {end: {model.main.tensors[item.outputs[0]].name for item in items} for end, items in edges.items() if items}
+    there = list(names)
     for count in range(1, len(there) + 1):
         for ends in combinations(there, count):
             changes = _changes({end: names[end] for end in ends})

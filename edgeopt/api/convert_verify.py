@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from ..errors import ConversionError, NotFullyIntegerError
 from ..flatbuffer import Model, read_model
-from ..flatbuffer.edges import EDGES
+from ..flatbuffer.edges import float_edge
 from ..flatbuffer.integer import (
     FloatOperator,
     dynamic_dimensions,
@@ -81,7 +81,7 @@ def stateful(model: Model) -> bool:
 
 def meant_floats(model: Model, ends: Sequence[str] = (), kept: Collection[str] = ()) -> list[Operator]:
     """Return the operators that may be float: those of the edges `ends`, and those whose results are `kept`."""
-    edges = [operator for end in ends for operator in EDGES[end](model)]
+    edges = [operator for end in ends for operator in float_edge(model, end)]
     names = [tensor.name for tensor in model.main.tensors]
 
     def is_kept(index: int) -> bool:
@@ -114,7 +114,7 @@ def edge_rows(data: bytes, ends: Sequence[str], layers: Layers = ()) -> list[dic
     return [
         {"end": end, "op": operator.name, "index": operator.index, "layer": _layer_of_operator(model, operator, layers)}
         for end in ends
-        for operator in EDGES[end](model)
+        for operator in float_edge(model, end)
     ]
 
 

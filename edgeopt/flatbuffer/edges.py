@@ -1,7 +1,8 @@
 """Operators at a model's edge: what may stay float where one integer scale cannot hold what goes in or comes out.
 
 At an input, additions of and multiplications with constants (a normalisation of raw features) up to where integers
-begin; at an output, the joining of its parts (boxes and scores). No other operator counts as an edge.
+begin; at an output, the joining of its parts (boxes and scores), or the fully connected layer that gives values of
+different units side by side. No other operator counts as an edge.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from .model import Model, Operator
 _AFFINE = frozenset({"ADD", "SUB", "MUL", "DIV"})
 _MOVING = frozenset({"RESHAPE", "EXPAND_DIMS", "SQUEEZE"})
 _JOINING = frozenset({"CONCATENATION", "PACK"})
+_HEADS = frozenset({"FULLY_CONNECTED"})
 
 
 def input_edge(model: Model) -> list[Operator]:
@@ -29,15 +31,31 @@ def input_edge(model: Model) -> list[Operator]:
 
 def output_edge(model: Model) -> list[Operator]:
     """Return the float operators that join parts into an output, or reshape what is joined, in order."""
+    return _last(model, _JOINING)
+
+
+def output_heads(model: Model) -> list[Operator]:
+    """Return the float fully connected layers that give an output, or what is reshaped to one, in order."""
+    return _last(model, _HEADS)
+
+
+def _last(model: Model, kinds: frozenset[str]) -> list[Operator]:
+    """Return the operators of some kinds that give a float output, and those that only reshape it, in order."""
     wanted = {index for index in model.main.outputs if model.main.tensors[index].dtype == "float32"}
     found: list[Operator] = []
     for operator in reversed(model.main.operators):
-        if wanted.isdisjoint(operator.outputs) or operator.name not in _JOINING | _MOVING:
+        if wanted.isdisjoint(operator.outputs) or operator.name not in kinds | _MOVING:
             continue
         found.insert(0, operator)
         if operator.name in _MOVING:
             wanted.add(operator.inputs[0])
-    return found if any(operator.name in _JOINING for operator in found) else []
+    return found if any(operator.name in kinds for operator in found) else []
 
 
+def float_edge(model: Model, end: str) -> list[Operator]:
+    """Return the operators at an end (``input``, ``output``) of a file that are float there, in order."""
+    return input_edge(model) if end == "input" else [*output_edge(model), *output_heads(model)]
+
+
+# What may stay float at each end of any model; the heads of an output only where it loses channels.
 EDGES: dict[str, Callable[[Model], list[Operator]]] = {"input": input_edge, "output": output_edge}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from edgeopt.flatbuffer import read_model
-from edgeopt.flatbuffer.edges import input_edge, output_edge
+from edgeopt.flatbuffer.edges import float_edge, input_edge, output_edge, output_heads
 
 from .conftest import FileBuilder
 
@@ -52,3 +52,12 @@ def test_other_ends_are_none():
     assert output_edge(joined("TANH")) == []
     assert output_edge(joined(join="ADD")) == []
     assert output_edge(joined(dtype="int8")) == []
+
+
+def test_the_layer_that_gives_an_output_is_a_head_and_no_edge_of_itself():
+    model = chain("TANH")
+    assert output_edge(model) == []
+    assert [operator.name for operator in output_heads(model)] == ["FULLY_CONNECTED"]
+    assert [operator.name for operator in float_edge(model, "output")] == ["FULLY_CONNECTED"]
+    assert output_heads(chain("TANH", reader="LOGISTIC")) == []
+    assert output_heads(chain("TANH", inputs="int8")) == []

@@ -22,7 +22,7 @@ from ...training.options import Training
 from .data import check_outputs, check_recipe_data
 from .loss import loss_for
 from .run import PlannedRecipe, enter_scope, load_original
-from .rungs import ACCURACY, CHANNELS, COSTS, INT8, QAT, TRUER, Rung
+from .rungs import ACCURACY, CHANNELS, COSTS, INT8, QAT, Rung, truer
 from .workbench import Measuring, Workbench
 
 _STEPS = 12  # trained to tell what a step takes
@@ -110,7 +110,10 @@ def _planned(bench: Workbench, budget: Budget) -> LadderPlan:
     accuracy, costs = ([name for name in names if getattr(budget, name) is not None] for names in (ACCURACY, COSTS))
     rungs = [Forecast(INT8.name, "always", "samples to calibrate with; no training")]
     if accuracy:
-        rungs += [_forecast(rung, " or ".join(accuracy), bench, step_s) for rung in TRUER]
+        rungs += [
+            _forecast(rung, " or ".join(accuracy), bench, step_s)
+            for rung in truer(budget.max_drop, may_float=bench.recipe.convert.edges != "int8")
+        ]
     if costs:
         cut = Rung("channels", (CHANNELS, QAT))
         rungs.append(_forecast(cut, " or ".join(costs), bench, step_s))

@@ -110,13 +110,17 @@ class Ladder:
         self._judge = replace(bench, data=replace(bench.data, validation=judging))
         self._budget, self._folder, self._clock, self._trusted = budget, folder, clock, trusted
 
+    @property
+    def _may_float(self) -> bool:
+        return self._bench.recipe.convert.edges != "int8"
+
     def climb(self) -> LadderResult:
         """Try rungs until a file keeps the budget, nothing is left to try, or the time is over."""
         stages: list[Stage] = []
         climbed: list[Climbed] = []
         passed: list[Passed] = []
         while True:
-            rung, useless = next_rung(climbed, may_train=self._bench.data.train is not None)
+            rung, useless = next_rung(climbed, may_train=self._bench.data.train is not None, may_float=self._may_float)
             passed += [entry for entry in useless if entry.name not in {known.name for known in passed}]
             if rung is None:
                 break

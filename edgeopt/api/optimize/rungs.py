@@ -86,8 +86,20 @@ class Passed:
 
 
 INT8 = Rung("int8", why="the cheapest file")
-# What may give accuracy back, the cheapest first.
-TRUER = (Rung("qat", (QAT,), why="trained for its 8-bit grid, with the original as the teacher"),)
+_TRAINED_FOR_8_BITS = Rung("qat", (QAT,), why="trained for its 8-bit grid, with the original as the teacher")
+
+
+def truer(max_drop: float | None, *, may_float: bool) -> tuple[Rung, ...]:
+    """Return what may give accuracy back, the cheapest first.
+
+    Args:
+        max_drop: The budget's limit on the drop, which says how many operators have to be float; None for none.
+        may_float: Whether operators may be, which they may not for an accelerator.
+    """
+    recovered = Rung("recover", convert={"recover": True}, why="biases and roundings put right from samples")
+    few = {"float_ops": "auto", "max_drop": max_drop}
+    floating = Rung("float-ops", convert=few, why="the fewest operators stay float that keep the drop")
+    return (recovered, *([floating] if may_float and max_drop is not None else []), _TRAINED_FOR_8_BITS)
 
 
 def missed(lines: Sequence[BudgetLine]) -> list[BudgetLine]:
@@ -95,36 +107,37 @@ def missed(lines: Sequence[BudgetLine]) -> list[BudgetLine]:
     return [line for line in lines if line.verdict == MISSED or (line.proven and line.verdict == NOT_PROVEN)]
 
 
-def next_rung(climbed: Sequence[Climbed], *, may_train: bool) -> tuple[Rung | None, tuple[Passed, ...]]:
+def next_rung(
+    climbed: Sequence[Climbed], *, may_train: bool, may_float: bool
+) -> tuple[Rung | None, tuple[Passed, ...]]:
     """Return what to try next, or None where a file keeps the budget or nothing is left; and what was passed over.
 
     Args:
         climbed: What was tried, in order.
         may_train: Whether there are training data.
+        may_float: Whether operators may stay float.
     """
     if not climbed:
         return INT8, ()
     if climbed[-1].met:
         return None, ()
+    first = len(climbed) == 1
     if any(line.name in COSTS for line in missed(climbed[0].lines)):
-        found = _cut(climbed)
-        useless = tuple(
-            Passed(rung.name, f"{_named(climbed[0].lines)} is missed, which it does not change")
-            for rung in TRUER
-            if len(climbed) == 1
-        )
-        return _trainable(found, may_train, useless)
+        why = f"{_named(climbed[0].lines)} is missed, which it does not change"
+        useless = [Passed(rung.name, why) for rung in truer(None, may_float=False) if first]
+        return _trainable(_cut(climbed), may_train, useless)
     tried = {entry.rung.name for entry in climbed}
-    left = [rung for rung in TRUER if rung.name not in tried]
-    useless = (Passed("channels", "no limit of time, size or memory is missed"),) if len(climbed) == 1 else ()
+    drop = next((line.limit for line in climbed[0].lines if line.name == "max_drop"), None)
+    left = [rung for rung in truer(drop, may_float=may_float) if rung.name not in tried]
+    useless = [Passed("channels", "no limit of time, size or memory is missed")] if first else []
+    if first and not may_float:
+        useless.append(Passed("float-ops", "the file is to be strictly int8 (edges='int8')"))
     return _trainable(left[0] if left else None, may_train, useless)
 
 
-def _trainable(
-    rung: Rung | None, may_train: bool, passed: tuple[Passed, ...]
-) -> tuple[Rung | None, tuple[Passed, ...]]:
+def _trainable(rung: Rung | None, may_train: bool, passed: Sequence[Passed]) -> tuple[Rung | None, tuple[Passed, ...]]:
     if rung is None or may_train or not rung.trains:
-        return rung, passed
+        return rung, tuple(passed)
     return None, (*passed, Passed(rung.name, "it trains, and there are no training data (--train)"))
 
 

@@ -13,6 +13,7 @@ from ...errors import ModelError
 from ...evaluation.budget import Budget
 from ...evaluation.report import ValidationReport
 from ...passes.properties import measure_file
+from ...recipes.convert import ConvertRecipe
 from ...recipes.optimize import OptimizeRecipe
 from ...training.context import Array, PassContext
 from ...training.distillation import Distillation
@@ -88,8 +89,13 @@ class Workbench:
 
     def export(self, model: Any) -> Artifact:
         """Convert a model as the recipe says, with kernels stored dense."""
-        recipe = replace(self.recipe.convert, sparse_weights=False)
-        return convert(model, calibration=self.data.calibration, recipe=recipe, on_event=self.tell)
+        return self._convert(model, replace(self.recipe.convert, sparse_weights=False))
+
+    def _convert(self, model: Any, recipe: ConvertRecipe) -> Artifact:
+        """Convert; the samples that score the files choose what stays float where that is asked for."""
+        data, metric, output = self.data.validation, self.recipe.metric, self.recipe.output_name
+        chosen = {} if recipe.max_drop is None else {"data": data, "metric": metric, "output_name": output}
+        return convert(model, calibration=self.data.calibration, recipe=recipe, on_event=self.tell, **chosen)
 
     def tell(self, event: Event) -> None:
         """Tell what runs and how far it is: {``stage``, ``done``, ``total``}."""
@@ -108,7 +114,7 @@ class Workbench:
         share = zero_share(dense.model)
         if share < _WORTH_TRYING:
             return dense, ({**skipped, "reason": "few-zeros", "detail": f"{share:.1%} of the kernels are zero"},)
-        sparse = convert(model, calibration=self.data.calibration, recipe=self.recipe.convert, on_event=self.tell)
+        sparse = self._convert(model, self.recipe.convert)
         if sparse.size_bytes < dense.size_bytes:
             try:
                 self.latency_ms(sparse.model)

@@ -102,7 +102,7 @@ def test_a_size_is_reached_by_a_cut_and_the_run_resumes_to_the_same_file(any_ker
     found = edgeopt.optimize(model, budget=budget, on_step=said.append, **options)
     assert found.stages[0].kind == INT8.name and found.chosen > 0
     assert found.artifact.size_bytes <= size - 9000 and found.verdict in ("ok", "not proven")
-    assert {entry.name for entry in found.passed} == {"qat"}
+    assert {entry.name for entry in found.passed} == {"recover", "qat"}
     assert any("judging on samples that chose nothing" in line for line in said)
     assert found.final["samples"] == 48
     written = json.loads((tmp_path / "result.json").read_text())
@@ -152,11 +152,11 @@ def test_a_forecast_names_the_rungs_times_a_step_and_is_a_recipe():
     model = network(keras)
     before = [weight.numpy() for weight in model.weights]
     found = forecast(model, read, train=(x, y), validation=(x, y))
-    assert [rung.name for rung in found.rungs] == ["int8", "qat", "channels"]
-    int8, qat, channels = found.rungs
+    assert [rung.name for rung in found.rungs] == ["int8", "recover", "float-ops", "qat", "channels"]
+    int8, _, _, qat, channels = found.rungs
     assert int8.seconds is None and 0 < qat.seconds < channels.seconds and found.step_s > 0
     assert "3 epochs of 3 steps" in qat.needs and channels.when == "max_size_bytes is missed"
     assert found.recipe.kinds == ("channels", "qat") and found.recipe.budget.max_size_bytes == 100
     assert all(np.array_equal(a, b) for a, b in zip(before, model.get_weights(), strict=True))
     without = forecast(model, read, validation=(x, y), calibration=x)
-    assert without.step_s is None and "it is passed over" in without.rungs[1].needs
+    assert without.step_s is None and "it is passed over" in without.rungs[3].needs

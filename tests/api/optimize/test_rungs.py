@@ -14,9 +14,9 @@ def tried(rung, budget, p50_ms=2.0, **found):
     return Climbed(rung, budget.judge(values), p50_ms)
 
 
-def after(*climbed, may_train=True):
+def after(*climbed, may_train=True, may_float=True):
     """The next rung, and what was passed over."""
-    rung, passed = next_rung(climbed, may_train=may_train)
+    rung, passed = next_rung(climbed, may_train=may_train, may_float=may_float)
     return rung, {entry.name: entry.reason for entry in passed}
 
 
@@ -26,21 +26,35 @@ def test_the_first_rung_is_an_int8_file_and_it_is_the_last_where_it_keeps_the_bu
     assert after(tried(INT8, budget)) == (None, {})
 
 
-def test_a_drop_is_answered_by_training_for_the_grid_and_channels_are_passed_over():
-    rung, passed = after(tried(INT8, Budget(max_drop=0.01), drop=0.03))
-    assert [table["kind"] for table in rung.passes] == ["qat"]
+def climb(budget, *, may_train=True, may_float=True, **found):
+    """All rungs that are tried while the figures stay, and what was passed over."""
+    climbed, passed = [], {}
+    while True:
+        rung, more = after(*climbed, may_train=may_train, may_float=may_float)
+        passed |= more
+        if rung is None:
+            return [entry.rung for entry in climbed], passed
+        climbed.append(tried(rung, budget, **found))
+
+
+def test_a_drop_is_answered_by_recovery_then_float_operators_then_training_and_channels_are_passed_over():
+    rungs, passed = climb(Budget(max_drop=0.01), drop=0.03)
+    assert [rung.name for rung in rungs] == ["int8", "recover", "float-ops", "qat"]
+    assert rungs[2].convert == {"float_ops": "auto", "max_drop": 0.01}
+    assert [table["kind"] for table in rungs[3].passes] == ["qat"]
     assert passed == {"channels": "no limit of time, size or memory is missed"}
 
 
-def test_nothing_is_left_after_the_truest_rung():
-    budget = Budget(max_drop=0.01)
-    first = tried(INT8, budget, drop=0.03)
-    assert after(first, tried(after(first)[0], budget, drop=0.02))[0] is None
+def test_what_is_strictly_int8_has_no_float_operators_and_neither_has_a_least_value_of_the_metric():
+    rungs, passed = climb(Budget(max_drop=0.01), may_float=False, drop=0.03)
+    assert [rung.name for rung in rungs] == ["int8", "recover", "qat"]
+    assert passed["float-ops"] == "the file is to be strictly int8 (edges='int8')"
+    assert [rung.name for rung in climb(Budget(min_metric=0.9), metric=0.8)[0]] == ["int8", "recover", "qat"]
 
 
 def test_without_training_data_what_trains_is_passed_over():
-    rung, passed = after(tried(INT8, Budget(max_drop=0.01), drop=0.03), may_train=False)
-    assert rung is None
+    rungs, passed = climb(Budget(max_drop=0.01), may_train=False, drop=0.03)
+    assert [rung.name for rung in rungs] == ["int8", "recover", "float-ops"]
     assert passed["qat"] == "it trains, and there are no training data (--train)"
 
 
@@ -57,7 +71,9 @@ def test_a_cost_is_answered_by_a_cut_as_deep_as_the_limit_asks_for(limit, found,
     channels, qat = rung.passes
     assert (channels["kind"], qat["kind"]) == ("channels", "qat")
     assert channels.items() >= target.items()
-    assert passed == {"qat": f"max_drop and {next(iter(limit))} is missed, which it does not change"}
+    assert passed == dict.fromkeys(
+        ("recover", "qat"), f"max_drop and {next(iter(limit))} is missed, which it does not change"
+    )
 
 
 def test_a_file_that_was_not_timed_is_cut_by_its_weights():
@@ -93,4 +109,4 @@ def test_there_are_at_most_three_cuts_and_none_that_hardly_differs_from_another(
 def test_a_limit_that_is_to_be_proven_is_climbed_for_until_it_is():
     unproven = {"drop": Evidence(0.005, bad_end=0.02, samples=100)}
     assert after(tried(INT8, Budget(max_drop=0.01), **unproven))[0] is None
-    assert after(tried(INT8, Budget(max_drop=0.01, proven=True), **unproven))[0].name == "qat"
+    assert after(tried(INT8, Budget(max_drop=0.01, proven=True), **unproven))[0].name == "recover"

@@ -40,7 +40,7 @@ def climb(budget, *, may_train=True, may_float=True, **found):
 def test_a_drop_is_answered_by_recovery_then_float_operators_then_training_and_channels_are_passed_over():
     rungs, passed = climb(Budget(max_drop=0.01), drop=0.03)
     assert [rung.name for rung in rungs] == ["int8", "recover", "float-ops", "qat"]
-    assert rungs[2].convert == {"float_ops": "auto", "max_drop": 0.01}
+    assert rungs[2].convert == {"float_ops": "auto", "max_drop": 0.01, "recover": True}
     assert [table["kind"] for table in rungs[3].passes] == ["qat"]
     assert passed == {"channels": "no limit of time, size or memory is missed"}
 

@@ -12,7 +12,7 @@ from ..artifact.atomic import refuse_to_overwrite, write_atomically
 from ..errors import UsageError
 from ..evaluation.figures import figure, interval_ends
 from .comparison import BETTER, WORSE, Comparison, Line, TimedTurns, comparison_of, place_words
-from .document import Block, Cell, Note, Page, Pictures, Section, Table
+from .document import Block, Cell, Note, Page, Pictures, Section, Table, table
 from .evidence import Evidence, Subject, gather
 from .measured import COSTS, flaws_of, metric_ends, metric_figure, place_of, timings_of
 from .overview import pictures_of
@@ -202,8 +202,7 @@ def table_of(comparison: Comparison) -> Table:
         *(f"time, in turns: {p}" for p in turned),
     ]
     rows = [_row(line, places, turned, first=number == 0) for number, line in enumerate(comparison.lines)]
-    kept = [n for n in range(len(columns)) if n == 0 or any(row[n].text != "–" for row in rows)]
-    return Table("Side by side", tuple(columns[n] for n in kept), tuple(tuple(row[n] for n in kept) for row in rows))
+    return table("Side by side", columns, rows)
 
 
 def _row(line: Line, places: Sequence[str], turned: Sequence[str], *, first: bool) -> list[Cell]:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+
+import tomli_w
 
 from ..api.inspect import Inspection
 from ..converters.accelerator import CPU, MAPPED, accelerator
 from ..errors import EdgeoptError
+from ..recipes.convert import ConvertRecipe
 from .classes import classes_part
-from .document import Block, Cell, Facts, Note, Section, table
+from .document import Block, Cell, Commands, Facts, Note, Section, table
 from .evidence import Subject
 from .measured import fidelity_of, profile_words, timings_of
 from .operators import layer_words
@@ -195,7 +198,21 @@ def _conversion_part(subject: Subject) -> Section | None:
             ("versions", ", ".join(f"{name} {_said(version)}" for name, version in (side.get("tools") or {}).items())),
         ]
     known = tuple((name, value) for name, value in facts if value)
-    return Section("How it was made", (Facts(known),), folded=True) if known else None
+    again = [Commands("To make it again:", _again(recipe))] if recipe else []
+    return Section("How it was made", (Facts(known), *again), folded=True) if known else None
+
+
+def _again(recipe: Mapping[str, object]) -> str:
+    """Return the command that converts anew, and the recipe that it takes, which has what is not as by default."""
+    usual = ConvertRecipe().to_dict()
+    asked = {name: value for name, value in recipe.items() if value is not None and value != usual.get(name)}
+    if not asked:
+        return "edgeopt convert MODEL --calibration DATA"
+    try:
+        table = tomli_w.dumps({"convert": asked})
+    except (TypeError, ValueError):
+        return f"edgeopt convert MODEL --calibration DATA  # with {', '.join(asked)}, which TOML cannot hold"
+    return f"edgeopt convert MODEL --recipe convert.toml --calibration DATA\n\n# convert.toml\n{table}"
 
 
 def _said(value: object) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from .scatter import Scatter
 
+_UNKNOWN = ("", "–", "unknown")
 # What a mark means: its sign, which says it without colour.
 SIGNS = {"good": "✓", "bad": "✗", "unsure": "?", "none": ""}
 
@@ -166,5 +167,7 @@ def cells(*texts: str) -> tuple[Cell, ...]:
 
 
 def table(caption: str, columns: Sequence[str], rows: Sequence[Sequence[Cell]], note: str = "") -> Table:
-    """Return a table of these rows."""
-    return Table(caption, tuple(columns), tuple(tuple(row) for row in rows), note)
+    """Return a table of these rows, without the columns of which nothing is known."""
+    known = [n for n in range(len(columns)) if n == 0 or any(row[n].text not in _UNKNOWN for row in rows)]
+    kept = tuple(tuple(row[n] for n in known) for row in rows)
+    return Table(caption, tuple(columns[n] for n in known), kept, note)

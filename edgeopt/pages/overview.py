@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..evaluation.budget import BudgetLine
-from .document import Block, Cell, Note, Picture, Pictures, Section, Table, Verdict, cells, table
+from .document import Block, Cell, Note, Picture, Pictures, Section, Verdict, cells, table
 from .evidence import Evidence, Subject
 from .measured import (
     COSTS,
@@ -93,12 +93,11 @@ def glance_section(subjects: Sequence[Subject]) -> Section:
     metric = scored[0].metric["name"] if scored else "metric"
     columns = ["file", "verdict", metric, "drop", "size", "zipped", "MACs", "activations", *shown]
     rows = [_row(subject, shown) for subject in subjects]
-    kept = [n for n in range(len(columns)) if n < 2 or any(row[n].text not in ("", "–") for row in rows)]
     left = f" {len(places) - len(shown)} more places of measurement are told below." if len(places) > len(shown) else ""
-    overview = Table(
+    overview = table(
         "All files",
-        tuple(columns[n] for n in kept),
-        tuple(tuple(row[n] for n in kept) for row in rows),
+        columns,
+        rows,
         "Under each figure: its 95 % interval, or the exact number. Latencies are medians of one inference; ? marks "
         "one that does not count, for the reason given under “Conditions”. Activations are the most that live at once."
         + left,

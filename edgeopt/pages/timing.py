@@ -49,7 +49,7 @@ def conditions_section(subjects: Sequence[Subject]) -> Section | None:
     rows = [_conditions(subject, timing) for subject in subjects for timing in timings_of(subject)]
     if not rows:
         return None
-    columns = ("file", "where", "processor", "runs", "p50", "p95", "cold start", "load", "governor", "heat", "counts")
+    columns = ("file", "where", "counts", "runs", "p50", "p95", "cold start", "processor", "load", "governor", "heat")
     note = "A timing of several processes has an interval that holds for the next process, too."
     return Section("Conditions", (table("What each timing was taken under", columns, rows, note),))
 
@@ -63,15 +63,15 @@ def _conditions(subject: Subject, timing: Timing) -> list[Cell]:
     return [
         Cell(subject.name),
         Cell(place_of(timing)),
-        Cell(str(board.get("cpu_model") or board.get("machine") or "unknown"), str(board.get("model") or "")),
+        Cell("no" if flaws else "yes", "; ".join([*dict.fromkeys(flaws), *unsteady]), mark="bad" if flaws else "good"),
         Cell(f"{runs['runs']:,}" if "runs" in runs else "–", f"{processes} processes" if processes > 1 else ""),
         time_cell(timing),
         Cell(_ms(times.get("p95"))),
         Cell(_ms(times.get("cold"))),
+        Cell(str(board.get("cpu_model") or board.get("machine") or "unknown"), str(board.get("model") or "")),
         Cell("unknown" if not load else f"{load[0]:.2f}"),
         Cell("unknown" if governors is None else " ".join(governors)),
         Cell("unknown" if heat is None else f"{heat:.1f} °C"),
-        Cell("no" if flaws else "yes", "; ".join([*dict.fromkeys(flaws), *unsteady]), mark="bad" if flaws else "good"),
     ]
 
 

@@ -208,3 +208,20 @@ def test_a_run_shows_its_stages_and_what_each_technique_bought(results: Path, tm
     assert "Changed the zipped size to 0.50x" in html and "Zeros zip well." in html
     assert "00-original.tflite" in html and "01-prune" in html
     assert "<svg" in html and "not beaten in both by any other" in html
+
+
+def test_how_a_file_was_made_is_a_command_with_the_recipe_that_is_not_as_by_default(
+    results: Path, tmp_path: Path
+) -> None:
+    side = json.loads((results / "m.json").read_text())
+    (tmp_path / "m.tflite").write_bytes((results / "m.tflite").read_bytes())
+    for recipe, said in (
+        (
+            {"quantize": "int8", "seed": 7},
+            "--recipe convert.toml --calibration DATA\n\n# convert.toml\n[convert]\nseed = 7\n",
+        ),
+        ({"quantize": "int8"}, "<code>edgeopt convert MODEL --calibration DATA</code>"),
+        ({"input_shapes": {"x": [None]}}, "with input_shapes, which TOML cannot hold"),
+    ):
+        (tmp_path / "m.json").write_text(json.dumps({**side, "recipe": recipe}))
+        assert said in edgeopt.report(tmp_path / "m.tflite").html()

@@ -27,7 +27,7 @@ from typing import Any
 
 import numpy as np
 from markers import write_between
-from quantization_measure import figures, outputs, scores, warned
+from quantization_measure import figures, left_float, outputs, scores, warned
 from quantization_methods import METHODS, REQUIREMENTS, Job, Refused, quantize
 from quantization_models import CASES, model_path, prepare
 from quantization_table import table
@@ -64,6 +64,7 @@ class Runner:
                 record |= figures(job.output, labels, found, expected)
                 record["float"] = scores(labels, expected)
                 record["warned"] = warned(job.output)
+                record["left_float"] = left_float(job.output)
             record["tools"] = {tool: importlib.metadata.version(tool) for tool in TOOLS} | {"beside": REQUIREMENTS}
             _write(RESULTS / f"{name}-{method}.json", record)
             told = record.get("refused") or f"{record['accuracy']:.4f} {record['snr_db']:.1f} dB {record['cpu_s']} s"

@@ -60,7 +60,17 @@ def figures(file: Path, labels: Any, found: Any, expected: Any) -> dict[str, Any
 
 def warned(file: Path) -> list[str] | None:
     """Return the kinds of warnings that edgeopt gave, or None for another's file."""
-    sidecar = sidecar_path(file)
-    if not sidecar.is_file():
+    if not sidecar_path(file).is_file():
         return None
-    return [warning.partition(":")[0] for warning in json.loads(sidecar.read_text())["warnings"]]
+    return [warning.partition(":")[0] for warning in _sidecar(file)["warnings"]]
+
+
+def left_float(file: Path) -> dict[str, float]:
+    """Return how many operators edgeopt left float as asked, and their share of the multiply-accumulates."""
+    found = _sidecar(file).get("selective") if sidecar_path(file).is_file() else None
+    chosen = [] if found is None else found["operators"]
+    return {"operators": len(chosen), "macs_share": sum(row["macs_share"] for row in chosen)}
+
+
+def _sidecar(file: Path) -> Any:
+    return json.loads(sidecar_path(file).read_text())

@@ -103,10 +103,10 @@ def mct(job: Job) -> list[list[Any]]:
     return [[environment("mct", job.work), SCRIPTS / "mct.py", job.model, job.samples, job.output]]
 
 
-def edgeopt(ranges: str, job: Job) -> list[list[Any]]:
-    """``edgeopt convert`` with ranges of a kind."""
+def edgeopt(options: list[str], job: Job) -> list[list[Any]]:
+    """``edgeopt convert`` with options."""
     begin = [sys.executable, "-m", "edgeopt", "convert", job.model, "-o", job.output, "--force"]
-    return [[*begin, "--ranges", ranges, "--calibration", job.samples, "--calibration-samples", "200"]]
+    return [[*begin, *options, "--calibration", job.samples, "--calibration-samples", "200"]]
 
 
 METHODS: dict[str, Callable[[Job], list[list[Any]]]] = {
@@ -114,8 +114,9 @@ METHODS: dict[str, Callable[[Job], list[list[Any]]]] = {
     "plain": plain,
     "litert-quantizer": litert,
     "mct": mct,
-    "edgeopt-minmax": partial(edgeopt, "minmax"),
-    "edgeopt-best": partial(edgeopt, "best"),
+    "edgeopt-minmax": partial(edgeopt, ["--ranges", "minmax"]),
+    "edgeopt-best": partial(edgeopt, ["--ranges", "best"]),
+    "edgeopt-selective": partial(edgeopt, ["--float-ops", "auto", "--min-fidelity", "24"]),
 }
 
 

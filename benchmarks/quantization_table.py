@@ -15,6 +15,7 @@ TITLES = {
     "mct": "MCT",
     "edgeopt-minmax": "edgeopt, `--ranges minmax`",
     "edgeopt-best": "edgeopt, `--ranges best`",
+    "edgeopt-selective": "edgeopt, `--float-ops auto --min-fidelity 24`",
 }
 COLUMNS = ("model", "file", "accuracy %", "drop, points (95 %)", "SNR dB", "bytes", "int8", "time", "warned")
 HEAD = f"| {' | '.join(COLUMNS)} |\n{'|---' * len(COLUMNS)}|"
@@ -47,8 +48,15 @@ def _line(title: str, cell: Mapping[str, Any], plain_cpu_s: float) -> str:
         f"{100 * cell['drop']:.1f} ({low:.1f} to {high:.1f})",
         f"{cell['snr_db']:.1f}",
         f"{cell['size_bytes']:,}",
-        "yes" if cell["fully_int8"] else "no",
+        "yes" if cell["fully_int8"] else f"no{_floats(cell.get('left_float'))}",
         f"{cell['cpu_s'] / plain_cpu_s:.2f}",
         "" if told is None else ("fidelity" if "fidelity" in told else "no"),
     ]
     return f"|  | {' | '.join(words)} |"
+
+
+def _floats(left: Mapping[str, Any] | None) -> str:
+    """Say which part of the work was left float, where that was asked for."""
+    if left is None or not left["operators"]:
+        return ""
+    return f": {left['operators']} operators, {left['macs_share']:.1%} of the MACs"

@@ -31,17 +31,19 @@ class RunData:
         train: A `Dataset`, or what streams (``tf.data``, PyDataset) as it was given; None where nothing is to train.
         validation: Samples with labels.
         calibration: Samples for the conversion.
-        digest: A digest of each of the three, by name: what tells a resumed run that it has the same data.
+        digest: A digest of each, by name: what tells a resumed run that it has the same data.
+        test: Samples with labels that judge what the others have chosen; None for none.
     """
 
     train: Any
     validation: Any
     calibration: Any
     digest: Mapping[str, str]
+    test: Any = None
 
 
 def check_recipe_data(
-    train: Any, validation: Any, calibration: Any, convert: ConvertRecipe, *, trains: bool = True
+    train: Any, validation: Any, calibration: Any, convert: ConvertRecipe, *, test: Any = None, trains: bool = True
 ) -> RunData:
     """Read what can be read at once, and refuse what cannot be used.
 
@@ -56,8 +58,8 @@ def check_recipe_data(
             raise DataError(f"optimize needs {name} data with labels, and got none; give them as {name}=...")
     if train is None and calibration is None:
         raise DataError("There is nothing to calibrate with; give calibration=..., or train=... to take some of.")
-    training = None if train is None else read_data(train, convert)
-    scored = read_data(validation, convert)
+    training = None if train is None else _read(train, convert)
+    scored = _read(validation, convert)
     if training is not None and lacks_labels(training):
         name = training.source if isinstance(training, Dataset) else f"the {type(training).__name__}"
         raise DataError(
@@ -71,7 +73,11 @@ def check_recipe_data(
             )
         calibration = _unweighted(training) if isinstance(training, Dataset) else training
     sources = {"train": training, "validation": scored, "calibration": calibration}
-    return RunData(training, scored, calibration, {name: _digest(source) for name, source in sources.items()})
+    judging = None if test is None else _read(test, convert)
+    if test is not None:
+        sources["test"] = judging
+    digests = {name: _digest(source) for name, source in sources.items()}
+    return RunData(training, scored, calibration, digests, judging)
 
 
 def check_outputs(model: Any, data: RunData, metric: str, output: str | None) -> None:
@@ -94,17 +100,18 @@ def check_outputs(model: Any, data: RunData, metric: str, output: str | None) ->
     if not names:
         return  # known only once the model is traced
     check_output(scoring, output, names)
-    for source in (data.train, data.validation):
+    for source in (data.train, data.validation, data.test):
         if isinstance(source, Dataset):
             _check_pictures(source, spec.inputs[0].shape)
             if scoring.of_classes and len(names) == 1 and isinstance(shape, tuple):
                 check_classes(source.class_names, shape, names[0], source.source)
     if isinstance(data.train, Dataset):
         _check_training_labels(data.train, names)
-    if isinstance(data.validation, Dataset):
-        require_labels(scoring, data.validation.labels_of(output, names), "validation data")
-    elif lacks_labels(data.validation):
-        require_labels(scoring, None, "validation data")
+    for source, name in ((data.validation, "validation"), (data.test, "test")):
+        if isinstance(source, Dataset):
+            require_labels(scoring, source.labels_of(output, names), f"{name} data")
+        elif source is not None and lacks_labels(source):
+            require_labels(scoring, None, f"{name} data")
 
 
 def _check_pictures(source: Dataset, shape: Sequence[int | None]) -> None:
@@ -128,7 +135,7 @@ def _check_training_labels(train: Dataset, names: Sequence[str]) -> None:
         train.labels_of(name, names)
 
 
-def read_data(source: Any, convert: ConvertRecipe) -> Any:
+def _read(source: Any, convert: ConvertRecipe) -> Any:
     """Read paths, arrays and generators once; what streams anew each time stays as it is."""
     if is_tf_data(source) or is_py_dataset(source):
         return source

@@ -69,16 +69,14 @@ def _stopping(keras: Any, clock: Clock) -> Any:
     return _Stop()
 
 
-def parted(data: RunData, test: Any) -> tuple[Any, Any, str]:
+def parted(data: RunData) -> tuple[Any, Any, str]:
     """Return the samples that choose, those that judge, and what is to be said where they are the same.
 
-    Args:
-        data: The run's data.
-        test: Samples that were given to judge; None takes every second one of the validation data.
+    Where there are no test data, half of the validation data judge.
     """
     given = data.validation
-    if test is not None:
-        return given, test, ""
+    if data.test is not None:
+        return given, data.test, ""
     if not isinstance(given, Dataset) or given.count < _ENOUGH:
         same = (
             "The validation samples chose the file and judge it, since they cannot be parted; give others with --test."
@@ -92,20 +90,17 @@ def parted(data: RunData, test: Any) -> tuple[Any, Any, str]:
 class Ladder:
     """A run from rung to rung."""
 
-    def __init__(
-        self, bench: Workbench, budget: Budget, folder: Folder | None, clock: Clock, test: Any, *, trusted: bool
-    ) -> None:
+    def __init__(self, bench: Workbench, budget: Budget, folder: Folder | None, clock: Clock, *, trusted: bool) -> None:
         """Prepare to climb.
 
         Args:
-            bench: What all rungs share; its validation data are parted here.
+            bench: What all rungs share; its validation data are parted here, where there are no test data.
             budget: What a file is to keep.
             folder: Where stages are kept; None keeps nothing.
             clock: How long it may take.
-            test: Samples that judge the file that was chosen; None parts the validation data.
             trusted: Whether code that a model in that folder names may run.
         """
-        choosing, judging, self._note = parted(bench.data, test)
+        choosing, judging, self._note = parted(bench.data)
         self._bench = replace(bench, data=replace(bench.data, validation=choosing))
         self._judge = replace(bench, data=replace(bench.data, validation=judging))
         self._budget, self._folder, self._clock, self._trusted = budget, folder, clock, trusted

@@ -20,7 +20,7 @@ from ...recipes.optimize import OptimizeRecipe
 from ...training.losses import loss_text
 from ..baseline import telling
 from .compression import compression_report, overall_change
-from .data import check_outputs, check_recipe_data, read_data
+from .data import check_outputs, check_recipe_data
 from .folder import Folder
 from .ladder import Clock, Ladder
 from .lock import locked
@@ -153,7 +153,7 @@ def optimize(
         raise UsageError("resume goes with the folder of the run that is to be resumed; give output=...")
     tell = telling(on_progress)
     tell({"stage": "samples"})
-    data = check_recipe_data(train, validation, calibration, settings.convert, trains=not read.climbs)
+    data = check_recipe_data(train, validation, calibration, settings.convert, test=test, trains=not read.climbs)
     tell({"stage": "load"})
     original, digest = load_original(model, custom_objects, unsafe_load)
     check_outputs(original, data, settings.metric, settings.output_name)
@@ -182,8 +182,7 @@ def optimize(
         # What the user has given as an object, or allowed to be loaded, is no stranger in the run's own files.
         trusted = unsafe_load or not isinstance(model, (str, os.PathLike))
         if read.climbs:
-            judge = None if test is None else read_data(test, settings.convert)
-            found = Ladder(shared, settings.budget, folder, clock, judge, trusted=trusted).climb()
+            found = Ladder(shared, settings.budget, folder, clock, trusted=trusted).climb()
             if folder is not None:
                 folder.write_result(found, found.recipe.to_toml())
             return found

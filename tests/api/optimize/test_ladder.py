@@ -66,12 +66,12 @@ def test_the_first_rung_that_keeps_the_budget_is_recommended_or_else_the_nearest
 def test_half_of_the_validation_data_judges_and_none_of_it_chooses():
     x = np.arange(40, dtype=np.float32)[:, None]
     given = load_dataset((x, np.arange(40)))
-    choosing, judging, note = parted(RunData(None, given, None, {}), None)
+    choosing, judging, note = parted(RunData(None, given, None, {}))
     rows = [set(part.arrays[0].ravel()) for part in (choosing, judging)]
     assert note == "" and rows[0] | rows[1] == set(range(40)) and not rows[0] & rows[1]
-    assert parted(RunData(None, given, None, {}), "others")[:2] == (given, "others")
+    assert parted(RunData(None, given, None, {}, "others"))[:2] == (given, "others")
     few = given.take(np.arange(10))
-    assert parted(RunData(None, few, None, {}), None) == (
+    assert parted(RunData(None, few, None, {})) == (
         few, few, "The validation samples chose the file and judge it, since they cannot be parted; give others with --test."
     )  # fmt: skip
 

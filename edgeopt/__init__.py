@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from .evaluation.budget import Budget
     from .evaluation.report import ValidationReport
     from .evaluation.sensitivity import SensitivityReport
+    from .pages.bundle import bundle, verify
     from .pages.compare import compare
     from .pages.report import report
     from .passes.qat.scope import qat_scope
@@ -34,6 +35,7 @@ _PUBLIC = {
     "bridge": "edgeopt",
     "SensitivityReport": "edgeopt.evaluation.sensitivity",
     "ValidationReport": "edgeopt.evaluation.report",
+    "bundle": "edgeopt.pages.bundle",
     "callbacks": "edgeopt",
     "check_model": "edgeopt.check.model",
     "compare": "edgeopt.pages.compare",
@@ -46,6 +48,7 @@ _PUBLIC = {
     "report": "edgeopt.pages.report",
     "sensitivity": "edgeopt.api.sensitivity",
     "validate": "edgeopt.api.validate",
+    "verify": "edgeopt.pages.bundle",
 }
 
 __all__ = [
@@ -55,6 +58,7 @@ __all__ = [
     "ValidationReport",
     "__version__",
     "bridge",
+    "bundle",
     "callbacks",
     "check_model",
     "compare",
@@ -67,6 +71,7 @@ __all__ = [
     "report",
     "sensitivity",
     "validate",
+    "verify",
 ]
 
 

@@ -37,6 +37,8 @@ VERBS: dict[str, tuple[str, str]] = {
     "parity": ("edgeopt.cli.parity", "Compare a file on two devices, down to the first operator that differs."),
     "report": ("edgeopt.cli.report", "Make one HTML page of what was measured of files and runs."),
     "compare": ("edgeopt.cli.compare", "Put files side by side; say what is better or worse beyond doubt."),
+    "bundle": ("edgeopt.cli.bundle", "Put a file into an archive with all that proves it."),
+    "verify": ("edgeopt.cli.verify", "Check an archive of bundle, and replay its golden vectors on a device."),
     "devices": ("edgeopt.cli.devices", "Name boards, check them, and make them ready."),
     "agent": ("edgeopt.cli.agent", "Write the on-device benchmark script, one .pyz file."),
     "demo": ("edgeopt.cli.demo", "Train a small model, prune it, train it quantised, and compare the files here."),

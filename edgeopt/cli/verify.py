@@ -1,0 +1,32 @@
+"""``edgeopt verify``: whether an archive of bundle is whole, and its file still answers as it did."""
+
+from __future__ import annotations
+
+import click
+
+from .devices import devices_option
+from .output import console, json_option, wants_text
+from .progress import live
+
+
+@click.command()
+@click.argument("archive", metavar="BUNDLE.zip")
+@click.option("--device", metavar="NAME", help="Replay the golden vectors there.")
+@devices_option
+@click.option("--level", default="L1", show_default=True, metavar="L1|L2|L3", help="What parity is to hold.")
+@json_option
+def command(archive: str, device: str | None, inventory: str | None, level: str, json_path: str | None) -> None:
+    """Check each file of an archive by its SHA-256 and, with --device, what the model answers there (exit 4 if not)."""
+    from ..devices.parity import Limits
+    from ..pages.bundle import verify
+
+    with live("verifying"):
+        found = verify(archive, device=device, inventory=inventory, limits=Limits(level))
+    if wants_text(found.to_dict, json_path):
+        out = console()
+        out.print(f"{archive}: {len(found.files)} files are as they were bundled", markup=False)
+        if found.parity is not None:
+            held = "holds" if found.parity.held else "does not hold"
+            out.print(f"{found.parity.limits.level} {held} on {found.parity.sides[1].device}", markup=False)
+    if found.parity is not None:
+        found.parity.raise_for_parity()

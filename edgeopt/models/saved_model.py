@@ -34,11 +34,12 @@ def load_saved_model(file: ModelFile, *, unsafe_load: bool = False) -> LoadedMod
         check_graphs(file.path)
     try:
         loaded = tf.saved_model.load(str(file.path))
+        signatures = dict(loaded.signatures)  # a damaged one has something else there
     except Exception as error:
         text = one_line(error, 300)
         raise FileFormatError(f"The SavedModel {file.path} cannot be loaded ({text}); save it again.") from error
-    key = _signature_key(list(loaded.signatures), file.path)
-    signature: Any = loaded.signatures[key]
+    key = _signature_key(list(signatures), file.path)
+    signature: Any = signatures[key]
     specs = signature.structured_input_signature[1]
     order_in, order_out = _keras2_order(file.path)
     names = _ordered(list(specs), order_in or _call_order(loaded, set(specs)))

@@ -177,7 +177,9 @@ _PARTS = ("saved_model.pb", "variables/variables.index", "variables/variables.da
 def _saved_seeds() -> Mapping[str, bytes]:
     """Each file of a SavedModel that is read, behind its number."""
     folder = _saved_folder()
-    return {name: bytes([place]) + (folder / name).read_bytes() for place, name in enumerate(_PARTS)}
+    seeds = {name: bytes([place]) + (folder / name).read_bytes() for place, name in enumerate(_PARTS)}
+    no_map = seeds[_PARTS[0]].replace(b"signature_map", b"signature_mat")  # its signatures are any object
+    return {**seeds, "no_map": no_map}
 
 
 def _mutate_part(data: bytes, others: Sequence[bytes], rng: random.Random) -> bytes:

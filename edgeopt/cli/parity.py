@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -58,7 +60,8 @@ def command(file: str, device: str, json_path: str | None, junit_path: str | Non
         _record(file, names, record, limits, options, json_path)
         return
     report = _check(file, names, check, limits, options) if check else _compare(file, names, limits, options)
-    result = {**report.to_dict(), "artifact": file}
+    digest = hashlib.sha256(Path(file).read_bytes()).hexdigest()
+    result = {**report.to_dict(), "artifact": file, "sha256": digest}
     write_junit(junit_path, "parity", result)
     if wants_text(lambda: result, json_path):
         _print(report)

@@ -23,7 +23,7 @@ MODULES = {
     **dict.fromkeys(("recipe", "inventory", "rules", "sidecar", "report", "edgetpu-log", "vela"), "text"),
     **dict.fromkeys(("detect", "keras", "saved_model"), "models"),
     "pictures": "pictures",
-    "results": "pages",
+    **dict.fromkeys(("results", "bundle"), "pages"),
 }
 
 

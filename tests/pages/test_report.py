@@ -225,3 +225,13 @@ def test_how_a_file_was_made_is_a_command_with_the_recipe_that_is_not_as_by_defa
     ):
         (tmp_path / "m.json").write_text(json.dumps({**side, "recipe": recipe}))
         assert said in edgeopt.report(tmp_path / "m.tflite").html()
+
+
+def test_a_result_of_several_devices_counts_for_each(results: Path, tmp_path: Path) -> None:
+    found = json.loads((results / "validate.json").read_text())
+    head = {key: found[key] for key in ("schema_version", "tool", "verdict")}
+    parts = [{**found, "device": name} for name in ("kitchen", "cellar")]
+    (tmp_path / "both.json").write_text(json.dumps({**head, "devices": parts}))
+    html = edgeopt.report([results / "m.tflite", tmp_path / "both.json"]).html()
+    columns = re.findall(r'<th scope="col">(kitchen|cellar): ', html)
+    assert sorted(columns) == ["cellar", "kitchen"] and "1 file, from 3 sources" in html

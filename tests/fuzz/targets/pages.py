@@ -1,4 +1,4 @@
-"""Reader of the JSON that edgeopt's verbs write, when pages and comparisons are made of it."""
+"""Readers of the JSON that edgeopt's verbs write, when pages and comparisons are made of it, and of bundles."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
+from edgeopt.pages.bundle import bundle, verify
 from edgeopt.pages.compare import compare
 from edgeopt.pages.report import report
 
@@ -143,6 +144,18 @@ def _read(data: bytes) -> None:
     found.to_csv(), found.html()
 
 
+def _bundles() -> Mapping[str, bytes]:
+    made = bundle(_folder() / "00.tflite", _folder() / "seed.zip", force=True)
+    return {"whole": made.read_bytes()}
+
+
+def _bundle(data: bytes) -> None:
+    path = _folder() / "bundle.zip"
+    path.write_bytes(data)
+    json.dumps(verify(path).to_dict(), allow_nan=False)
+
+
 READERS = {
+    "bundle": Reader(_bundle, _bundles, ("edgeopt/pages/bundle.py",), cases=200),
     "results": Reader(_read, _seeds, ("edgeopt/pages/*.py",), mutate=mutate_json, cases=300),
 }

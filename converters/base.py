@@ -16,7 +16,7 @@ class Repair:
     """A known cause of ruined integer files that was removed.
 
     Attributes:
-        kind: ``joined``, ``norm`` or ``mask``.
+        kind: ``joined``, ``picture``, ``norm`` or ``mask``.
         layers: The layers that it concerns, or names of tensors where these do not tell.
         detail: What was done, as a phrase.
     """
@@ -39,6 +39,7 @@ class ConvertedFile:
         ranges: How the ranges were found, as `RangeChoice.to_dict` says; None where nothing was calibrated.
         ends: At which ends of the file (``input``, ``output``) operators stayed float.
         repairs: What was repaired before the ranges were measured.
+        warnings: What integers leave little of.
     """
 
     model: bytes
@@ -48,6 +49,7 @@ class ConvertedFile:
     ranges: Mapping[str, object] | None = None
     ends: tuple[str, ...] = ()
     repairs: tuple[Repair, ...] = ()
+    warnings: tuple[str, ...] = ()
 
 
 class Converter(Protocol):

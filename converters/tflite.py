@@ -19,6 +19,7 @@ from ..models.export.export import LeanModel, input_key
 from ..recipes.convert import ConvertRecipe
 from .base import ConvertedFile, Repair
 from .comparison import Reference
+from .narrow import narrow_branches
 from .quantise import Quantise
 from .range_choice import Names, RangeChoice, choosing_ranges, plan_ranges
 from .reloading import without_reloading
@@ -88,7 +89,14 @@ class TFLiteBackend:
         flags["calibrator"] = choice.calibration.engine
         repairs = _repairs(choice.calibration.changes, lean.layer_names)
         return ConvertedFile(
-            put_names(model, *names), flags, seconds, choice.float_file, choice.to_dict(), edges.ends, repairs
+            put_names(model, *names),
+            flags,
+            seconds,
+            choice.float_file,
+            choice.to_dict(),
+            edges.ends,
+            repairs,
+            tuple(narrow_branches(choice.annotated, lean.layer_names) if choice.annotated else ()),
         )
 
 

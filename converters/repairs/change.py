@@ -22,6 +22,7 @@ class Change:
         tensors: Names of tensors that say which layers it concerns.
         detail: What was done, as a phrase.
         floors: Tensor index -> where its range is to end at the low side.
+        proof: The file to prove, where `content` allows for what 8 bits round; None for `content` itself.
     """
 
     kind: str
@@ -29,6 +30,7 @@ class Change:
     tensors: tuple[str, ...]
     detail: str
     floors: Mapping[int, float] = field(default_factory=dict)
+    proof: bytes | None = None
 
 
 def computes_the_same(before: bytes, after: bytes, samples: Samples) -> bool:

@@ -14,6 +14,7 @@ import numpy as np
 
 from ...data.dataset import Array
 from ...flatbuffer.model import Operator
+from ..narrow import bits_left
 from ..outputs import Samples, file_tensors
 from .change import Change
 from .editing import AFFINE, Editor
@@ -44,8 +45,8 @@ def affine_before_joins(content: bytes, samples: Samples) -> Change | None:
     values = file_tensors(content, [tensors[index] for index in sorted(wanted)], samples) if joins else {}
     names, gains = [], []
     for join in joins:
-        before = bits_left([values[index] for index in join.operator.inputs])
-        after = bits_left(_parts(editor, join, values[join.chain[-1].outputs[0]]))
+        before = _least_bits([values[index] for index in join.operator.inputs])
+        after = _least_bits(_parts(editor, join, values[join.chain[-1].outputs[0]]))
         if after - before >= _GAIN:
             _move(editor, join)
             names.append(tensors[join.chain[-1].outputs[0]].name)
@@ -54,15 +55,14 @@ def affine_before_joins(content: bytes, samples: Samples) -> Change | None:
         return None
     before, after = min(gains)
     what = f"moved in front of the concatenation: the narrowest of its inputs has {after:.1f} bits instead of"
-    return Change("joined", editor.content(), tuple(names), f"{what} {max(0.0, before):.1f}")
+    return Change("joined", editor.content(), tuple(names), f"{what} {before:.1f}")
 
 
-def bits_left(operands: Sequence[Array]) -> float:
-    """Return how many of eight bits the narrowest operand has where all share one scale; it may be below 0."""
-    low, high = min(0.0, *(float(part.min()) for part in operands)), max(0.0, *(float(part.max()) for part in operands))
-    spans = [float(np.ptp(part)) for part in operands]
-    narrow = min((span for span in spans if span > 0), default=0.0)  # what never changes needs no bits
-    return float(np.log2(1 + 255 * narrow / (high - low))) if high > low else 8.0
+def _least_bits(parts: Sequence[Array]) -> float:
+    """Return how many bits the narrowest part has left; what never changes needs none."""
+    intervals = [(float(part.min()), float(part.max())) for part in parts]
+    left = zip(bits_left(intervals), intervals, strict=True)
+    return min((bits for bits, (low, high) in left if high > low), default=8.0)
 
 
 def _joins(editor: Editor) -> Iterator[_Join]:

@@ -9,11 +9,12 @@ from .change import Change, computes_the_same
 from .joins import affine_before_joins
 from .masks import bound_masks
 from .norms import robust_norms
+from .pictures import fold_into_convolution
 
 Repairing = Callable[[bytes, Samples], Change | None]
 
 # Masks come last and prove themselves: a score far below the others may change.
-_EXACT: tuple[Repairing, ...] = (affine_before_joins, robust_norms)
+_EXACT: tuple[Repairing, ...] = (affine_before_joins, fold_into_convolution, robust_norms)
 
 
 def repair(content: bytes, samples: Samples) -> list[Change]:
@@ -26,7 +27,7 @@ def repair(content: bytes, samples: Samples) -> list[Change]:
     changes: list[Change] = []
     for make in _EXACT:
         change = make(content, samples)
-        if change is not None and computes_the_same(content, change.content, samples):
+        if change is not None and computes_the_same(content, change.proof or change.content, samples):
             changes.append(change)
             content = change.content
     masks = bound_masks(content, samples)

@@ -167,7 +167,8 @@ def _convert(prepared: Prepared, recipe: ConvertRecipe, study: Study, folder: Pa
         seconds |= {"convert": seconds["convert"] - selection.seconds, "selective": selection.seconds}
     elif recipe.float_ops is not None:
         raise ConversionError(_not_selective(prepared.report))
-    fidelity, warnings = None, [*prepared.report.warnings, *_range_warnings(recipe, converted.ranges)]
+    fidelity = None
+    warnings = [*prepared.report.warnings, *converted.warnings, *_range_warnings(recipe, converted.ranges)]
     recovery = None
     if recipe.recover:
         with stage("recover", seconds, emit):

@@ -7,7 +7,7 @@ import pytest
 
 import edgeopt
 from edgeopt.converters.outputs import file_outputs
-from edgeopt.converters.repairs.joins import affine_before_joins, bits_left
+from edgeopt.converters.repairs.joins import affine_before_joins
 from edgeopt.flatbuffer import read_model
 
 RNG = np.random.default_rng(0)
@@ -61,11 +61,3 @@ def test_what_gains_nothing_is_left_alone(any_keras, why):
     content = edgeopt.convert(model, quantize="float32", isolate=False).model
     samples = {"narrow": NARROW, "wide": WIDE / 1e4} if why == "alike" else SAMPLES
     assert affine_before_joins(content, samples) is None
-
-
-def test_the_bits_of_the_narrowest():
-    assert bits_left([np.array([0.0, 1.0])]) == 8
-    assert bits_left([np.array([0.0, 1.0]), np.array([0.0, 255.0])]) == 1
-    assert bits_left([np.array([0.0, 1.0]), np.array([3.0, 3.0])]) == pytest.approx(
-        np.log2(1 + 255 / 3)
-    )  # one is fixed

@@ -1,0 +1,69 @@
+"""Branches that a CONCATENATION inside a model leaves few bits, because all its operands share one scale."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from ..flatbuffer import read_model
+from ..flatbuffer.edges import output_edge
+from ..flatbuffer.layer_names import layers_of
+
+_FEW_BITS = 3.0  # eight steps: some 18 dB
+
+Interval = tuple[float, float]
+
+
+def bits_left(intervals: Sequence[Interval]) -> list[float]:
+    """Return how many of eight bits each operand has left where all share one scale, ``log2(1 + steps)``.
+
+    Args:
+        intervals: The least and the greatest value of each.
+    """
+    low, high = min(0.0, *(low for low, _ in intervals)), max(0.0, *(high for _, high in intervals))
+    return [float(np.log2(1 + 255 * (end - start) / (high - low))) if high > low else 8.0 for start, end in intervals]
+
+
+def narrow_branches(annotated: bytes, layers: Sequence[str]) -> list[str]:
+    """Warn of each CONCATENATION inside a model of which an operand that moves has fewer than three bits left.
+
+    Args:
+        annotated: The float file with the ranges that it is quantised with.
+        layers: Names of the model's layers.
+    """
+    model, known = read_model(annotated), _ranges(annotated)
+    ends = {operator.index for operator in output_edge(model)}
+    warnings = []
+    for operator in model.main.operators:
+        operands = [index for index in operator.inputs if index in known]
+        if operator.name != "CONCATENATION" or operator.index in ends or len(operands) < len(operator.inputs):
+            continue
+        bits = bits_left([known[index] for index in operands])
+        moving = [(left, index) for left, index in zip(bits, operands, strict=True) if np.ptp(known[index]) > 0]
+        least, index = min(moving, default=(8.0, -1))
+        if least < _FEW_BITS:
+            where, branch = (_name(model.main.tensors[i].name, layers) for i in (operator.outputs[0], index))
+            warnings.append(
+                f"joined: the concatenation {where} leaves its narrowest input, {branch}, {least:.1f} of 8 bits, "
+                "because all its inputs share one scale; normalise each branch first (a BatchNormalization)"
+            )
+    return warnings
+
+
+def _name(tensor: str, layers: Sequence[str]) -> str:
+    known = layers_of(tensor, layers)
+    return repr(known[-1] if known else tensor)
+
+
+def _ranges(annotated: bytes) -> dict[int, Interval]:
+    from tensorflow.lite.tools import flatbuffer_utils
+
+    found = {}
+    for index, tensor in enumerate(
+        flatbuffer_utils.convert_bytearray_to_object(bytearray(annotated)).subgraphs[0].tensors
+    ):
+        ranges = tensor.quantization
+        if ranges is not None and ranges.min is not None and len(ranges.min) and len(ranges.max):
+            found[index] = float(ranges.min[0]), float(ranges.max[0])
+    return found

@@ -21,6 +21,7 @@ from ..evaluation.fidelity import EQUAL_DB, signal_energy
 from .outputs import Samples, file_outputs
 from .quantise import Quantise, quantising
 from .ranges import Calibration, faster_calibration
+from .repairs.repairing import Repairing
 from .rewrite import put_names
 
 MINMAX = "minmax"
@@ -100,7 +101,10 @@ class Candidate:
 
 @contextmanager
 def choosing_ranges(
-    plan: RangePlan, names: Names, finish: Callable[[RangeChoice, bytes, Quantise], bytes], *, repair: bool
+    plan: RangePlan,
+    names: Names,
+    finish: Callable[[RangeChoice, bytes, Quantise], bytes],
+    repairs: Sequence[Repairing],
 ) -> Iterator[RangeChoice]:
     """Let the converter calibrate and quantise by a plan for as long as the context lasts.
 
@@ -108,9 +112,9 @@ def choosing_ranges(
         plan: How the ranges are to be found.
         names: Of the model's inputs and of its outputs.
         finish: Gets the choice, the file that it made, and the quantiser; returns the file to go on with.
-        repair: See `faster_calibration`.
+        repairs: See `faster_calibration`.
     """
-    with faster_calibration(plan.values, plan.first_part, repair=repair) as calibration:
+    with faster_calibration(plan.values, plan.first_part, repairs) as calibration:
         choice = RangeChoice(plan, calibration, names)
         with quantising(lambda file, quantise: finish(choice, choice.quantise(file, quantise), quantise)):
             yield choice

@@ -30,7 +30,8 @@ from ..flatbuffer import Model, read_model
 from .cell_states import widened_cell_states
 from .range_meter import RangeMeter, Ranges, Sample
 from .repairs.change import Change
-from .repairs.repairing import repair as repair_file
+from .repairs.editing import without_orphans
+from .repairs.repairing import Repairing, repair
 
 _ORIGINAL_ONLY = frozenset(
     {"CALL", "CALL_ONCE", "IF", "WHILE", "VAR_HANDLE", "READ_VARIABLE", "ASSIGN_VARIABLE", "LSTM", "SVDF", "RNN"}
@@ -60,13 +61,15 @@ class Calibration:
 
 
 @contextmanager
-def faster_calibration(values: int = 0, first_part: int = 0, *, repair: bool = True) -> Iterator[Calibration]:
+def faster_calibration(
+    values: int = 0, first_part: int = 0, repairs: Sequence[Repairing] = ()
+) -> Iterator[Calibration]:
     """Let the converter calibrate through this module for as long as the context lasts.
 
     Args:
         values: See `RangeMeter`.
         first_part: After so many samples, the ranges are kept as `Calibration.earlier`; 0 for never.
-        repair: Remove known causes of ruined integer files from the float file first.
+        repairs: What is to be repaired in the float file first.
     """
     from tensorflow.lite.python.optimize import calibrator
 
@@ -92,11 +95,11 @@ def faster_calibration(values: int = 0, first_part: int = 0, *, repair: bool = T
                 found = super().calibrate(lambda: chain([first] if first is not None else [], samples))
                 return widened_cell_states(bytes(found))
             floors: Mapping[int, float] = {}
-            if repair:
+            if repairs:
                 groups = max(1, _PROVING // len(np.asarray(next(iter(first.values())))))
                 some = [first, *islice(samples, groups - 1)]
                 samples = chain(some[1:], samples)
-                outcome.changes = repair_file(content, {name: _stacked(some, name) for name in first})
+                outcome.changes = repair(content, {name: _stacked(some, name) for name in first}, repairs)
                 if outcome.changes:
                     content, floors = outcome.changes[-1].content, outcome.changes[-1].floors
             exact = RangeMeter(content, exact=True, values=values, floors=floors)
@@ -109,6 +112,13 @@ def faster_calibration(values: int = 0, first_part: int = 0, *, repair: bool = T
                 return bytes(original(content).calibrate(lambda: chain([first], samples)))
             outcome.engine = "fast"
             return measured(ranges, samples)
+
+        def calibrate_and_quantize(self, *settings: object, **named: object) -> bytes:
+            """Quantise what was repaired; for 16 bits this follows `calibrate`."""
+            if not outcome.changes:
+                return bytes(super().calibrate_and_quantize(*settings, **named))
+            content = without_orphans(outcome.changes[-1].content)
+            return bytes(original(content).calibrate_and_quantize(*settings, **named))
 
     calibrator.Calibrator = FastCalibrator
     try:

@@ -25,6 +25,7 @@ from .range_choice import Names, RangeChoice, choosing_ranges, plan_ranges
 from .reloading import without_reloading
 from .repairs.change import Change
 from .repairs.edges import settle_edges
+from .repairs.repairing import REPAIRS
 from .rewrite import put_names
 from .trials import Trials
 
@@ -71,7 +72,8 @@ class TFLiteBackend:
         if samples is not None:
             plan = plan_ranges(recipe.range_method, samples, held_back, lean.inputs[0].shape[0] or 1)
             converter.representative_dataset = _representative_dataset(lean, samples, plan.order, clock, on_sample)
-            ranges = choosing_ranges(plan, names, edges.finish, repair=recipe.repair)
+            repairs = REPAIRS[recipe.activations] if recipe.repair else ()
+            ranges = choosing_ranges(plan, names, edges.finish, repairs)
         try:
             with ranges as choice, without_reloading(_SIGNATURE), warnings.catch_warnings():
                 # Its own calibrator uses an interpreter of its own that it calls deprecated.
@@ -87,7 +89,6 @@ class TFLiteBackend:
         if choice.seconds:
             seconds = {**seconds, "convert": seconds["convert"] - choice.seconds, "ranges": choice.seconds}
         flags["calibrator"] = choice.calibration.engine
-        repairs = _repairs(choice.calibration.changes, lean.layer_names)
         return ConvertedFile(
             put_names(model, *names),
             flags,
@@ -95,7 +96,7 @@ class TFLiteBackend:
             choice.float_file,
             choice.to_dict(),
             edges.ends,
-            repairs,
+            _repairs(choice.calibration.changes, lean.layer_names),
             tuple(narrow_branches(choice.annotated, lean.layer_names) if choice.annotated else ()),
         )
 

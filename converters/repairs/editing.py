@@ -23,6 +23,7 @@ class Editor:
         graph: The graph as it was.
         makers: Tensor index -> the operator that computes it.
         users: Tensor index -> the operators that take it.
+        dropped: Positions of the operators that are taken out.
     """
 
     def __init__(self, content: bytes) -> None:
@@ -39,7 +40,7 @@ class Editor:
         self._made = self._tree.subgraphs[0]
         self._originals: list[Any] = list(self._made.operators)
         self._added: dict[int, list[Any]] = {}
-        self._dropped: set[int] = set()
+        self.dropped: set[int] = set()
 
     def only_user(self, index: int) -> Operator | None:
         """Return the one operator that takes a tensor; None where there are others, or the model gives it."""
@@ -51,7 +52,7 @@ class Editor:
         values = None if index < 0 else self.graph.tensors[index].data()
         return values if values is not None and values.dtype == np.float32 else None
 
-    def constant(self, values: Array, name: str) -> int:
+    def constant(self, values: Array | np.generic, name: str) -> int:
         """Add a constant and return its index."""
         from ai_edge_litert import schema_py_generated as schema
 
@@ -112,7 +113,7 @@ class Editor:
 
     def drop(self, operator: Operator) -> None:
         """Take an operator out; what it gave is given by another, or wanted by none."""
-        self._dropped.add(operator.index)
+        self.dropped.add(operator.index)
 
     def content(self) -> bytes:
         """Return the changed file, without the operators whose results nobody wants any more."""
@@ -121,7 +122,7 @@ class Editor:
         operators = []
         for index, original in enumerate(self._originals):
             operators += self._added.get(index, [])
-            operators += [] if index in self._dropped else [original]
+            operators += [] if index in self.dropped else [original]
         self._made.operators = self._wanted(operators)
         self._drop_codes()
         return bytes(flatbuffer_utils.convert_object_to_bytearray(self._tree))
@@ -187,3 +188,25 @@ _OPTIONS = {
     "TRANSPOSE": "TransposeOptions",
     "PADV2": "PadV2Options",
 }
+
+
+def without_orphans(content: bytes) -> bytes:
+    """Return a float file of one subgraph without the tensors that no operator takes or gives any more."""
+    from tensorflow.lite.tools import flatbuffer_utils
+
+    tree = flatbuffer_utils.convert_bytearray_to_object(bytearray(content))
+    graph = tree.subgraphs[0]
+    used = {int(index) for operator in graph.operators for index in (*operator.inputs, *operator.outputs) if index >= 0}
+    kept = sorted(used | {int(index) for index in (*graph.inputs, *graph.outputs)})
+    place = {-1: -1, **{index: new for new, index in enumerate(kept)}}
+
+    def moved(indices: Sequence[int]) -> Any:
+        return np.array([place[int(index)] for index in indices], np.int32)
+
+    graph.tensors = [graph.tensors[index] for index in kept]
+    for holder in (*graph.operators, graph):
+        holder.inputs, holder.outputs = moved(holder.inputs), moved(holder.outputs)
+    for signature in tree.signatureDefs or []:
+        for entry in (*signature.inputs, *signature.outputs):
+            entry.tensorIndex = place[int(entry.tensorIndex)]
+    return bytes(flatbuffer_utils.convert_object_to_bytearray(tree))

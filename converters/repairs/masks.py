@@ -32,7 +32,7 @@ _SAME = 1e-6  # of weights in [0, 1]: float32's rounding over a row
 
 
 @dataclass(frozen=True)
-class _Masked:
+class Masked:
     """A SOFTMAX, the operators between its scores and it, and the inputs among them that are huge constants."""
 
     softmax: Operator
@@ -48,7 +48,7 @@ def bound_masks(content: bytes, samples: Samples) -> Change | None:
         samples: Input name (of its signature) -> samples; what the softmaxes give on them must stay the same.
     """
     model = read_model(content)
-    found = list(_masked(model))
+    found = list(masked_softmaxes(model))
     if not found:
         return None
     before = _inputs_of(content, model, found, samples)
@@ -71,7 +71,8 @@ def bound_masks(content: bytes, samples: Samples) -> Change | None:
     return Change("mask", repaired, names, f"{how}; no softmax changed", floors)
 
 
-def _masked(model: Model) -> Iterator[_Masked]:
+def masked_softmaxes(model: Model) -> Iterator[Masked]:
+    """Yield the softmaxes of a float file whose scores are masked with a huge constant."""
     makers = {index: operator for operator in model.main.operators for index in operator.outputs}
     for operator in model.main.operators:
         if operator.name not in _SOFTMAX:
@@ -91,10 +92,10 @@ def _masked(model: Model) -> Iterator[_Masked]:
                 elif values.dtype == np.float32 and np.any(np.abs(values) >= MASK) and maker.name not in _MOVING:
                     constants.append((maker, position))
         if constants:
-            yield _Masked(operator, tuple(path), tuple(constants))
+            yield Masked(operator, tuple(path), tuple(constants))
 
 
-def _inputs_of(content: bytes, model: Model, found: list[_Masked], samples: Samples) -> dict[int, Array]:
+def _inputs_of(content: bytes, model: Model, found: list[Masked], samples: Samples) -> dict[int, Array]:
     return file_tensors(content, [model.main.tensors[item.softmax.inputs[0]] for item in found], samples)
 
 
@@ -107,7 +108,7 @@ def _bounds(scores: Array) -> tuple[float, float] | None:
     return low - _SPARE * (high - low), high + _SPARE * (high - low)
 
 
-def _with_bounds(content: bytes, found: list[_Masked], bounds: Mapping[int, tuple[float, float]]) -> bytes:
+def _with_bounds(content: bytes, found: list[Masked], bounds: Mapping[int, tuple[float, float]]) -> bytes:
     """Give each operator that masks a constant of its own that its scores bound."""
     from ai_edge_litert import schema_py_generated as schema
     from tensorflow.lite.tools import flatbuffer_utils

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from ..outputs import Samples
 from .change import Change, computes_the_same
@@ -10,25 +10,41 @@ from .joins import affine_before_joins
 from .masks import bound_masks
 from .norms import robust_norms
 from .pictures import fold_into_convolution
+from .wide import added_masks, spelled_hard_swish
 
 Repairing = Callable[[bytes, Samples], Change | None]
 
-# Masks come last and prove themselves: a score far below the others may change.
-_EXACT: tuple[Repairing, ...] = (affine_before_joins, fold_into_convolution, robust_norms)
 
-
-def repair(content: bytes, samples: Samples) -> list[Change]:
+def repair(content: bytes, samples: Samples, repairs: Sequence[Repairing]) -> list[Change]:
     """Return what was changed in a float file: the last change has the file to go on with.
 
     Args:
         content: A float .tflite file of one subgraph.
         samples: Input name (of its signature) -> samples that the changes are chosen and proven by.
+        repairs: Such as those of `REPAIRS`.
     """
     changes: list[Change] = []
-    for make in _EXACT:
+    for make in repairs:
         change = make(content, samples)
-        if change is not None and computes_the_same(content, change.proof or change.content, samples):
+        if change is not None:
             changes.append(change)
             content = change.content
-    masks = bound_masks(content, samples)
-    return changes if masks is None else [*changes, masks]
+    return changes
+
+
+def _proven(make: Repairing) -> Repairing:
+    """Leave out a change after which the file computes something else."""
+
+    def proven(content: bytes, samples: Samples) -> Change | None:
+        change = make(content, samples)
+        same = change is None or computes_the_same(content, change.proof or change.content, samples)
+        return change if same else None
+
+    return proven
+
+
+# By the type of the activations. Masks come last and prove themselves: a score far below the others may change.
+REPAIRS: dict[str, tuple[Repairing, ...]] = {
+    "int8": (_proven(affine_before_joins), _proven(fold_into_convolution), _proven(robust_norms), bound_masks),
+    "int16": (_proven(spelled_hard_swish), _proven(added_masks), bound_masks),
+}

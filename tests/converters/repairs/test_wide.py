@@ -18,7 +18,7 @@ X = (3 * RNG.normal(size=(100, 6, 8))).astype(np.float32)
 def swishing(keras):
     keras.utils.set_random_seed(0)
     x = keras.Input((6, 8), name="x")
-    return keras.Model(x, keras.layers.Dense(4)(keras.layers.Dense(8, activation="hard_silu")(x)))
+    return keras.Model(x, keras.layers.Dense(4)(keras.layers.Activation("hard_silu")(x)))
 
 
 def masked(keras):

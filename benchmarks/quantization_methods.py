@@ -117,6 +117,7 @@ METHODS: dict[str, Callable[[Job], list[list[Any]]]] = {
     "edgeopt-minmax": partial(edgeopt, ["--ranges", "minmax"]),
     "edgeopt-best": partial(edgeopt, ["--ranges", "best"]),
     "edgeopt-selective": partial(edgeopt, ["--float-ops", "auto", "--min-fidelity", "24"]),
+    "edgeopt-recover": partial(edgeopt, ["--recover"]),
 }
 
 

@@ -16,6 +16,7 @@ TITLES = {
     "edgeopt-minmax": "edgeopt, `--ranges minmax`",
     "edgeopt-best": "edgeopt, `--ranges best`",
     "edgeopt-selective": "edgeopt, `--float-ops auto --min-fidelity 24`",
+    "edgeopt-recover": "edgeopt, `--recover`",
 }
 COLUMNS = ("model", "file", "accuracy %", "drop, points (95 %)", "SNR dB", "bytes", "int8", "time", "warned")
 HEAD = f"| {' | '.join(COLUMNS)} |\n{'|---' * len(COLUMNS)}|"

@@ -9,7 +9,7 @@ from .document import Cell, Section, Table, cells, table
 from .evidence import Subject
 from .records import Classes
 
-_MOST_ROWS = 120
+_MOST_ROWS = 40
 _MOST_CLASSES = 24  # of a matrix; of more classes, those that are mistaken most often are listed
 _MOST_MISTAKEN = 20
 

@@ -63,7 +63,8 @@ class Compared:
         pictures = pictures_of(subjects)
         blocks += [Pictures(tuple(pictures))] if pictures else []
         sections = [Section("Side by side", tuple(blocks)), conditions_section(subjects)]
-        title = f"{len(subjects)} files compared with {subjects[0].name}"
+        others = len(subjects) - 1
+        title = f"{others} file{'' if others == 1 else 's'} compared with {subjects[0].name}"
         lead = "Every figure was measured on the exported file."
         return render(Page(title, lead, tuple(section for section in sections if section is not None)))
 
@@ -202,7 +203,7 @@ def table_of(comparison: Comparison) -> Table:
         *(f"time, in turns: {p}" for p in turned),
     ]
     rows = [_row(line, places, turned, first=number == 0) for number, line in enumerate(comparison.lines)]
-    return table("Side by side", columns, rows)
+    return table("All files, held against the first", columns, rows)
 
 
 def _row(line: Line, places: Sequence[str], turned: Sequence[str], *, first: bool) -> list[Cell]:

@@ -109,7 +109,7 @@ def test_on_a_device_all_files_are_timed_in_turns_with_the_first(results: Path) 
     found = edgeopt.compare([results / "m.tflite", results / "other.tflite"], device="local", plan=plan)
     first, second = found.comparison.lines
     assert not first.turns and 0.2 < second.turns[0].ratio < 5
-    assert "time, in turns" in found.html()
+    assert "time, in turns" in found.html() and "<h1>1 file compared with m.tflite</h1>" in found.html()
 
 
 def test_one_file_is_no_comparison_and_what_is_not_there_is_not_timed(results: Path, tmp_path: Path) -> None:

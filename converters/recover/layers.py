@@ -16,6 +16,7 @@ from ...flatbuffer.model import Model, Operator, Quantization, Subgraph, Tensor
 
 KINDS = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
 _WEIGHTS, _BIAS = 1, 2
+_ROUNDED = 2.0  # steps: more than rounding, to whichever side, takes weights away
 _ACTIVATIONS: dict[object, tuple[float, float]] = {
     "NONE": (-np.inf, np.inf),
     "RELU": (0.0, np.inf),
@@ -167,7 +168,8 @@ class Layer:
 def find_layers(model: Model, float_model: Model) -> list[Layer]:
     """Return the layers of an int8 file that can be put right, in the order in which they are computed.
 
-    Left out are weights that several operators share, groups of channels, and what has no twin.
+    Left out are weights that several operators share, groups of channels, what has no twin, and weights that are others
+    than the twin's, because a picture's normalisation was folded into them.
     """
     graph, float_graph = model.main, float_model.main
     twins = {float_graph.tensors[item.outputs[0]].name: item for item in float_graph.operators if item.outputs}
@@ -195,6 +197,7 @@ def _fits(layer: Layer) -> bool:
         lambda: layer.operator.options.get("fused_activation_function", "NONE") in _ACTIVATIONS,
         lambda: dense or layer.depthwise or layer.input.shape[-1] == layer.weights.shape[-1],
         lambda: layer.bias is None or (layer.bias.dtype == "int32" and layer.bias.data() is not None),
+        lambda: bool(np.all(np.abs(layer.real_weights - layer.integers * layer.steps) <= _ROUNDED * layer.steps)),
     ]
     return all(check() for check in checks)
 

@@ -23,6 +23,15 @@ def test_all_layers_are_found_but_those_that_share_weights(layers):
     assert sorted(layer.operator.name for layer in layers) == sorted(kinds)
 
 
+def test_a_layer_with_other_weights_than_the_float_file_is_left_out(pair, layers):
+    """As where a picture's normalisation was folded into them."""
+    weights = layers[0].float_graph.tensors[layers[0].twin.inputs[1]].data()
+    other = pair.float_file.replace(weights.tobytes(), (2 * weights).tobytes())
+    assert other != pair.float_file
+    found = find_layers(read_model(pair.file), read_model(other))
+    assert [layer.operator.index for layer in found] == [layer.operator.index for layer in layers[1:]]
+
+
 def everywhere(layer):
     return layer.places(layer.output.elements, np.random.default_rng(0))
 

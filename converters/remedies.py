@@ -97,7 +97,11 @@ def advise(row: OperatorSensitivity, found: Found, ranges: str) -> Advice:
         )
     if row.macs_share <= _CHEAP:
         return Advice(FLOAT, f"it is {row.macs_share:.1%} of the work: leave it float (--float-ops)")
-    return Advice(QAT, "it is a large part of the work: train with quantisation in mind (edgeopt optimize, pass qat)")
+    return Advice(
+        QAT,
+        "it is a large part of the work: let its bias and rounding be put right (--recover), or train "
+        "with quantisation in mind (edgeopt optimize, pass qat)",
+    )
 
 
 def _spread(parts: Sequence[Array]) -> float:

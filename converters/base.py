@@ -42,10 +42,10 @@ class ConvertedFile:
         warnings: What integers leave little of.
     """
 
-    model: bytes
+    model: bytes = field(repr=False)
     flags: Mapping[str, object]
     seconds: Mapping[str, float] = field(default_factory=dict)
-    float_model: bytes | None = None
+    float_model: bytes | None = field(default=None, repr=False)
     ranges: Mapping[str, object] | None = None
     ends: tuple[str, ...] = ()
     repairs: tuple[Repair, ...] = ()

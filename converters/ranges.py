@@ -54,7 +54,7 @@ class Calibration:
     """
 
     engine: str = "tflite"
-    content: bytes | None = None
+    content: bytes | None = field(default=None, repr=False)
     changes: Sequence[Change] = ()
     meter: RangeMeter | None = None
     earlier: dict[str, Ranges] = field(default_factory=dict)

@@ -60,11 +60,11 @@ class Trials:
         ranges: By which method the ranges were found.
     """
 
-    annotated: bytes
+    annotated: bytes = field(repr=False)
     quantise: Quantise
     names: Names
     reference: Reference
-    file: bytes
+    file: bytes = field(repr=False)
     changes: Mapping[str, Any] = field(default_factory=dict)
     ranges: str = MINMAX
 

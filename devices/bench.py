@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..artifact.envelope import envelope
+from ..artifact.shown import Shown
 from ..errors import InvalidRunError, UsageError
 from ..flatbuffer import read_model
 from ..flatbuffer.memory import memory_use
@@ -141,8 +142,13 @@ class BenchRun:
         return fields
 
 
-@dataclass(frozen=True, eq=False)
-class BenchReport:
+def _threads(run: BenchRun) -> str:
+    count = run.measurement.kernel_profile.threads
+    return f"{count}_thread{'s' if count > 1 else ''}"
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class BenchReport(Shown):
     """What `Device.bench` found.
 
     Attributes:
@@ -157,6 +163,18 @@ class BenchReport:
 
     runs: tuple[BenchRun, ...]
     facts: FileFacts
+
+    def shown(self) -> Mapping[str, object]:
+        """Return what a prompt or a notebook shows."""
+        first = self.runs[0]
+        compared = first.latency.comparison
+        return {
+            "verdict": self.verdict,
+            "device": self.device,
+            **{_threads(run): f"p50 {run.latency.figures['p50']:.4g} ms" for run in self.runs},
+            "runtime": str(first.measurement.kernel_profile),
+            "ratio": None if compared is None else compared.ratio,
+        }
 
     @property
     def verdict(self) -> str:

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..artifact.envelope import envelope
+from ..artifact.shown import Shown
 from ..errors import CheckError, DataError, ModelError, UsageError, nearest
 from ..flatbuffer import read_model
 from ..flatbuffer.specs import input_specs
@@ -89,8 +90,8 @@ class Divergence:
         return {**place, "tensor_index": self.tap.tensor, **self.difference.to_dict()}
 
 
-@dataclass(frozen=True, eq=False)
-class ParityReport:
+@dataclass(frozen=True, eq=False, repr=False)
+class ParityReport(Shown):
     """What `Device.parity` found.
 
     Attributes:
@@ -112,6 +113,18 @@ class ParityReport:
     samples: int
     first_divergence: Divergence | None = None
     trace_note: str = ""
+
+    def shown(self) -> Mapping[str, object]:
+        """Return what a prompt or a notebook shows."""
+        return {
+            "level": self.limits.level,
+            "held": self.held,
+            "samples": self.samples,
+            "devices": " and ".join(side.device for side in self.sides),
+            "max_lsb": self.difference.max_lsb,
+            "agreement": self.agreement,
+            "first_divergence": None if self.first_divergence is None else self.first_divergence.tap.op,
+        }
 
     @property
     def held(self) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 
 import numpy as np
 
@@ -60,7 +60,7 @@ class Recovered:
         steps: What was tried, in this order.
     """
 
-    model: bytes
+    model: bytes = field(repr=False)
     why: str = ""
     layers: int = 0
     samples: int = 0

@@ -26,11 +26,11 @@ class Change:
     """
 
     kind: str
-    content: bytes
+    content: bytes = field(repr=False)
     tensors: tuple[str, ...]
     detail: str
     floors: Mapping[int, float] = field(default_factory=dict)
-    proof: bytes | None = None
+    proof: bytes | None = field(default=None, repr=False)
 
 
 def computes_the_same(before: bytes, after: bytes, samples: Samples) -> bool:

@@ -29,7 +29,7 @@ class Settled:
         changes: What the quantiser is told to make them so.
     """
 
-    file: bytes
+    file: bytes = field(repr=False)
     ends: tuple[str, ...] = ()
     changes: Mapping[str, Any] = field(default_factory=dict)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -145,7 +145,7 @@ class Conversion:
         start: How long the child took to start, in seconds.
     """
 
-    data: bytes
+    data: bytes = field(repr=False)
     report: ConvertReport
     source: Mapping[str, object]
     progress: _Progress

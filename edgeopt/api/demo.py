@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from ..artifact.artifact import Artifact
 from ..artifact.envelope import envelope
+from ..artifact.shown import Shown
 from ..errors import ConversionError, OutputError, UsageError, nearest
 from ..process.isolation import ChildCrash, run_isolated
 from ..process.quiet import load_tensorflow_quietly
@@ -92,8 +93,8 @@ class DemoRow:
     epochs: int
 
 
-@dataclass(frozen=True)
-class DemoResult:
+@dataclass(frozen=True, repr=False)
+class DemoResult(Shown):
     """What the demo made.
 
     Attributes:
@@ -109,6 +110,11 @@ class DemoResult:
     folder: str
     rows: tuple[DemoRow, ...]
     best: LadderResult
+
+    def shown(self) -> Mapping[str, object]:
+        """Return what a prompt or a notebook shows."""
+        rows = {row.variant: f"{row.size_bytes:,} bytes, accuracy {row.accuracy:.3f}" for row in self.rows}
+        return {"dataset": self.dataset, "folder": self.folder, **rows}
 
     def to_dict(self) -> dict[str, object]:
         """Return the result in the JSON envelope."""

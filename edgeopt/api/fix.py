@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..artifact.atomic import refuse_to_overwrite, replacing
+from ..artifact.shown import Shown
 from ..errors import ModelError, OutputError, UsageError, one_line
 
 if TYPE_CHECKING:
@@ -19,8 +20,8 @@ _SUFFIXES = (".keras", ".h5")
 _SAMPLES = 64  # of the user's own, at most
 
 
-@dataclass(frozen=True)
-class FixResult:
+@dataclass(frozen=True, repr=False)
+class FixResult(Shown):
     """What `fix_model` did.
 
     Attributes:
@@ -42,6 +43,16 @@ class FixResult:
     samples: int
     layers: tuple[int, int]
     output: str | None = None
+
+    def shown(self) -> Mapping[str, object]:
+        """Return what a prompt or a notebook shows."""
+        return {
+            "output": self.output,
+            "changes": len(self.changes),
+            "left": len(self.left),
+            "layers": f"{self.layers[0]} before, {self.layers[1]} after",
+            "max_difference": self.max_difference,
+        }
 
     @property
     def rounding_added_up(self) -> bool:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from ..artifact.envelope import envelope
+from ..artifact.shown import Shown
 from ..converters.edgetpu.package import Package, packages
 from ..flatbuffer import Model
 from ..flatbuffer import describe as rows
@@ -17,8 +19,8 @@ from ..flatbuffer.totals import gzip_bytes, op_histogram, parameters
 from .reading import HasModel, read_tflite, readable
 
 
-@dataclass(frozen=True)
-class Inspection:
+@dataclass(frozen=True, repr=False)
+class Inspection(Shown):
     """What `inspect` found.
 
     Attributes:
@@ -56,6 +58,18 @@ class Inspection:
     memory: MemoryUse
     granularity: dict[str, str]
     edgetpu: tuple[Package, ...] = ()
+
+    def shown(self) -> Mapping[str, object]:
+        """Return what a prompt or a notebook shows."""
+        return {
+            "file": self.file,
+            "size_bytes": self.size_bytes,
+            "fully_int8": self.fully_int8,
+            "macs": self.macs,
+            "parameters": self.parameters,
+            "peak_activation_bytes": self.peak_activation_bytes,
+            "ops": ", ".join(f"{count} {op}" for op, count in self.ops.items()),
+        }
 
     @property
     def peak_activation_bytes(self) -> int:

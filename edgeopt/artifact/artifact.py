@@ -15,6 +15,7 @@ from ..evaluation.fidelity import Fidelity
 from .atomic import refuse_to_overwrite, write_together
 from .envelope import envelope
 from .outside import loads, read_text
+from .shown import Shown
 from .snippet import inference_snippet
 from .typed import Unfit, fitted
 
@@ -57,8 +58,8 @@ class _Sidecar(TypedDict, total=False):
     selective: _Selective | None
 
 
-@dataclass(frozen=True)
-class Artifact:
+@dataclass(frozen=True, repr=False)
+class Artifact(Shown):
     """A converted model: its bytes, and its sidecar (what ``OUT.json`` holds beside ``OUT.tflite``).
 
     Attributes:
@@ -72,6 +73,23 @@ class Artifact:
 
     model: bytes
     sidecar: Mapping[str, Any] = field(default_factory=dict)
+
+    def shown(self) -> Mapping[str, object]:
+        """Return what a prompt or a notebook shows."""
+        found = self.fidelity
+        return {
+            "quantize": self.quantize,
+            "size_bytes": self.size_bytes,
+            "fully_int8": self.fully_int8,
+            "fidelity_db": None if found is None else found.snr_db,
+            "warnings": len(self.warnings) or None,
+        }
+
+    @property
+    def quantize(self) -> str | None:
+        """What it was quantised to, such as ``int8``; None where no sidecar tells."""
+        found: str | None = self.sidecar.get("quantize")
+        return found
 
     @property
     def sha256(self) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 
 from ..api.reading import readable
 from ..artifact.envelope import envelope
+from ..artifact.shown import Shown
 from ..errors import CheckError, UsageError
 from ..flatbuffer.reader import IDENTIFIER, read_file
 from ..process.isolation import OnEvent
@@ -18,8 +19,8 @@ from .registry import Loading, Subject, checker
 _LOADING = [item.name for item in fields(Loading)]
 
 
-@dataclass(frozen=True)
-class CheckReport:
+@dataclass(frozen=True, repr=False)
+class CheckReport(Shown):
     """What `check_model` found.
 
     Attributes:
@@ -35,6 +36,16 @@ class CheckReport:
     model: str
     target: str | None
     result: CheckResult
+
+    def shown(self) -> Mapping[str, object]:
+        """Return what a prompt or a notebook shows."""
+        verdicts = ", ".join(f"{count} {verdict}" for verdict, count in self.result.verdicts.items())
+        return {
+            "model": self.model,
+            "target": self.target or "every stage",
+            "verdicts": verdicts,
+            "refused": self.refused,
+        }
 
     @property
     def items(self) -> tuple[CheckItem, ...]:

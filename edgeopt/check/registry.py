@@ -43,7 +43,7 @@ class Subject:
     """
 
     name: str
-    tflite: bytes | None = None
+    tflite: bytes | None = field(default=None, repr=False)
     keras: Any = None
     loading: Loading = field(default_factory=Loading)
     on_event: OnEvent = field(default=lambda _event: None)

@@ -9,6 +9,7 @@ from typing import Any, TypedDict
 import numpy as np
 
 from ..artifact.envelope import SCHEMA_VERSION, envelope
+from ..artifact.shown import Shown
 from ..artifact.typed import Unfit, fitted, item
 from ..errors import DataError, InvalidRunError
 from .budget import Budget, BudgetLine, Evidence, overall_verdict, raise_for_budget
@@ -132,8 +133,8 @@ class Overlap:
         return cls(item(int, fields, "count"), None if clean is None else Scores.from_dict(clean))
 
 
-@dataclass(frozen=True)
-class ValidationReport:
+@dataclass(frozen=True, repr=False)
+class ValidationReport(Shown):
     """What `edgeopt.validate` found.
 
     Attributes:
@@ -163,6 +164,35 @@ class ValidationReport:
         the outputs are not the model's, else "ok".
         """
         return verdict_of(overall_verdict(self.budget), self.fidelity)
+
+    def shown(self) -> Mapping[str, object]:
+        """Return what a prompt or a notebook shows."""
+        latency = self.latency_ms
+        return {
+            "verdict": self.verdict,
+            self.scores.metric.name: self.score,
+            "samples": self.scores.samples,
+            "drop": self.drop,
+            "p50_ms": None if latency is None else latency["p50"],
+            "device": self.device,
+            "budget": "; ".join(map(str, self.budget)) or None,
+        }
+
+    @property
+    def score(self) -> float:
+        """The metric's value on all samples; its interval is in ``scores.candidate``."""
+        return self.scores.candidate.value
+
+    @property
+    def drop(self) -> float | None:
+        """How much worse than the baseline; None without one."""
+        return self.scores.drop
+
+    @property
+    def device(self) -> str | None:
+        """Where it was measured."""
+        found: str | None = self.measurement.get("device")
+        return found
 
     @property
     def latency_ms(self) -> Mapping[str, Any] | None:

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from ..artifact.envelope import envelope
+from ..artifact.shown import Shown
 from ..artifact.typed import fitted
 
 # Remedies, in the order in which they are looked for.
@@ -88,8 +89,8 @@ class MetricValues:
     samples: int
 
 
-@dataclass(frozen=True)
-class SensitivityReport:
+@dataclass(frozen=True, repr=False)
+class SensitivityReport(Shown):
     """What each operator of a model costs as int8, worst first.
 
     Attributes:
@@ -115,6 +116,13 @@ class SensitivityReport:
     operators: tuple[OperatorSensitivity, ...]
     metric: MetricValues | None = None
     warnings: tuple[str, ...] = ()
+
+    def shown(self) -> Mapping[str, object]:
+        """Return what a prompt or a notebook shows: the file, and its worst operators."""
+        worst = {
+            f"{row.index}_{row.op}": f"{row.layer or row.tensor}: {row.remedy or '-'}" for row in self.operators[:5]
+        }
+        return {"snr_db": self.snr_db, "holds": self.holds, "samples": self.samples, "ranges": self.ranges, **worst}
 
     def to_dict(self) -> dict[str, Any]:
         """Return the report in the JSON envelope of all verbs; the verdict is as that of ``convert``."""

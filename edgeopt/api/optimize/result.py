@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 
 from ...artifact.artifact import Artifact
 from ...artifact.envelope import envelope
+from ...artifact.shown import Shown
 from ...evaluation.budget import BudgetLine, overall_verdict, raise_for_budget
 from ...evaluation.fidelity import remedy_of, verdict_of
 from ...recipes.optimize import OptimizeRecipe
@@ -97,14 +98,21 @@ class Stage:
     note: str = ""
     exported: Any = field(default=None, repr=False)
 
+    @property
+    def summary(self) -> str:
+        """The file's metric, size and time, in a line."""
+        metric, latency = self.figures["metric"], self.figures["latency_ms"]
+        time = "not timed" if latency is None else f"{latency['p50']:.4g} ms"
+        return f"{metric['name']} {metric['value']:.4g}, {self.figures['size_bytes']:,} bytes, {time}"
+
     def to_dict(self) -> dict[str, object]:
         """Return the stage as JSON values."""
         head = {"name": self.name, "kind": self.kind, "artifact": f"{self.name}.tflite"}
         return {**head, **self.figures, "seconds": self.seconds, "report": dict(self.report)}
 
 
-@dataclass(frozen=True)
-class OptimizeResult:
+@dataclass(frozen=True, repr=False)
+class OptimizeResult(Shown):
     """A recipe that was run.
 
     Attributes:
@@ -128,6 +136,15 @@ class OptimizeResult:
     budget: tuple[BudgetLine, ...] = ()
     folder: Path | None = None
     warnings: tuple[str, ...] = ()
+
+    def shown(self) -> Mapping[str, object]:
+        """Return what a prompt or a notebook shows: the verdict, and a line a stage."""
+        return {
+            "verdict": self.verdict,
+            **{stage.name: stage.summary for stage in self.stages},
+            "budget": "; ".join(map(str, self.budget)) or None,
+            "folder": self.folder,
+        }
 
     @property
     def model(self) -> Any:
@@ -186,7 +203,7 @@ class OptimizeResult:
         )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class LadderResult(OptimizeResult):
     """What was found without a recipe: a stage a rung, the file that is recommended, and why.
 

@@ -103,6 +103,7 @@ def convert(
         **description,
         "calibration": report.calibration,
         "images": images,
+        "front": report.front,
         "preprocess": "; ".join(note for note in (report.preparation, settings.preprocess) if note),
         "ranges": report.ranges,
         "repairs": list(report.repairs),

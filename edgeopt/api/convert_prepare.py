@@ -22,6 +22,7 @@ from ..models.spec import InputSpec, LoadedModel, fix_shapes
 from ..process.isolation import OnEvent
 from ..process.request import Request
 from ..recipes.convert import ConvertRecipe
+from .convert_front import Front, begin_at
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,7 @@ class ConvertReport(Request):
         recovery: What was put right without training, as `Recovered.to_dict` says; None where that was not asked for.
         ends: At which ends (``input``, ``output``) operators stayed float.
         selective: Which operators stayed float on request, as `Selection.to_dict` says; None where none were asked.
+        front: What is to be done in front of the file, as `Front.to_dict` says; None for a file of the whole model.
         sensitivity: What each operator costs, as `SensitivityReport` has it; None where that was not asked.
     """
 
@@ -64,6 +66,7 @@ class ConvertReport(Request):
     ends: Sequence[str] = ()
     selective: Mapping[str, Any] | None = None
     sensitivity: Mapping[str, Any] | None = None
+    front: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -137,6 +140,9 @@ def prepare(
         chosen = choose_data()
     with stage("load", seconds, emit):
         model = load()
+        front: Front | None = None
+        if recipe.from_layer:
+            model, front = begin_at(model, recipe.from_layer)
     emit({"layers": model.layers})
     inputs = fix_shapes(model.spec, recipe.input_shapes, None if recipe.dynamic_batch else recipe.batch_size)
     refuse_strings(model, inputs)
@@ -144,8 +150,9 @@ def prepare(
     trained = carries_ranges(model.layers)
     samples = held_back = None
     if chosen is not None:
-        samples = _bound(chosen.data, inputs)
-        held_back = None if chosen.held_back is None else _bound(chosen.held_back, inputs)
+        bound = _bound if front is None else front.samples
+        samples = bound(chosen.data, inputs)
+        held_back = None if chosen.held_back is None else bound(chosen.held_back, inputs)
         check_fit(samples, {item.name: item.dtype for item in inputs}, chosen.data.source)
         warnings += [*chosen.warnings, *range_warnings(samples, input_expectations(model))]
     with stage("export", seconds, emit):
@@ -156,11 +163,12 @@ def prepare(
     report = ConvertReport(
         flavour=model.flavour.value,
         trained_ranges=trained,
-        warnings=[*warnings, *lean.warnings],
+        warnings=[*warnings, *lean.warnings, *([] if front is None else front.warnings())],
         seconds=seconds,
         calibration=None if chosen is None or samples is None else _calibration_report(recipe, chosen, samples),
         preparation="" if chosen is None else chosen.data.note,
         images=None if chosen is None else chosen.data.image_record(inputs[0].shape),
+        front=None if front is None else front.to_dict(),
     )
     return Prepared(lean, samples, held_back, report)
 

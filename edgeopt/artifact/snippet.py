@@ -2,14 +2,31 @@
 
 from __future__ import annotations
 
+import json
 import keyword
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..recipes.convert import IMAGE_SCALINGS
+from .front import source_of
 
 _QUANTIZED = ("int8", "uint8", "int16")
-_TAKEN = ("np", "inputs", "outputs", "interpreter", "Interpreter", "load_delegate", "quantize", "resize", "Image")
+_TAKEN = (
+    "np",
+    "json",
+    "front",
+    "prepared",
+    "prepare",
+    "KINDS",
+    "inputs",
+    "outputs",
+    "interpreter",
+    "Interpreter",
+    "load_delegate",
+    "quantize",
+    "resize",
+    "Image",
+)
 _HEAD = """\
 import numpy as np
 
@@ -17,6 +34,12 @@ try:
     from ai_edge_litert.interpreter import {names}
 except ImportError:
     from tflite_runtime.interpreter import {names}
+"""
+_ANNOTATIONS = """\
+from __future__ import annotations
+
+import json
+
 """
 # The arithmetic of `edgeopt.devices.agent.arith`, which is that of TFLite's reference kernels.
 _QUANTIZE = """
@@ -59,8 +82,11 @@ def inference_snippet(file_name: str, sidecar: Mapping[str, Any], *, delegate: s
         delegate: The library that runs the file, such as ``libedgetpu.so.1``; None for the CPU.
     """
     inputs, outputs = list(sidecar["inputs"]), list(sidecar["outputs"])
-    names = _identifiers([str(item["name"]) for item in (*inputs, *outputs)])
-    feeds, results = names[: len(inputs)], names[len(inputs) :]
+    front = _front_of(sidecar)
+    made, given = _both_sides(front, inputs)
+    names = _identifiers([str(item["name"]) for item in (*inputs, *outputs, *given)])
+    feeds, results = names[: len(inputs)], names[len(inputs) : len(inputs) + len(outputs)]
+    raw = names[len(inputs) + len(outputs) :]
     run_by = "" if delegate is None else f", experimental_delegates=[load_delegate({delegate!r})]"
     lines = [
         f"interpreter = Interpreter({file_name!r}{run_by})",
@@ -72,7 +98,12 @@ def inference_snippet(file_name: str, sidecar: Mapping[str, Any], *, delegate: s
         lines.append(f"# prepared so: {' '.join(str(sidecar['preprocess']).split())}")
     resized = _from_picture(sidecar.get("images"), inputs, feeds)
     lines += resized
-    lines += [_placeholder(item, variable) for item, variable in zip(inputs, feeds, strict=True)]
+    lines += [
+        _placeholder(item, variable)
+        for item, variable in zip((*inputs, *given), (*feeds, *raw), strict=True)
+        if item["name"] not in made
+    ]
+    lines += _prepared(front, inputs, feeds, dict(zip((item["name"] for item in given), raw, strict=True)))
     if sidecar.get("stateful"):
         lines.append("interpreter.reset_all_variables()  # before each new sequence")
     lines += [
@@ -87,7 +118,42 @@ def inference_snippet(file_name: str, sidecar: Mapping[str, Any], *, delegate: s
     lines.append(f"print({', '.join(results)})")
     helpers = (_RESIZE if resized else "") + (_QUANTIZE if any(_is_quantized(item) for item in inputs) else "\n")
     head = _HEAD.format(names="Interpreter" if delegate is None else "Interpreter, load_delegate")
+    if front is not None and front["layers"]:
+        head, helpers = f"{_ANNOTATIONS}{head}", f"\n\n{source_of(front['layers'])}{helpers}"
     return head + helpers + "\n" + "\n".join(lines) + "\n"
+
+
+def _front_of(sidecar: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """What is done in front of the file, if that can be done in Python."""
+    front = sidecar.get("front")
+    return None if front is None or front["layers"] is None else front
+
+
+def _both_sides(
+    front: Mapping[str, Any] | None, inputs: Sequence[Mapping[str, Any]]
+) -> tuple[set[str], list[Mapping[str, Any]]]:
+    """Return the file's inputs that the front makes, and what the front takes that is no input of the file."""
+    if front is None:
+        return set(), []
+    made = {step["output"] for step in front["layers"]} & {item["name"] for item in inputs}
+    return made, [item for item in front["inputs"] if item["name"] not in {one["name"] for one in inputs}]
+
+
+def _prepared(
+    front: Mapping[str, Any] | None, inputs: Sequence[Mapping[str, Any]], feeds: Sequence[str], raw: Mapping[str, str]
+) -> list[str]:
+    """Return the lines that do what the model does in front of the file, with its vocabulary and statistics."""
+    if front is None:
+        return []
+    variables = {**dict(zip((item["name"] for item in inputs), feeds, strict=True)), **raw}
+    given = ", ".join(f"{item['name']!r}: {variables[item['name']]}" for item in front["inputs"])
+    made, _ = _both_sides(front, inputs)
+    lines = [f"front = json.loads({json.dumps(front['layers'])!r})", f"prepared = prepare(front, {{{given}}})"]
+    for item in inputs:
+        if item["name"] in made:
+            kind = "float32" if _is_quantized(item) else item["dtype"]
+            lines.append(f"{variables[item['name']]} = prepared[{item['name']!r}].astype(np.{kind})")
+    return lines
 
 
 def _from_picture(
@@ -107,6 +173,8 @@ def _from_picture(
 
 def _placeholder(item: Mapping[str, Any], variable: str) -> str:
     shape = tuple(max(1, int(size)) for size in item["shape"])  # a dynamic dimension is 1 until it is resized
+    if item["dtype"] == "string":
+        return f"{variable} = np.full({shape}, '')  # put your values here: {item['name']!r}, as in training"
     kind = "float32" if _is_quantized(item) else item["dtype"]
     return f"{variable} = np.zeros({shape}, np.{kind})  # put your values here: {item['name']!r}, as in training"
 

@@ -113,6 +113,12 @@ EDGETPU_LIBRARY = "libedgetpu.so.1"
     help="With --max-drop: what to score.",
 )
 @click.option("--score", "output_name", metavar="NAME", help="With --max-drop: the output to score, of several.")
+@click.option(
+    "--from-layer",
+    multiple=True,
+    metavar="NAME",
+    help="Begin the file with this layer; what is in front of it is done in Python (--snippet). May be repeated.",
+)
 @image_options
 @click.option(
     "--preprocess", default="", metavar="TEXT", help="Your own note on how inputs are prepared; kept in OUT.json."

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
@@ -98,19 +98,23 @@ class Dataset:
         found = pictures.with_channels(shape[-1] if shape else None)
         return {**found.record(), "classes": list(self.class_names)}
 
-    def bind(self, names: Sequence[str], shapes: Sequence[Sequence[int | None]]) -> dict[str, Array]:
+    def bind(
+        self, names: Sequence[str], shapes: Sequence[Sequence[int | None]], strings: Collection[str] = ()
+    ) -> dict[str, Array]:
         """Return the arrays by input name, in the order of `names`, checked against the inputs' shapes.
 
         Args:
             names: The model's input names.
             shapes: Each input's full shape; the batch dimension and open ones (None or -1) match anything.
+            strings: Names of the inputs that take text.
 
         Raises:
             DataError: Names that do not match, or a shape or type that does not fit its input.
         """
         arrays = self._in_order(names)
         return {
-            name: self._fit(array, tuple(shape), name) for name, array, shape in zip(names, arrays, shapes, strict=True)
+            name: self._fit(array, tuple(shape), name, text=name in strings)
+            for name, array, shape in zip(names, arrays, shapes, strict=True)
         }
 
     def take(self, indices: npt.NDArray[np.int64]) -> Dataset:
@@ -172,10 +176,12 @@ class Dataset:
                 raise DataError(f"{self.source} has no array for the model input {name!r}{nearest(name, known)}")
         return [known[name] for name in names]
 
-    def _fit(self, array: Array, shape: tuple[int | None, ...], name: str) -> Array:
+    def _fit(self, array: Array, shape: tuple[int | None, ...], name: str, *, text: bool = False) -> Array:
         """Check one array against its input's shape; a missing channel axis of size 1 is put in."""
-        if not (np.issubdtype(array.dtype, np.number) or array.dtype == np.bool_) or array.dtype.kind == "c":
-            raise DataError(f"{self.source} gives dtype {array.dtype} for input {name!r}; expected real numbers.")
+        real = (np.issubdtype(array.dtype, np.number) or array.dtype == np.bool_) and array.dtype.kind != "c"
+        if not (array.dtype.kind in "US" if text else real):
+            wanted_kind = "text (a NumPy array of str)" if text else "real numbers"
+            raise DataError(f"{self.source} gives dtype {array.dtype} for input {name!r}; expected {wanted_kind}.")
         expected = tuple(None if size in (None, -1) else size for size in shape[1:])
         if array.shape[1:] != expected and expected and expected[-1] == 1 and array.ndim == len(shape) - 1:
             array = array[..., np.newaxis]

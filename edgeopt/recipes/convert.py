@@ -81,6 +81,8 @@ class ConvertRecipe:
             those that bring the outputs nearest; or names of layers. None, the default, asks for none.
         max_drop: How much the metric may get worse than the float file's, with ``float_ops="auto"``; None for no such
             goal.
+        from_layer: Names of the layers with which the file begins; what is in front of them goes to the sidecar, and is
+            done in Python where the data are read. Empty, the default, for the whole model.
     """
 
     quantize: str = "int8"
@@ -106,6 +108,7 @@ class ConvertRecipe:
     min_fidelity: float | None = None
     float_ops: str | int | tuple[str, ...] | None = None
     max_drop: float | None = None
+    from_layer: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for name in ("dynamic_batch", "per_tensor_dense", "allow_float_ops", "sparse_weights"):
@@ -117,6 +120,7 @@ class ConvertRecipe:
         for name, least in (("calibration_samples", 1), ("batch_size", 1), ("seed", 0)):
             object.__setattr__(self, name, _whole(name, getattr(self, name), least))
         object.__setattr__(self, "input_shapes", _shapes(self.input_shapes))
+        object.__setattr__(self, "from_layer", _layer_names(self.from_layer))
         if self.image_size is not None:
             object.__setattr__(self, "image_size", _height_width(self.image_size))
         self._check_combination()
@@ -209,6 +213,7 @@ class ConvertRecipe:
         result = asdict(self)
         result["input_shapes"] = {name: list(shape) for name, shape in self.input_shapes.items()}
         result["float_ops"] = list(self.float_ops) if isinstance(self.float_ops, tuple) else self.float_ops
+        result["from_layer"] = list(self.from_layer)
         result["image_size"] = None if self.image_size is None else list(self.image_size)
         return result
 
@@ -224,6 +229,14 @@ class ConvertRecipe:
             if key not in valid:
                 raise RecipeError(f"Unknown convert option {key!r}{nearest(key, valid)}")
         return cls(**values)
+
+
+def _layer_names(value: Any) -> tuple[str, ...]:
+    """Return one name, or a list of them, as a tuple."""
+    names = [value] if isinstance(value, str) else value
+    if not isinstance(names, Sequence) or not all(isinstance(name, str) and name for name in names):
+        raise RecipeError(f"from_layer is {value!r}; expected the name of a layer, or a list of names.")
+    return tuple(names)
 
 
 def _require(name: str, value: object, kind: type, words: str) -> None:

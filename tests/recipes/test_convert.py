@@ -32,6 +32,7 @@ EVERYTHING = {
     "min_fidelity": 20.5,
     "float_ops": ["stem", "scores"],
     "max_drop": None,
+    "from_layer": ["embedding"],
 }
 
 

@@ -113,7 +113,7 @@ def _save(function: Any, loaded: LoadedModel, folder: Path) -> Any:
 
     concrete = function.get_concrete_function()
     graph = concrete.graph.as_graph_def()
-    refuse_tables(nodes_of(graph), [name for name, _ in loaded.layers])
+    refuse_tables(nodes_of(graph), loaded)
     module = tf.Module()  # the function itself stays out: as an attribute it would be traced again
     # A subclassed model has its variables only now that it was traced.
     module.kept = loaded.model if loaded.flavour is Flavour.SAVED_MODEL else list(concrete.variables)

@@ -7,6 +7,7 @@ from typing import Any
 
 from ...errors import ConversionError
 from ...flatbuffer.layer_names import layers_in
+from ..detect import Flavour
 from ..spec import InputSpec, LoadedModel
 
 # Layer -> the operator of TensorFlow that it needs.
@@ -29,13 +30,13 @@ def refuse_strings(loaded: LoadedModel, inputs: Sequence[InputSpec]) -> None:
     if found:
         named = ", ".join(f"{name!r} ({kind})" for name, kind in found.items())
         operators = ", ".join(sorted({_OPERATORS[kind] for kind in found.values()}))
-        raise _refusal(f"The layer(s) {named} need the operator {operators}, which TFLite lacks", list(found)[-1])
+        raise _refusal(f"The layer(s) {named} need the operator {operators}, which TFLite lacks", loaded, list(found))
     strings = [item.name for item in inputs if item.dtype == "string"]
     if strings:
-        raise _refusal(f"The input(s) {', '.join(map(repr, strings))} take strings, which an edge file cannot")
+        raise _refusal(f"The input(s) {', '.join(map(repr, strings))} take strings, which an edge file cannot", loaded)
 
 
-def refuse_tables(nodes: Iterable[Any], layer_names: Sequence[str]) -> None:
+def refuse_tables(nodes: Iterable[Any], loaded: LoadedModel) -> None:
     """Refuse a traced graph that looks values up in a table.
 
     Raises:
@@ -43,15 +44,17 @@ def refuse_tables(nodes: Iterable[Any], layer_names: Sequence[str]) -> None:
     """
     for node in nodes:
         if node.op.startswith(_TABLES):
-            layers = layers_in(node.name.split("/"), layer_names)
+            layers = layers_in(node.name.split("/"), [name for name, _ in loaded.layers])
             where = f" of layer {layers[-1]!r}" if layers else ""
             raise _refusal(
-                f"The operator {node.op}{where} reads a table (HashTableV2), which TFLite lacks", *layers[-1:]
+                f"The operator {node.op}{where} reads a table (HashTableV2), which TFLite lacks", loaded, layers[-1:]
             )
 
 
-def _refusal(what: str, layer: str = "LAYER") -> ConversionError:
-    return ConversionError(
-        f"{what}; do that part where the data is read, and convert the rest: "
-        f"keras.Model(model.get_layer({layer!r}).output, model.outputs)."
-    )
+def _refusal(what: str, loaded: LoadedModel, layers: Sequence[str] = ()) -> ConversionError:
+    """Say which layers the file could begin with instead: those behind the refused ones and all that prepare values."""
+    from ..rewrite.front import beginnings
+
+    found = () if loaded.flavour is Flavour.SAVED_MODEL else beginnings(loaded.model, layers)
+    names = " ".join(f"--from-layer {name}" for name in found) or "--from-layer NAME, the first layer behind it"
+    return ConversionError(f"{what}; let the file begin behind: {names}, and that part is done where the data is read.")

@@ -45,8 +45,8 @@ class Front:
         """
         names = [item.name for item in inputs]
         if set(names) <= set(data.names):
-            return _bound(data, inputs)
-        raw = _bound(data, self.whole.spec.inputs)
+            return bound(data, inputs)
+        raw = bound(data, self.whole.spec.inputs)
         few = {name: array[:_TRIED] for name, array in raw.items()}
         if self.cut.steps is not None and not self.tried:
             self.tried, self.differs = len(next(iter(few.values()))), not self.cut.proven(few)
@@ -88,7 +88,8 @@ def begin_at(model: LoadedModel, layers: Sequence[str]) -> tuple[LoadedModel, Fr
     return describe(cut.rest, source=model.source), Front(model, cut)
 
 
-def _bound(data: Dataset, inputs: Sequence[InputSpec]) -> dict[str, Array]:
+def bound(data: Dataset, inputs: Sequence[InputSpec]) -> dict[str, Array]:
+    """Return the samples by input name, checked against the inputs."""
     names, shapes = [item.name for item in inputs], [item.shape for item in inputs]
     strings = [item.name for item in inputs if item.dtype == "string"]
     return {name: np.asarray(array) for name, array in data.bind(names, shapes, strings).items()}

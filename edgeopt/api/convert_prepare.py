@@ -9,10 +9,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from ..data.calibration import HELD_BACK, Chosen, calibration_set, check_fit, range_warnings
-from ..data.dataset import Array, Dataset, sample_hashes
+from ..data.dataset import Array, sample_hashes
 from ..errors import DataError, RecipeError
 from ..models.detect import carries_ranges
 from ..models.expectations import input_expectations
@@ -22,7 +20,7 @@ from ..models.spec import InputSpec, LoadedModel, fix_shapes
 from ..process.isolation import OnEvent
 from ..process.request import Request
 from ..recipes.convert import ConvertRecipe
-from .convert_front import Front, begin_at
+from .convert_front import Front, begin_at, bound
 
 
 @dataclass(frozen=True)
@@ -150,9 +148,9 @@ def prepare(
     trained = carries_ranges(model.layers)
     samples = held_back = None
     if chosen is not None:
-        bound = _bound if front is None else front.samples
-        samples = bound(chosen.data, inputs)
-        held_back = None if chosen.held_back is None else bound(chosen.held_back, inputs)
+        bind = bound if front is None else front.samples
+        samples = bind(chosen.data, inputs)
+        held_back = None if chosen.held_back is None else bind(chosen.held_back, inputs)
         check_fit(samples, {item.name: item.dtype for item in inputs}, chosen.data.source)
         warnings += [*chosen.warnings, *range_warnings(samples, input_expectations(model))]
     with stage("export", seconds, emit):
@@ -171,11 +169,6 @@ def prepare(
         front=None if front is None else front.to_dict(),
     )
     return Prepared(lean, samples, held_back, report)
-
-
-def _bound(data: Dataset, inputs: Sequence[InputSpec]) -> dict[str, Array]:
-    bound = data.bind([item.name for item in inputs], [item.shape for item in inputs])
-    return {name: np.asarray(array) for name, array in bound.items()}
 
 
 def check_trained(recipe: ConvertRecipe) -> None:

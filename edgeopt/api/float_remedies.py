@@ -14,7 +14,10 @@ REPLACE = "replace the layers that it comes from"
 _EXPORTED = "convert the .keras or .h5 file of the model, whose layers can be traced another way, if you have it"
 _PICTURES = "give the model float32 inputs (--input-type uint8 lets the file's be uint8)"
 _IDS = "declare the input of the ids as integers: keras.Input(shape, dtype='int32')"
-_CATEGORIES = "encode the categories where the data is read, and give the model the encoded vectors as float32"
+_CATEGORIES = (
+    "encode the categories where the data is read: let the file begin with the layer behind the CategoryEncoding "
+    "(--from-layer NAME)"
+)
 _MASKED_MEAN = (
     "pool without a mask, mask_zero=False in the Embedding (the mean is then over all steps, so train the model that "
     "way)"

@@ -181,6 +181,7 @@ def _bridge(look: StageInspection) -> None:
 
 def _without_counterpart(graph: Any) -> dict[str, Finding]:
     from ..models.bridge.build import rebuild
+    from ..models.bridge.differences import LOOKUPS
     from ..models.bridge.layers import LayerMapper
     from ..models.detect import Flavour
 
@@ -192,7 +193,9 @@ def _without_counterpart(graph: Any) -> dict[str, Finding]:
         try:
             mapper.map(step.layer, step.name)
         except ModelError as error:
-            found[step.name] = Finding(REFUSED, "bridge", str(error).rstrip("."))
+            reason = str(error).rstrip(".")
+            remedy = reason.partition("; ")[2] if step.kind in LOOKUPS else ""
+            found[step.name] = Finding(REFUSED, "bridge", reason, remedy)
     return found
 
 

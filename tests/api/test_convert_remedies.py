@@ -65,9 +65,11 @@ def test_categories_are_encoded_where_the_data_is_read():
     categories = IDS[:, :1].astype("int32")
     given = keras.Input((1,), dtype="int32")
     encoder = layers.CategoryEncoding(WORDS, output_mode="one_hot", name="encoder")
-    refused(keras.Model(given, head(encoder(given))), categories, "; encode the categories where the data is read, and")
-    rest = keras.Sequential([keras.Input((WORDS,)), head])
-    assert convert(rest, np.asarray(encoder(categories), "float32")).sidecar["fully_int8"]
+    model = keras.Model(given, head(encoder(given)))
+    refused(
+        model, categories, "; encode the categories where the data is read: let the file begin with the layer behind"
+    )
+    assert convert(model, categories, from_layer=head.name).sidecar["fully_int8"]
 
 
 @pytest.mark.parametrize("kind", ["StringLookup", "IntegerLookup"])
@@ -85,6 +87,18 @@ def test_a_lookup_is_named_with_its_operator_and_cut_off(any_keras, kind):
     artifact = convert(model, raw, from_layer="table")
     assert artifact.sidecar["fully_int8"]
     assert artifact.sidecar["front"]["layers"][0]["vocabulary"][-8:] == words
+
+
+def test_a_pass_takes_the_model_behind_a_lookup(any_keras):
+    layers = any_keras.layers
+    given = any_keras.Input((STEPS,), dtype="string")
+    x = layers.Embedding(WORDS + 1, 4)(layers.StringLookup(vocabulary=list("abcdefgh"), name="lookup")(given))
+    model = any_keras.Model(given, layers.Dense(3, name="end")(layers.Flatten()(x)))
+    (item,) = [item for item in edgeopt.check_model(model, target="qat").items if item.verdict == "refused"]
+    assert item.name == "lookup" and "looks values up in a table" in item.reason
+    assert item.remedy.endswith("keras.Model(model.get_layer('lookup').output, model.outputs)")
+    rest = any_keras.Model(model.get_layer("lookup").output, model.outputs)
+    assert not edgeopt.check_model(rest, target="qat").refused
 
 
 def test_a_table_of_ones_own_layer_is_named():

@@ -33,6 +33,7 @@ LAID_OUT = ("LocallyConnected1D", "LocallyConnected2D")
 # Arguments that a constructor takes without naming them, and a named argument of the classes that do.
 UNNAMED = {"zero_output_for_mask": "return_sequences"}
 
+LOOKUPS = ("IntegerLookup", "StringLookup", "TextVectorization")
 ADVICE = {
     "IntegerLookup": "look the numbers up before the model, where the data is read",
     "StringLookup": "look the strings up before the model, where the data is read",

@@ -17,7 +17,7 @@ from ..graph.notes import BridgeNote, Rule
 from ..load import flavour_of, import_keras
 from . import activations
 from .construct import construct, standard_layer, translate
-from .differences import ADVICE, FROM_TF_KERAS, IGNORED, LAID_OUT, TO_TF_KERAS, WRAPPED
+from .differences import ADVICE, FROM_TF_KERAS, IGNORED, LAID_OUT, LOOKUPS, TO_TF_KERAS, WRAPPED
 from .registry import counterpart
 
 _ACTIVATION_KEYS = ("activation", "recurrent_activation")
@@ -55,6 +55,12 @@ class LayerMapper:
             self._note(name, "python carried", "the function of the Lambda layer, as it is")
             arguments = dict(layer.arguments or {})
             return [import_keras(self.target).layers.Lambda(layer.function, arguments=arguments, name=name)]
+        if class_name in LOOKUPS:
+            raise ModelError(
+                f"Layer {layer.name!r} ({class_name}) looks values up in a table, which no pass takes; "
+                f"{ADVICE[class_name]}, and give the pass the model behind it: "
+                f"keras.Model(model.get_layer({layer.name!r}).output, model.outputs)."
+            )
         laid_out = ("implementation",) if class_name in LAID_OUT else ()
         config = self._config(layer, [key for key in IGNORED if key not in laid_out])
         for key in WRAPPED.get(class_name, ()):

@@ -69,6 +69,7 @@ def test_both_parts_compute_what_the_model_does_and_the_python_what_the_front_do
     assert not cut.proven(RAW)
 
 
+@pytest.mark.heavy
 def test_the_snippet_runs_the_front_and_gives_what_the_model_gives(any_keras, tmp_path):
     model = table(any_keras)
     artifact = edgeopt.convert(model, calibration=RAW, calibration_samples=COUNT, isolate=False, from_layer=BEGINNING)

@@ -90,7 +90,9 @@ def test_strings_are_refused_with_the_remedy_of_the_conversion_alone():
     model = keras.Model(words, keras.layers.Dense(3)(keras.layers.Flatten()(keras.layers.Embedding(9, 4)(ids))))
     (item,) = [item for item in check_model(model, target="convert").items if item.verdict == "refused"]
     assert "'hashing' (Hashing) need the operator StringToHashBucketFast" in item.reason
-    assert item.remedy.startswith("let the file begin behind: --from-layer embedding") and item.reason.endswith(item.remedy)
+    assert item.remedy.startswith("let the file begin behind: --from-layer embedding") and item.reason.endswith(
+        item.remedy
+    )
 
 
 def test_a_tflite_file_and_options_are_refused(tmp_path):

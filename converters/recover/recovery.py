@@ -109,7 +109,8 @@ def recover(
         if kept:
             file, errors = made, found
     snr_db = compared(first, first)[0].snr_db
-    counts = len(layers), len(split.fitting), len(split.judging)
+    batch = batch_of(model)
+    counts = len(layers), batch * len(split.fitting), batch * len(split.judging)
     return Recovered(file, "", *counts, split.held_back, snr_db, tuple(steps))
 
 

@@ -210,13 +210,16 @@ def _recovered(
 
     found = Recovered(converted.model, "the model holds its ranges itself")
     if converted.float_model is not None and samples is not None:
-        found = recover(
-            converted.model,
-            converted.float_model,
-            samples,
-            held_back,
-            lambda method, done, total: emit({"stage": f"recover-{method}", "done": done, "total": total}),
-        )
+        try:
+            found = recover(
+                converted.model,
+                converted.float_model,
+                samples,
+                held_back,
+                lambda method, done, total: emit({"stage": f"recover-{method}", "done": done, "total": total}),
+            )
+        except (RuntimeError, ValueError) as error:  # the interpreter's: such files convert and run nowhere here
+            found = Recovered(converted.model, f"the file does not run here ({one_line(error)})")
     return replace(converted, model=found.model), found.to_dict()
 
 

@@ -75,7 +75,7 @@ def test_batches_are_filled_from_the_start(lean, tmp_path):
 
     inputs = tuple(InputSpec(item.name, (5, 4), "float32") for item in lean.inputs)
     batched = LeanModel(lean.folder, inputs, lean.output_names)
-    batches = list(_representative_dataset(batched, {"zebra": SMALL, "apple": -SMALL}, range(3), _Clock())())
+    batches = list(_representative_dataset(batched, {"zebra": SMALL, "apple": -SMALL}, range(3), _Clock(), None)())
     assert [batch["in000"].shape for batch in batches] == [(5, 4)] * 3
     np.testing.assert_array_equal(
         np.concatenate([batch["in000"] for batch in batches]), np.concatenate([SMALL, SMALL[:3]])

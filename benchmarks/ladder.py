@@ -101,8 +101,8 @@ def table(cells: list[dict[str, Any]]) -> str:
     order = list(CASES)
     for found in sorted(cells, key=lambda entry: (order.index(entry["model"]), entry["budget"])):
         final, ladder = found["ladder"]["final"], found["ladder"]
-        low, high = (100 * end for end in final["drop_ci95"])
-        drop = f"{100 * final['drop']:.1f} ({low:.1f} to {high:.1f})"
+        low, high = (100 * end for end in final["accuracy_drop_ci95"])
+        drop = f"{100 * final['accuracy_drop']:.1f} ({low:.1f} to {high:.1f})"
         verdicts = ", ".join(line["verdict"] for line in found["lines"])
         rung = f"{ladder['recommended']} of {len(found['rungs'])}"
         head = f"| {CASES[found['model']].title} | `{' '.join(found['limits'])}` | {rung} | {drop}"

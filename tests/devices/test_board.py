@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import subprocess
 import sys
 
@@ -266,7 +267,7 @@ def test_the_users_files_beside_edgeopts_folder_survive_all_that_edgeopt_does(pi
     place = inventory("old")
     for command in ([*clean, "--all"], bench, [*setup, *wheels]):
         _, done = edgeopt(*command, *place, check=False)
-        assert done.returncode == 5 and "setup NAME --adopt" in done.stderr
+        assert done.returncode == 5 and f"edgeopt devices setup {shlex.quote(NAME)} --adopt" in done.stderr
     edgeopt(*setup, *wheels, "--adopt", *place, timeout=900)
     edgeopt(*bench[:4], "--seconds", "0.2", "--processes", "1", *place)
     assert pi_board.ssh("ls ~/old/runs").split() == []

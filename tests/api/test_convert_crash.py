@@ -39,7 +39,7 @@ def crash(monkeypatch, tmp_path):
 
 def test_a_loop_in_the_graph_is_the_first_suspect(crash):
     assert crash("SIGSEGV", layers=LAYERS, loops=["odd"]) == (
-        "TensorFlow's converter was killed by SIGSEGV in the stage 'convert'; suspect layer(s): 'odd' (Lambda); "
+        "TensorFlow's converter was killed by SIGSEGV in the stage 'calibrate'; suspect layer(s): 'odd' (Lambda); "
         "replace the layer, or convert with --quantize dynamic or float16."
     )
 
@@ -78,7 +78,7 @@ def test_a_real_model_that_crashes_the_calibrator(tmp_path):
     folder = str(tmp_path / "saved")
     tf.saved_model.save(module, folder, signatures=module.serve)
     data = np.random.default_rng(0).normal(size=(10, 6, 3)).astype(np.float32)
-    sentence = r"was killed by SIG\w+ in the stage 'convert'; suspect layer\(s\): 'standard_gru'; .* --quantize dynamic"
+    sentence = r"was killed by SIG\w+ in the stage 'calibrate'; suspect layer\(s\): 'standard_gru'; .* --quantize dynamic"
     with pytest.raises(ConversionError, match=sentence):
         edgeopt.convert(folder, calibration=data)
     assert edgeopt.convert(folder, quantize="dynamic").sidecar["ops"]["WHILE"] == 1

@@ -39,7 +39,7 @@ def crash(monkeypatch, tmp_path):
 
 def test_a_loop_in_the_graph_is_the_first_suspect(crash):
     assert crash("SIGSEGV", layers=LAYERS, loops=["odd"]) == (
-        "TensorFlow's converter was killed by SIGSEGV in the stage 'calibrate'; suspect layer(s): 'odd' (Lambda); "
+        "TensorFlow's converter was killed by SIGSEGV in the stage 'convert'; suspect layer(s): 'odd' (Lambda); "
         "replace the layer, or convert with --quantize dynamic or float16."
     )
 

@@ -78,7 +78,9 @@ def test_a_real_model_that_crashes_the_calibrator(tmp_path):
     folder = str(tmp_path / "saved")
     tf.saved_model.save(module, folder, signatures=module.serve)
     data = np.random.default_rng(0).normal(size=(10, 6, 3)).astype(np.float32)
-    sentence = r"was killed by SIG\w+ in the stage 'calibrate'; suspect layer\(s\): 'standard_gru'; .* --quantize dynamic"
+    sentence = (
+        r"was killed by SIG\w+ in the stage 'calibrate'; suspect layer\(s\): 'standard_gru'; .* --quantize dynamic"
+    )
     with pytest.raises(ConversionError, match=sentence):
         edgeopt.convert(folder, calibration=data)
     assert edgeopt.convert(folder, quantize="dynamic").sidecar["ops"]["WHILE"] == 1

@@ -13,7 +13,7 @@ from ..errors import OutputError, UsageError
 from .float_words import float_words, selective_words
 from .output import add_row, console, json_option, next_step, readable_bytes
 from .progress import live
-from .words import image_options, parse_shape, parse_size
+from .words import image_options, metric_options, parse_shape, parse_size
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -105,14 +105,7 @@ EDGETPU_LIBRARY = "libedgetpu.so.1"
 )
 @click.option("--max-drop", type=float, metavar="X", help="With --float-ops auto: the metric's drop, such as 0.01.")
 @click.option("--data", metavar="DATA", help="With --max-drop: samples with labels to choose by; validate on others.")
-@click.option(
-    "--metric",
-    default="accuracy",
-    show_default=True,
-    metavar="accuracy|top5|auc|mae|mse|module:callable",
-    help="With --max-drop: what to score.",
-)
-@click.option("--score", "output_name", metavar="NAME", help="With --max-drop: the output to score, of several.")
+@metric_options("--output-name", "--score", when="With --max-drop: ")
 @click.option(
     "--from-layer",
     multiple=True,

@@ -9,7 +9,7 @@ import click
 from ..artifact.atomic import refuse_to_overwrite
 from .output import add_row, console, json_option, wants_text
 from .progress import live
-from .words import image_options, parse_shape, parse_size
+from .words import image_options, metric_options, parse_shape, parse_size
 
 if TYPE_CHECKING:
     from ..evaluation.sensitivity import OperatorSensitivity, SensitivityReport
@@ -22,14 +22,7 @@ _TAIL = 30  # characters of a tensor's name, where no layer is known
 @click.argument("model")
 @click.option("--calibration", required=True, metavar="DATA", help="Samples that make the ranges, as of convert.")
 @click.option("--data", metavar="DATA", help="Samples with labels: what each operator does to the metric.")
-@click.option(
-    "--metric",
-    default="accuracy",
-    show_default=True,
-    metavar="accuracy|top5|auc|mae|mse|module:callable",
-    help="With --data: what to score.",
-)
-@click.option("--output", "output_name", metavar="NAME", help="With --data: the output to score, of several.")
+@metric_options("--output-name", "--output", when="With --data: ")
 @click.option("--recipe", metavar="FILE.toml", help="Take settings from the [convert] table of a TOML recipe.")
 @click.option("--calibration-samples", type=int, metavar="N", help="How many samples make the ranges (200).")
 @click.option("--seed", type=int, metavar="N", help="Picks the samples (0).")

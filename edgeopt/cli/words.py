@@ -69,20 +69,25 @@ def budget_options(function: Function) -> Function:
     return function
 
 
-def metric_options(*names: str) -> Callable[[Function], Function]:
-    """Return what adds ``--metric``, and ``--output-name`` under these names, to a command: what is scored."""
+def metric_options(*names: str, when: str = "") -> Callable[[Function], Function]:
+    """Return what adds ``--metric``, and ``--output-name`` under these names, to a command: what is scored.
+
+    Args:
+        names: Of the second option.
+        when: Where they count, as the beginning of their help.
+    """
     metric = click.option(
         "--metric",
         default="accuracy",
         show_default=True,
         metavar="accuracy|top5|auc|mae|mse|module:callable",
-        help="What to score.",
+        help=f"{when}what to score." if when else "What to score.",
     )
     output = click.option(
         *names,
         "output_name",
         metavar="NAME",
-        help="The output to score, of a model with several.",
+        help=f"{when}the output to score, of several." if when else "The output to score, of a model with several.",
     )
     return lambda function: metric(output(function))
 

@@ -107,11 +107,15 @@ def feed(interpreter: Any, model: Model, group: Samples) -> None:
     """Run one group of samples, given in real values by input name."""
     interpreter.reset_all_variables()
     for spec in input_specs(model):
-        values = group[spec.name]
-        if spec.scale is not None and spec.zero_point is not None:
-            values = quantize(values, spec.scale, spec.zero_point, np.dtype(spec.dtype))
-        interpreter.set_tensor(spec.index, np.ascontiguousarray(values, dtype=spec.dtype))
+        interpreter.set_tensor(spec.index, stored_values(group[spec.name], spec))
     interpreter.invoke()
+
+
+def stored_values(values: Array, spec: TensorSpec) -> Array:
+    """Return real values as the tensor of an input stores them."""
+    if spec.scale is not None and spec.zero_point is not None:
+        values = quantize(values, spec.scale, spec.zero_point, np.dtype(spec.dtype))
+    return np.ascontiguousarray(values, dtype=spec.dtype)
 
 
 def fed(content: bytes, samples: Samples) -> Any:

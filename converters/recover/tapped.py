@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-import numpy as np
-
 from ...data.dataset import Array
 from ...flatbuffer import read_model
+from ...flatbuffer.tap import with_outputs
 from ..outputs import Samples, feed, interpreter_of
-from ..rewrite import packed, unpacked
 
 
 class Tapped:
@@ -22,16 +20,12 @@ class Tapped:
             content: The file.
             tensors: Indices in its main graph, none of them constant.
         """
-        tree = unpacked(content)
-        graph = tree.subgraphs[0]
+        graph = read_model(content).main
         self._tensors = list(dict.fromkeys(tensors))
         # An input cannot be an output, too: the delegate aborts. It is there to be read anyway.
         made = [tensor for tensor in self._tensors if tensor not in graph.inputs]
         # The file's own outputs stay: the delegate aborts on operators whose result nobody wants.
-        graph.outputs = np.array(list(dict.fromkeys([*made, *graph.outputs])), dtype=np.int32)
-        for signature in tree.signatureDefs or []:
-            signature.outputs = []
-        tapped = packed(tree)
+        tapped = with_outputs(content, list(dict.fromkeys([*made, *graph.outputs])))
         self._model, self._interpreter = read_model(tapped), interpreter_of(tapped)
 
     def each(self, groups: Sequence[Samples]) -> Iterator[dict[int, Array]]:

@@ -8,10 +8,9 @@ from typing import Any
 import numpy as np
 
 from ...data.dataset import Array
-from ...devices.agent.arith import quantize
 from ...flatbuffer import read_model
 from ...flatbuffer.specs import input_specs
-from ..outputs import Samples, interpreter_of
+from ..outputs import Samples, interpreter_of, stored_values
 from ..rewrite import packed, unpacked
 
 Values = list[Array]
@@ -43,7 +42,7 @@ class Walk:
             self._last_use |= {int(tensor): index for tensor in operator.inputs}
         self._values: dict[int, Values] = {}
         for spec in input_specs(read_model(content)):
-            self._values[spec.index] = [_stored(group[spec.name], spec) for group in groups]
+            self._values[spec.index] = [stored_values(group[spec.name], spec) for group in groups]
 
     def forward(self, position: int) -> None:
         """Take all samples past the operators before `position`."""
@@ -77,12 +76,6 @@ class Walk:
             for detail, tensor in zip(outs, wanted, strict=True):
                 found[tensor].append(interpreter.get_tensor(detail["index"]))
         self._values |= found
-
-
-def _stored(values: Array, spec: Any) -> Array:
-    if spec.scale is not None and spec.zero_point is not None:
-        values = quantize(values, spec.scale, spec.zero_point, np.dtype(spec.dtype))
-    return np.ascontiguousarray(values, dtype=spec.dtype)
 
 
 def _piece(tree: Any, operators: Sequence[Any], given: Sequence[int], wanted: Sequence[int]) -> bytes:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ..devices.agent.records import Operator as ProfiledOperator
 from ..flatbuffer.layer_names import paths_in
 from ..flatbuffer.model import Model, Operator
 from ..flatbuffer.profiled import profiled_operators
-from .records import ProfiledOperator
 
 _NOT_LAYERS = {"BiasAdd", "ReadVariableOp", "resource", "batchnorm"}
 _MOST_LAYERS = 3

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TypedDict
 
+from ..devices.agent.records import OpProfile
 from ..evaluation.budget import BudgetLine
 
 Interval = tuple[float, float]
@@ -71,24 +72,6 @@ class Conditions(TypedDict, total=False):
     before: State
     after: State
     peak_rss_bytes: int | None
-
-
-class ProfiledOperator(TypedDict):
-    """The time of an operator."""
-
-    op: str
-    by: str
-    index: int
-    ms: float
-    share: float
-
-
-class OpProfile(TypedDict, total=False):
-    """Where the time goes."""
-
-    runs: int
-    operators: list[ProfiledOperator]
-    problem: str
 
 
 class Turns(TypedDict, total=False):

@@ -10,6 +10,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypedDict
 
@@ -186,6 +187,45 @@ class Folder:
             result.artifact.save(self.path / MODEL_FILE, force=True)
         write_atomically(self.path / RECIPE, recipe.encode())
         write_json(result.to_dict(), str(self.path / RESULT))
+
+
+@dataclass(frozen=True)
+class Kept:
+    """The stages of a run as its folder keeps them; one without a folder keeps none.
+
+    Attributes:
+        folder: The folder; None for none.
+        say: Told which stages were taken from an earlier run.
+        trusted: Whether code that a model in the folder names may run.
+    """
+
+    folder: Folder | None
+    say: Callable[[str], None]
+    trusted: bool
+
+    def finished(self, name: str, kind: str, model: Any = None) -> Stage | None:
+        """Return a stage that an earlier run has finished, or None; its model is `model`, or read from the folder."""
+        if self.folder is None:
+            return None
+        found = self.folder.finished(name, kind, lambda path: self._load(path) if model is None else model)
+        if found is not None:
+            self.say(f"{name}: taken from the earlier run")
+        return found
+
+    def work(self, name: str) -> Path | None:
+        """Return the folder of a stage's checkpoints, or None."""
+        return None if self.folder is None else self.folder.work(name)
+
+    def written(self, stage: Stage) -> Stage:
+        """Write a finished stage, and return it."""
+        if self.folder is not None:
+            self.folder.write_stage(stage)
+        return stage
+
+    def _load(self, path: Path) -> Any:
+        from ...models.load import load_model
+
+        return load_model(path, unsafe_load=self.trusted).model
 
 
 def save_model(model: Any, path: Path) -> None:

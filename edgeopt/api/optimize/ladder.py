@@ -9,7 +9,6 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,7 +20,7 @@ from ...evaluation.budget import Budget, BudgetLine
 from ...evaluation.metrics import load_metric
 from ...passes.registry import plan
 from .data import RunData
-from .folder import Folder
+from .folder import Kept
 from .result import LadderResult, Stage
 from .rungs import Climbed, Passed, Rung, missed, next_rung
 from .stage import apply
@@ -90,20 +89,19 @@ def parted(data: RunData) -> tuple[Any, Any, str]:
 class Ladder:
     """A run from rung to rung."""
 
-    def __init__(self, bench: Workbench, budget: Budget, folder: Folder | None, clock: Clock, *, trusted: bool) -> None:
+    def __init__(self, bench: Workbench, budget: Budget, kept: Kept, clock: Clock) -> None:
         """Prepare to climb.
 
         Args:
             bench: What all rungs share; its validation data are parted here, where there are no test data.
             budget: What a file is to keep.
-            folder: Where stages are kept; None keeps nothing.
+            kept: Where stages are kept.
             clock: How long it may take.
-            trusted: Whether code that a model in that folder names may run.
         """
         choosing, judging, self._note = parted(bench.data)
         self._bench = replace(bench, data=replace(bench.data, validation=choosing))
         self._judge = replace(bench, data=replace(bench.data, validation=judging))
-        self._budget, self._folder, self._clock, self._trusted = budget, folder, clock, trusted
+        self._budget, self._kept, self._clock = budget, kept, clock
 
     @property
     def _may_float(self) -> bool:
@@ -124,7 +122,9 @@ class Ladder:
                 break
             name = f"{len(stages):02d}-{rung.name}"
             try:
-                stage = self._finished(name, rung) or self._made(name, rung)
+                stage = self._kept.finished(
+                    name, rung.name, None if rung.trains else self._bench.original
+                ) or self._made(name, rung)
             except TimeUp:
                 passed.append(Passed(rung.name, "the time was over in its training"))
                 break
@@ -137,20 +137,6 @@ class Ladder:
             climbed.append(Climbed(rung, _lines(stage), _p50(stage)))
         return self._result(stages, climbed, passed)
 
-    def _finished(self, name: str, rung: Rung) -> Stage | None:
-        if self._folder is None:
-            return None
-
-        def load(path: Path) -> Any:
-            from ...models.load import load_model
-
-            return load_model(path, unsafe_load=self._trusted).model if rung.trains else self._bench.original
-
-        found = self._folder.finished(name, rung.name, load)
-        if found is not None:
-            self._bench.say(f"{name}: taken from the earlier run")
-        return found
-
     def _made(self, name: str, rung: Rung) -> Stage:
         started = time.monotonic()
         bench = replace(self._bench, recipe=self._recipe(rung))
@@ -158,8 +144,7 @@ class Ladder:
         reports, left = [], []
         for number, planned in enumerate(map(plan, rung.passes), 1):
             bench.say(f"{name}: {planned.step.name}")
-            work = None if self._folder is None else self._folder.work(f"{name}.{number}")
-            done = apply(planned, model, bench, work, self._trusted)
+            done = apply(planned, model, bench, self._kept.work(f"{name}.{number}"), self._kept.trusted)
             model, exported = done.model, done.exported
             reports.append({"kind": planned.step.name, **done.account.report})
             left += [{"stage": name, **entry} for entry in done.account.skipped]
@@ -176,9 +161,7 @@ class Ladder:
             name, rung.name, model, artifact, figures(artifact, measured), report, (*left, *dense),
             time.monotonic() - started, exported=exported,
         )  # fmt: skip
-        if self._folder is not None:
-            self._folder.write_stage(stage)
-        return stage
+        return self._kept.written(stage)
 
     def _recipe(self, rung: Rung) -> Any:
         recipe = self._bench.recipe
@@ -200,7 +183,7 @@ class Ladder:
             tuple(stages),
             self._recipe(climbed[number].rung),
             budget=final.budget,
-            folder=None if self._folder is None else self._folder.path,
+            folder=None if self._kept.folder is None else self._kept.folder.path,
             warnings=tuple(warnings),
             chosen=number,
             reason=reason,

@@ -21,7 +21,7 @@ from ...training.losses import loss_text
 from ..baseline import telling
 from .compression import compression_report, overall_change
 from .data import check_outputs, check_recipe_data
-from .folder import Folder
+from .folder import Folder, Kept
 from .ladder import Clock, Ladder
 from .lock import locked
 from .loss import loss_for
@@ -180,13 +180,13 @@ def optimize(
         clock = Clock(time_limit_s)
         shared = Workbench(settings, original, data, chosen, [*callbacks, *clock.callbacks()], measuring, say)
         # What the user has given as an object, or allowed to be loaded, is no stranger in the run's own files.
-        trusted = unsafe_load or not isinstance(model, (str, os.PathLike))
+        kept = Kept(folder, say, trusted=unsafe_load or not isinstance(model, (str, os.PathLike)))
         if read.climbs:
-            found = Ladder(shared, settings.budget, folder, clock, trusted=trusted).climb()
+            found = Ladder(shared, settings.budget, kept, clock).climb()
             if folder is not None:
                 folder.write_result(found, found.recipe.to_toml())
             return found
-        stages, last = _Run(shared, folder, planned, trusted).stages()
+        stages, last = _Run(shared, kept, planned).stages()
         result = OptimizeResult(
             tuple(stages),
             written,
@@ -209,8 +209,8 @@ def optimize(
 class _Run:
     """The stages of a run, one after the other, those that an earlier run has finished read and not made again."""
 
-    def __init__(self, bench: Workbench, folder: Folder | None, planned: Sequence[Planned], trusted: bool) -> None:
-        self._bench, self._folder, self._planned, self._trusted = bench, folder, planned, trusted
+    def __init__(self, bench: Workbench, kept: Kept, planned: Sequence[Planned]) -> None:
+        self._bench, self._kept, self._planned = bench, kept, planned
         self._last: Any = None
 
     def stages(self) -> tuple[list[Stage], Any]:
@@ -218,7 +218,7 @@ class _Run:
         found = [self._original()]
         for number, planned in enumerate(self._planned, 1):
             name = f"{number:02d}-{planned.step.name}"
-            finished = self._finished(name, planned.step.name, self._load)
+            finished = self._kept.finished(name, planned.step.name)
             found.append(finished or self._made(name, planned, found))
         if self._last is None:
             # Everything was read: the budget is judged on the last file, measured again.
@@ -227,19 +227,18 @@ class _Run:
 
     def _original(self) -> Stage:
         name, bench = f"00-{ORIGINAL}", self._bench
-        found = self._finished(name, ORIGINAL, lambda _path: bench.original)
+        found = self._kept.finished(name, ORIGINAL, bench.original)
         if found is not None:
             return found
         bench.say(f"{name}: converting and measuring")
         artifact, skipped = bench.smallest(bench.original, name)
         measured = self._measure(artifact, last=not self._planned)
-        return self._written(Stage(name, ORIGINAL, bench.original, artifact, measured, skipped=skipped))
+        return self._kept.written(Stage(name, ORIGINAL, bench.original, artifact, measured, skipped=skipped))
 
     def _made(self, name: str, planned: Planned, before: Sequence[Stage]) -> Stage:
         bench, model, last = self._bench, before[-1].model, planned is self._planned[-1]
         bench.say(f"{name}: applying")
-        work = None if self._folder is None else self._folder.work(name)
-        done = apply(planned, model, bench, work, self._trusted)
+        done = apply(planned, model, bench, self._kept.work(name), self._kept.trusted)
         bench.say(f"{name}: converting and measuring")
         artifact, dense = bench.smallest(done.exported, name)
         measured = self._measure(artifact, last=last)
@@ -250,7 +249,7 @@ class _Run:
                 measured["against_previous"] if only else bench.in_turns(artifact, before[0].artifact)
             )
         left = [{"stage": name, **entry} for entry in done.account.skipped]
-        return self._written(
+        return self._kept.written(
             Stage(
                 name,
                 planned.step.name,
@@ -270,22 +269,6 @@ class _Run:
         if last:
             self._last = report
         return figures(artifact, report)
-
-    def _finished(self, name: str, kind: str, load: Callable[[Path], Any]) -> Stage | None:
-        found = None if self._folder is None else self._folder.finished(name, kind, load)
-        if found is not None:
-            self._bench.say(f"{name}: taken from the earlier run")
-        return found
-
-    def _load(self, path: Path) -> Any:
-        from ...models.load import load_model
-
-        return load_model(path, unsafe_load=self._trusted).model
-
-    def _written(self, stage: Stage) -> Stage:
-        if self._folder is not None:
-            self._folder.write_stage(stage)
-        return stage
 
 
 def read_budget(

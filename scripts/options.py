@@ -35,18 +35,18 @@ def verbs(group: click.Group, *words: str) -> Iterator[tuple[str, click.Command]
 
 def page() -> str:
     """Return the page."""
-    return "\n".join([_HEAD, *(_section(words, command) for words, command in verbs(cli))])
+    made = (section(words, command, command.get_short_help_str(200)) for words, command in verbs(cli))
+    return "\n".join([_HEAD, *made])
 
 
-def _section(words: str, command: click.Command) -> str:
+def section(words: str, command: click.Command, text: str) -> str:
+    """Return a verb's line, `text` about it, and the table of its options."""
     context = click.Context(command, max_content_width=10_000)
     arguments = " ".join(item.make_metavar(context) for item in command.params if isinstance(item, click.Argument))
     rows = [item.get_help_record(context) for item in command.params if isinstance(item, click.Option)]
-    lines = [f"| `{_cell(option)}` | {_cell(text)} |" for option, text in filter(None, rows)]
+    lines = [f"| `{_cell(option)}` | {_cell(told)} |" for option, told in filter(None, rows)]
     table = ["| option | |", "|---|---|", *lines] if lines else []
-    return "\n".join(
-        [f"## `edgeopt {words} {arguments}".rstrip() + "`", "", command.get_short_help_str(200), "", *table, ""]
-    )
+    return "\n".join([f"## `edgeopt {words} {arguments}".rstrip() + "`", "", text, "", *table, ""])
 
 
 def _cell(text: str) -> str:

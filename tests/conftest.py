@@ -36,6 +36,19 @@ def checkout() -> Path:
     return CHECKOUT
 
 
+@pytest.fixture(scope="session")
+def browser() -> str:
+    """A real browser; tests that need one are skipped, with the reason, where it is absent."""
+    from .browsing import found_browser
+
+    found = found_browser()
+    if found is None:
+        if os.environ.get("EDGEOPT_REQUIRE_BROWSER"):
+            pytest.fail("no browser: install chromium, or run scripts/browser as root")
+        pytest.skip("no browser: chromium was not found")
+    return found
+
+
 @pytest.fixture(scope="session", params=["keras", "tf_keras"])
 def any_keras(request: pytest.FixtureRequest) -> Any:
     """Keras 3, and then tf_keras: what uses it runs with both."""

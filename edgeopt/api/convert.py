@@ -14,7 +14,7 @@ from ..artifact.provenance import model_fingerprint, tool_versions
 from ..artifact.scratch import scratch_folder
 from ..errors import ConversionError, RecipeError
 from ..evaluation.classes import fits_output
-from ..process.isolation import TENSORFLOW, ChildCrash, Event, OnEvent, run_isolated
+from ..process.isolation import ChildCrash, Event, OnEvent, run_isolated
 from ..recipes.convert import ConvertRecipe
 from ..recipes.values import type_name
 from .convert_verify import describe_file, edge_rows, verify
@@ -285,7 +285,7 @@ def _isolated(job: FileJob | LeanJob, progress: _Progress) -> ConvertReport:
     from .convert_prepare import ConvertReport
 
     try:
-        reply = run_isolated(job.target, job.to_dict(), progress, modules=TENSORFLOW)
+        reply = run_isolated(job.target, job.to_dict(), progress, modules=job.modules)
     except ChildCrash as crash:
         raise _crash_error(crash, progress) from crash
     return ConvertReport.from_dict(reply)

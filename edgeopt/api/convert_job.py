@@ -11,6 +11,7 @@ from ..data.calibration import Chosen
 from ..data.dataset import Array
 from ..errors import ConversionError, one_line
 from ..evaluation.fidelity import Fidelity
+from ..models.detect import Flavour, detect
 from ..models.export.export import LeanModel
 from ..models.spec import InputSpec, LoadedModel
 from ..process.isolation import OnEvent
@@ -55,6 +56,11 @@ class FileJob(Request):
     chosen: WrittenChosen | None
     study: Study = NOTHING
     target: ClassVar[str] = "edgeopt.api.convert_job:convert_file"
+
+    @property
+    def modules(self) -> tuple[str, ...]:
+        """What the child imports, where that takes long."""
+        return detect(self.model).flavour.modules
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> FileJob:
@@ -106,6 +112,7 @@ class LeanJob(Request):
     report: ConvertReport
     study: Study = NOTHING
     target: ClassVar[str] = "edgeopt.api.convert_job:convert_lean"
+    modules: ClassVar[tuple[str, ...]] = Flavour.SAVED_MODEL.modules
 
     @classmethod
     def of(cls, prepared: Prepared, recipe: ConvertRecipe, folder: Path, study: Study = NOTHING) -> LeanJob:

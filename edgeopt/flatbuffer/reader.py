@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import os
 import struct
@@ -66,11 +67,16 @@ def read_model(data: bytes, name: str = "The model") -> Model:
     """
     _check_identifier(data[:8], name)
     try:
-        return _Reader(CheckedBytes(data)).model()
+        return _read(data)
     except Broken as error:
         raise _corrupt(name, str(error)) from error
     except _FOREIGN as error:
         raise _corrupt(name, "it is cut short, or an offset in it leads nowhere") from error
+
+
+@functools.lru_cache(maxsize=2)  # a conversion looks at each of its files two to eight times
+def _read(data: bytes) -> Model:
+    return _Reader(CheckedBytes(data)).model()
 
 
 def _check_identifier(head: bytes, name: str) -> None:

@@ -26,6 +26,11 @@ class Flavour(str, Enum):
     TF_KERAS = "tf_keras"
     SAVED_MODEL = "saved_model"
 
+    @property
+    def modules(self) -> tuple[str, ...]:
+        """What a process that loads such a model imports, where that takes long."""
+        return ("tensorflow",) if self is Flavour.SAVED_MODEL else ("tensorflow", self.value)
+
 
 @dataclass(frozen=True)
 class ModelFile:

@@ -15,8 +15,9 @@ import numpy.typing as npt
 from ..artifact.scratch import scratch_folder
 from ..data.folder import Pictures
 from ..errors import DataError, EdgeoptError, InvokeError, one_line
-from ..process.isolation import TENSORFLOW, ChildCrash, OnEvent, run_isolated
+from ..process.isolation import ChildCrash, OnEvent, run_isolated
 from ..process.request import Request
+from .detect import detect
 
 _BATCH = 64
 
@@ -53,7 +54,8 @@ def predict_isolated(
         files = {key: _written(array, folder / f"in{place:03d}") for place, (key, array) in enumerate(inputs.items())}
         request = PredictRequest(os.fspath(model), files, tuple(custom_objects), unsafe_load, str(folder))
         try:
-            count = run_isolated("edgeopt.models.predict:serve", request.to_dict(), tell, modules=TENSORFLOW)
+            modules = detect(os.fspath(model)).flavour.modules
+            count = run_isolated("edgeopt.models.predict:serve", request.to_dict(), tell, modules=modules)
         except ChildCrash as crash:
             how = crash.signal_name or "no reply"
             raise InvokeError(

@@ -28,6 +28,7 @@ _MASKING = frozenset({"ADD", "SUB", "MUL", "MINIMUM", "MAXIMUM", "SELECT", "SELE
 _ONE_SIDED = 0.05  # a masked tensor reaches up to so much of what it reaches down to, at most
 _ROWS = 8  # samples that are looked at: every tensor of theirs is kept
 
+_TRAIN = ", put biases and rounding right (--recover), or train with quantisation in mind (edgeopt optimize, pass qat)"
 _REMEDIES = {
     "mask": "a mask's constant near {constant:.0e} sets the scale; mask with a value such as -100 instead, which the "
     "softmax cannot tell from it",
@@ -35,9 +36,8 @@ _REMEDIES = {
     "differs as inputs of their own",
     "joined": "one scale for joined parts whose spans differ {ratio:.0f} times; give the parts as outputs of their own",
     "outliers": "a few values {ratio:.1f} times larger than the rest set the scale; give more calibration samples, "
-    "which --ranges best chooses by, or train with quantisation in mind (edgeopt optimize, pass qat)",
-    "ranges": "give more calibration samples, which --ranges best chooses by, or train with quantisation in mind "
-    "(edgeopt optimize, pass qat)",
+    f"which --ranges best chooses by{_TRAIN}",
+    "ranges": f"give more calibration samples, which --ranges best chooses by{_TRAIN}",
 }
 
 

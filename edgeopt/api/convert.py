@@ -240,6 +240,7 @@ def _file_job(
     path: str, loading: Loading, calibration: Any, recipe: ConvertRecipe, folder: Path, study: Study
 ) -> FileJob:
     """Fail in milliseconds on what needs no TensorFlow to be seen; the rest is for the child."""
+    from ..data.dataset import check_named
     from ..models.detect import detect, wrappers_in
     from .convert_job import FileJob
     from .convert_prepare import check_trained, choose
@@ -254,6 +255,8 @@ def _file_job(
         found = choose(recipe, calibration, trained=bool(maker))
         chosen = None if found is None else WrittenChosen.write(found, folder)
     data = None if calibration is None or in_memory else os.fspath(calibration)
+    if data is not None:
+        check_named(data)
     return FileJob(recipe, folder, path, loading.custom_objects, loading.unsafe_load, maker, data, chosen, study)
 
 

@@ -303,16 +303,28 @@ def _from_tuple(source: tuple[Any, ...]) -> Dataset:
     )
 
 
-def _load_named(name: str, limit: int | None) -> Dataset:
-    path = Path(name)
-    if path.suffix in (".npz", ".npy") and path.is_file():
-        return _load_numpy(path)
-    module_name, colon, attribute = name.partition(":")
-    if colon and attribute and all(word.isidentifier() for word in module_name.split(".")):
-        return _from_callable(_import_callable(name), limit, name)
-    if not path.exists():
+def check_named(name: str) -> None:
+    """Refuse a path that cannot be data, at no cost: nothing is read.
+
+    Raises:
+        DataError: It does not exist, or is of a kind that is not accepted.
+    """
+    if not os.path.exists(name) and not _is_reference(name):
         raise DataError(f"Data {name} does not exist; {_KINDS}.")
-    raise DataError(f"Data {name} is of an unknown kind; {_KINDS}.")
+    if os.path.isfile(name) and not name.endswith((".npz", ".npy")):
+        raise DataError(f"Data {name} is of an unknown kind; {_KINDS}.")
+
+
+def _is_reference(name: str) -> bool:
+    module_name, colon, attribute = name.partition(":")
+    return bool(colon and attribute) and all(word.isidentifier() for word in module_name.split("."))
+
+
+def _load_named(name: str, limit: int | None) -> Dataset:
+    check_named(name)
+    if os.path.isfile(name):
+        return _load_numpy(Path(name))
+    return _from_callable(_import_callable(name), limit, name)
 
 
 def _load_numpy(path: Path) -> Dataset:

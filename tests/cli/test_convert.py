@@ -152,9 +152,12 @@ def refused(run, files, tmp_path, arguments, code, sentence):
         (["{files}/model.keras", "-o", "m.tflite", "--image-size", "big"], 2, "Received --image-size 'big'; expected HEIGHTxWIDTH"),
         (["{files}/model.keras", "-o", "m.tflite", "--resize", "bilinar"], 2, "Unknown image_resize 'bilinar'; did you mean 'bilinear'"),
         (["{files}/model.keras", "-o", "m.tflite", "--recipe", "absent.toml"], 2, "Cannot read the recipe absent.toml"),
+        (["{files}/model.keras", "-o", "m.tflite", "--calibration", "absent.npz"], 2, "Data absent.npz does not exist"),
+        (["{files}/model.keras", "-o", "m.tflite", "--calibration", "{files}/model.keras"], 2, "is of an unknown kind"),
     ],
 )  # fmt: skip
-def test_what_is_seen_before_anything_slow(run, files, tmp_path, arguments, code, sentence):
+def test_what_is_seen_before_anything_slow(run, files, tmp_path, monkeypatch, arguments, code, sentence):
+    monkeypatch.setattr("edgeopt.api.convert.run_isolated", None)  # no child is started
     refused(run, files, tmp_path, arguments, code, sentence)
 
 

@@ -17,7 +17,7 @@ from .devices import devices_option, runtime_option
 from .junit import junit_option, write_junit
 from .output import STYLES, console, json_option, next_step, readable_bytes
 from .progress import live
-from .words import budget_options, duration, image_options, metric_options, parse_seconds, parse_size
+from .words import budget_options, image_options, metric_options, parse_seconds, parse_size
 
 if TYPE_CHECKING:
     from ..api.optimize.result import OptimizeResult, Stage
@@ -48,6 +48,8 @@ def _print_recipe(context: click.Context, _parameter: click.Parameter, name: str
               "module:callable.")  # fmt: skip
 @click.option("--validation", metavar="DATA", help="Samples with labels on which each file is scored.")
 @click.option("--calibration", metavar="DATA", help="Samples for the conversion; by default some of --train.")
+@click.option("--target", metavar="edgetpu", help="Without --recipe: make files that the Edge TPU's compiler maps; "
+              "no operator stays float.")  # fmt: skip
 @click.option("--test", metavar="DATA", help="Without --recipe: samples with labels that judge the file that is "
               "recommended; by default half of --validation.")  # fmt: skip
 @click.option("--dry-run", is_flag=True, help="Without --recipe: say which files would be tried, what each needs, and "
@@ -131,16 +133,16 @@ def _what(options: dict[str, Any], proven: bool) -> PlannedRecipe:
     pictures = {name: options.pop(name) for name in ("image_size", "image_scaling", "image_resize")}
     pictures["image_size"] = parse_size(pictures["image_size"])
     given = {name: value for name, value in pictures.items() if value is not None}
-    recipe, metric, output_name = (options.pop(name) for name in ("recipe", "metric", "output_name"))
+    recipe, metric, output_name, target = (options.pop(name) for name in ("recipe", "metric", "output_name", "target"))
     options["time_limit_s"] = parse_seconds(options.pop("time_limit"))
     if recipe is None and options["train"] is None and options["calibration"] is None:
         raise UsageError("There is nothing to calibrate with; give --calibration, or --train to take some of.")
     if recipe is None:
-        return read_budget(Budget(**limits, proven=proven), ConvertRecipe(**given), metric, output_name)
+        return read_budget(Budget(**limits, proven=proven), ConvertRecipe(**given), metric, output_name, target)
     if metric != "accuracy" or any(value is not None for value in (*limits.values(), output_name)):
         raise UsageError("A recipe has its own budget, metric and output_name; write them there, or drop --recipe.")
-    if options["test"] is not None or options["time_limit_s"] is not None:
-        raise UsageError("--test and --time-limit go with a run without a recipe; drop them, or drop --recipe.")
+    if any(value is not None for value in (options["test"], options["time_limit_s"], target)):
+        raise UsageError("--test, --time-limit and --target go with a run without a recipe; drop them, or --recipe.")
     read = read_recipe(recipe)
     if options["train"] is None:
         raise UsageError("optimize needs --train for the passes of a recipe, and got none.")
@@ -171,6 +173,7 @@ def _forecast(read: PlannedRecipe, options: dict[str, Any], recipe_out: str | No
 
     from ..api.optimize.forecast import forecast
     from ..artifact.atomic import write_atomically
+    from ..evaluation.figures import duration
     from ..process.quiet import load_tensorflow_quietly
     from .output import add_row, wants_text
 
@@ -236,6 +239,11 @@ def _print(result: OptimizeResult) -> None:
         if len(result.front) > 1:
             out.print(f"none is better in all: {', '.join(result.front)}", markup=False)
         out.print(f"{result.stages[result.chosen].name} is recommended: {result.reason}", style="bold", markup=False)
+        if (mapping := result.mapping) is not None:
+            left = {**mapping["cpu_ops"], **mapping["unsure_ops"]}
+            mapped = sum(mapping["mapped_ops"].values())
+            told = f"{mapping['target']}: {mapped} operators are predicted to be mapped, {left or 'none'} left"
+            out.print(f"{told}; edgeopt edgetpu compile says it for sure.", markup=False)
         out.print(f"On {result.final['samples']:,} samples that judge it:", markup=False)
     for line in result.budget:
         out.print(f"budget: {line}", style=STYLES[line.verdict], markup=False)

@@ -110,13 +110,6 @@ def parse_seconds(text: str | None) -> float | None:
     return seconds
 
 
-def duration(seconds: float) -> str:
-    """Return a time as a person would say it: ``40 s``, ``12 min``, ``1.5 h``."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 90 * 60 else f"{seconds / 3600:.1f} h"
-
-
 def parse_size(text: str | None) -> tuple[int, int] | None:
     """Return (height, width) of ``96x96`` or ``96``; None for None.
 

@@ -90,3 +90,10 @@ def _places(value: float, interval: Sequence[float] | None) -> int:
         places = _DIGITS_OF_DOUBT - 1 - _magnitude(half)
         return places if not value else max(places, -_magnitude(value))
     return _DIGITS if not value else max(0, _DIGITS - 1 - _magnitude(value))
+
+
+def duration(seconds: float) -> str:
+    """Return a time as a person would say it: ``40 s``, ``12 min``, ``1.5 h``."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 90 * 60 else f"{seconds / 3600:.1f} h"

@@ -61,7 +61,7 @@ def test_an_unknown_recipe_name_is_exit_2_with_the_nearest(run):
         (["m.keras", "--recipe", "fast", "--validation", "v", "-o", "o", "--max-drop", "1"], "has its own budget"),
         (
             ["m.keras", "--recipe", "fast", "--train", "t", "--validation", "v", "-o", "o", "--test", "x"],
-            "--test and --time-limit go with",
+            "--test, --time-limit and --target go with",
         ),
         (["m.keras", "--recipe", "fast", "--train", "t.npz", "-o", "out"], "needs --validation"),
         (

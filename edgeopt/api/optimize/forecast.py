@@ -2,32 +2,20 @@
 
 from __future__ import annotations
 
-import math
-import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-import numpy as np
-
 from ...artifact.envelope import envelope
 from ...data.dataset import Dataset
 from ...evaluation.budget import Budget
-from ...models.detect import Flavour
-from ...models.load import flavour_of, import_keras
-from ...passes.finetune import FineTune
 from ...recipes.optimize import OptimizeRecipe
-from ...training.options import Training
-from .data import check_outputs, check_recipe_data
-from .loss import loss_for
-from .run import PlannedRecipe, enter_scope, load_original
-from .rungs import ACCURACY, CHANNELS, COSTS, INT8, QAT, Rung, truer
+from .opening import Given, opened
+from .pace import Length, step_seconds
+from .run import PlannedRecipe
+from .rungs import ACCURACY, CHANNELS, COSTS, INT8, QAT, STUDENT_EPOCHS, Rung, truer
 from .workbench import Measuring, Workbench
-
-_STEPS = 12  # trained to tell what a step takes
-_QUANTISED = 1.5  # times the step of a plain training, roughly: ranges and roundings are computed beside
-_BATCH = 32
 
 
 @dataclass(frozen=True)
@@ -93,41 +81,35 @@ def forecast(
     Raises:
         UsageError, ModelError: As `edgeopt.optimize` would.
     """
-    settings = read.settings
-    data = check_recipe_data(train, validation, calibration, settings.convert, trains=False)
-    original, _ = load_original(model, custom_objects, unsafe_load)
-    check_outputs(original, data, settings.metric, settings.output_name)
+    given = Given(model, train, validation, calibration, None, loss, custom_objects, unsafe_load)
     with ExitStack() as stack:
-        enter_scope(stack, custom_objects)
-        chosen = None if data.train is None else loss_for(original, loss, data.train)
+        found = opened(given, read.settings, stack, lambda _event: None, trains=False)
         nowhere = Measuring("local", None, "auto", None, None)
-        bench = Workbench(replace(settings, distillation={}), original, data, chosen, (), nowhere, lambda _line: None)
-        return _planned(bench, settings.budget)
+        bench = Workbench(read.settings, found.model, found.data, found.loss, (), nowhere, lambda _line: None)
+        return _planned(bench, read.settings.budget)
 
 
 def _planned(bench: Workbench, budget: Budget) -> LadderPlan:
-    step_s = None if bench.data.train is None else _step_seconds(bench)
+    step_s = None if bench.data.train is None else step_seconds(bench)
     accuracy, costs = ([name for name in names if getattr(budget, name) is not None] for names in (ACCURACY, COSTS))
     rungs = [Forecast(INT8.name, "always", "samples to calibrate with; no training")]
     if accuracy:
         rungs += [
-            _forecast(rung, " or ".join(accuracy), bench, step_s)
+            _forecast(rung, f"{' or '.join(accuracy)} is missed", bench, step_s)
             for rung in truer(budget.max_drop, may_float=bench.recipe.convert.edges != "int8")
         ]
     if costs:
-        cut = Rung("channels", (CHANNELS, QAT))
-        rungs.append(_forecast(cut, " or ".join(costs), bench, step_s))
-    passes: tuple[Mapping[str, Any], ...] = (QAT,)
-    if costs:
-        passes = ({**CHANNELS, "fraction": 0.5, "of": "bytes"}, QAT)
-    recipe = OptimizeRecipe(
-        passes, bench.recipe.convert, budget, {}, metric=bench.recipe.metric, output_name=bench.recipe.output_name
-    )
+        channels = Rung("channels", (CHANNELS, QAT))
+        learned = Rung("student", ({**CHANNELS, "epochs": STUDENT_EPOCHS}, QAT))
+        rungs.append(_forecast(channels, f"{' or '.join(costs)} is missed", bench, step_s))
+        rungs.append(_forecast(learned, "the cuts that keep the limits are not accurate enough", bench, step_s))
+    cut = [{**CHANNELS, "fraction": 0.5, "of": "bytes"}] if costs else []
+    dearest = Rung("dearest", (*cut, QAT)).suiting(bench.recipe.convert)
+    recipe = replace(bench.recipe, passes=dearest.passes, budget=budget, distillation={})
     return LadderPlan(tuple(rungs), step_s, recipe)
 
 
-def _forecast(rung: Rung, missed: str, bench: Workbench, step_s: float | None) -> Forecast:
-    when = f"{missed} is missed"
+def _forecast(rung: Rung, when: str, bench: Workbench, step_s: float | None) -> Forecast:
     if not rung.trains:
         return Forecast(rung.name, when, "no training")
     if step_s is None:
@@ -135,26 +117,5 @@ def _forecast(rung: Rung, missed: str, bench: Workbench, step_s: float | None) -
     train = bench.data.train
     if not isinstance(train, Dataset):
         return Forecast(rung.name, when, "training data, which are there; how many cannot be told")
-    steps = math.ceil(train.count / _BATCH)
-    epochs = {str(table["kind"]): int(str(table["epochs"])) for table in rung.passes}
-    weighed = sum(count * (_QUANTISED if kind == "qat" else 1.0) for kind, count in epochs.items())
-    needs = f"training data, which are there: {sum(epochs.values())} epochs of {steps} steps"
-    return Forecast(rung.name, when, needs, weighed * steps * step_s)
-
-
-def _step_seconds(bench: Workbench) -> float:
-    """Train a copy for a few steps, with the original as the teacher; return what a step took, without the first."""
-    ends: list[float] = []
-    flavour = flavour_of(bench.original) or Flavour.KERAS3
-    training = Training(epochs=1, steps_per_epoch=_STEPS)
-    timed = replace(bench, callbacks=[_timing(import_keras(flavour), ends)])
-    FineTune(training=training).apply(bench.original, timed.context(None, training))
-    return float(np.median(np.diff(ends))) if len(ends) > 1 else 0.0
-
-
-def _timing(keras: Any, ends: list[float]) -> Any:
-    class _Timing(keras.callbacks.Callback):  # type: ignore[misc]
-        def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-            ends.append(time.monotonic())
-
-    return _Timing()
+    length = Length.of(rung.passes, train, step_s)
+    return Forecast(rung.name, when, f"training data, which are there: {length}", length.seconds)

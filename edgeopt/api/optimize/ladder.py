@@ -8,64 +8,29 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
+from ...artifact.artifact import Artifact
 from ...artifact.typed import fitted
 from ...data.dataset import Dataset
 from ...errors import ModelError, PromiseError
 from ...evaluation.budget import Budget, BudgetLine
+from ...evaluation.figures import duration
 from ...evaluation.metrics import load_metric
 from ...passes.registry import plan
+from ..target import predict
 from .data import RunData
 from .folder import Kept
+from .pace import Clock, Length, TimeUp, step_seconds
 from .result import LadderResult, Stage
-from .rungs import Climbed, Passed, Rung, missed, next_rung
+from .rungs import INT8, Climbed, Passed, Rung, missed, next_rung
 from .stage import apply
 from .workbench import Workbench, figures
 
 _ENOUGH = 20  # samples, so that they can be parted
-
-
-class TimeUp(Exception):
-    """The time that a run may take is over, in the middle of a training."""
-
-
-@dataclass(frozen=True)
-class Clock:
-    """How long a run may take, in seconds from now; None for no limit."""
-
-    limit_s: float | None
-    started: float = field(default_factory=time.monotonic)
-
-    @property
-    def is_over(self) -> bool:
-        """Whether the time is over."""
-        return self.limit_s is not None and time.monotonic() - self.started > self.limit_s
-
-    def callbacks(self) -> list[Any]:
-        """Return callbacks, one a flavour, that end a training when the time is over; none without a limit.
-
-        Raises:
-            TimeUp: In the training.
-        """
-        if self.limit_s is None:
-            return []
-        from ...models.detect import Flavour
-        from ...models.load import import_keras
-
-        return [_stopping(import_keras(flavour), self) for flavour in (Flavour.KERAS3, Flavour.TF_KERAS)]
-
-
-def _stopping(keras: Any, clock: Clock) -> Any:
-    class _Stop(keras.callbacks.Callback):  # type: ignore[misc]
-        def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-            if clock.is_over:
-                raise TimeUp
-
-    return _Stop()
 
 
 def parted(data: RunData) -> tuple[Any, Any, str]:
@@ -89,7 +54,7 @@ def parted(data: RunData) -> tuple[Any, Any, str]:
 class Ladder:
     """A run from rung to rung."""
 
-    def __init__(self, bench: Workbench, budget: Budget, kept: Kept, clock: Clock) -> None:
+    def __init__(self, bench: Workbench, budget: Budget, kept: Kept, clock: Clock, target: str | None = None) -> None:
         """Prepare to climb.
 
         Args:
@@ -97,11 +62,14 @@ class Ladder:
             budget: What a file is to keep.
             kept: Where stages are kept.
             clock: How long it may take.
+            target: The accelerator that the files are for; None for none.
         """
         choosing, judging, self._note = parted(bench.data)
         self._bench = replace(bench, data=replace(bench.data, validation=choosing))
         self._judge = replace(bench, data=replace(bench.data, validation=judging))
         self._budget, self._kept, self._clock = budget, kept, clock
+        self._target = target
+        self._step_s: float | None = None
 
     @property
     def _may_float(self) -> bool:
@@ -112,32 +80,67 @@ class Ladder:
         stages: list[Stage] = []
         climbed: list[Climbed] = []
         passed: list[Passed] = []
+        failed: list[str] = []
+        may_train = self._bench.data.train is not None
         while True:
-            rung, useless = next_rung(climbed, may_train=self._bench.data.train is not None, may_float=self._may_float)
+            rung, useless = next_rung(climbed, may_train=may_train, may_float=self._may_float, failed=failed)
             passed += [entry for entry in useless if entry.name not in {known.name for known in passed}]
             if rung is None:
                 break
-            if self._clock.is_over and climbed:
-                passed.append(Passed(rung.name, "the time was over"))
-                break
-            name = f"{len(stages):02d}-{rung.name}"
+            rung = rung.suiting(self._bench.recipe.convert)
             try:
-                stage = self._kept.finished(
-                    name, rung.name, None if rung.trains else self._bench.original
-                ) or self._made(name, rung)
-            except TimeUp:
-                passed.append(Passed(rung.name, "the time was over in its training"))
+                stage = self._stage(f"{len(stages):02d}-{rung.name}", rung)
+            except TimeUp as over:
+                passed.append(Passed(rung.name, str(over)))
                 break
             except (ModelError, PromiseError) as error:
                 if not climbed:
                     raise
                 passed.append(Passed(rung.name, str(error)))
-                break
+                failed.append(rung.name)
+                continue
+            if not climbed:  # an int8 file is always made; what comes behind it leaves time to judge
+                self._clock = replace(self._clock, reserve_s=stage.seconds)
+                self._bench = replace(self._bench, check=self._clock.check)
             stages.append(stage)
             climbed.append(Climbed(rung, _lines(stage), _p50(stage)))
         return self._result(stages, climbed, passed)
 
+    def _stage(self, name: str, rung: Rung) -> Stage:
+        """Return a rung's stage, read or made.
+
+        Raises:
+            TimeUp: There was no time for it.
+        """
+        found = self._kept.finished(name, rung.name, None if rung.trains else self._bench.original)
+        if found is not None:
+            return found
+        if self._clock.left_s <= 0 and rung != INT8:
+            raise TimeUp("the time was over")
+        return self._made(name, rung)
+
+    def _length(self, name: str, rung: Rung) -> Length | None:
+        """Tell about how long a rung trains, from some timed steps, the first time that one does.
+
+        Raises:
+            TimeUp: It is far more than there is. A cut network trains faster than the original that was timed, so that
+                what takes up to twice as long as is left is begun.
+        """
+        train = self._bench.data.train
+        if not rung.trains or not isinstance(train, Dataset):
+            return None
+        if self._step_s is None:
+            self._step_s = step_seconds(self._bench)
+        length, left = Length.of(rung.passes, train, self._step_s), self._clock.left_s
+        self._bench.say(f"{name}: training takes about {duration(length.seconds)}: {length}")
+        if length.seconds > 2 * left:
+            raise TimeUp(
+                f"its training takes about {duration(length.seconds)}, and {duration(max(left, 0.0))} were left"
+            )
+        return length
+
     def _made(self, name: str, rung: Rung) -> Stage:
+        length = self._length(name, rung)
         started = time.monotonic()
         bench = replace(self._bench, recipe=self._recipe(rung))
         model = exported = bench.original
@@ -150,18 +153,28 @@ class Ladder:
             left += [{"stage": name, **entry} for entry in done.account.skipped]
         bench.say(f"{name}: converting and measuring")
         artifact, dense = bench.smallest(exported, name)
+        bench.check()
         measured = bench.validated(artifact, self._budget)
         report = {
             "why": rung.why,
             "kept": rung.kept,
+            "expected_training_s": None if length is None else length.seconds,
             "passes": reports,
             "budget": [line.to_dict() for line in measured.budget],
+            **self._mapped(artifact),
         }
         stage = Stage(
             name, rung.name, model, artifact, figures(artifact, measured), report, (*left, *dense),
             time.monotonic() - started, exported=exported,
         )  # fmt: skip
         return self._kept.written(stage)
+
+    def _mapped(self, artifact: Artifact) -> dict[str, object]:
+        """Return which operators of a file the accelerator would run, as is predicted; nothing without one."""
+        if self._target is None:
+            return {}
+        found = predict(self._target, artifact.model)
+        return {"mapping": {name: getattr(found, name) for name in ("target", "mapped_ops", "cpu_ops", "unsure_ops")}}
 
     def _recipe(self, rung: Rung) -> Any:
         recipe = self._bench.recipe

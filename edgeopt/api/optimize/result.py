@@ -240,6 +240,12 @@ class LadderResult(OptimizeResult):
         return MODEL_FILE
 
     @property
+    def mapping(self) -> Mapping[str, Any] | None:
+        """What the accelerator would run of that file: ``target``, ``mapped_ops``, ``cpu_ops`` and ``unsure_ops``."""
+        found: Any = self.stages[self.chosen].report.get("mapping")
+        return None if found is None else dict(found)
+
+    @property
     def _remedy(self) -> str:
         needs = "; ".join(f"{entry.name}: {entry.reason}" for entry in self.passed)
         return f"relax the limit{f', or see what was not tried ({needs})' if needs else ''}"
@@ -251,6 +257,7 @@ class LadderResult(OptimizeResult):
             "reason": self.reason,
             "passed": [vars(entry) for entry in self.passed],
             "front": list(self.front),
+            "mapping": self.mapping,
             "final": dict(self.final),
         }
         return {**super().to_dict(), "ladder": ladder}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
@@ -11,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...artifact.artifact import Artifact
-from ...errors import ModelError, UsageError
+from ...errors import UsageError
 from ...evaluation.budget import LIMITS, Budget
 from ...evaluation.metrics import load_metric
 from ...passes.registry import Planned, plan, resolved
@@ -19,12 +18,13 @@ from ...recipes.convert import ConvertRecipe
 from ...recipes.optimize import OptimizeRecipe
 from ...training.losses import loss_text
 from ..baseline import telling
+from ..target import recipe_for
 from .compression import compression_report, overall_change
-from .data import check_outputs, check_recipe_data
 from .folder import Folder, Kept
-from .ladder import Clock, Ladder
+from .ladder import Ladder
 from .lock import locked
-from .loss import loss_for
+from .opening import Given, opened
+from .pace import Clock
 from .result import Figures, OptimizeResult, Stage
 from .stage import apply
 from .workbench import Measuring, Workbench, figures
@@ -44,12 +44,14 @@ class PlannedRecipe:
         planned: Its passes, in order.
         source: The file or built-in name that it was read from; None where it was given as an object.
         climbs: Whether there is no recipe, and a budget is climbed to.
+        target: The accelerator that the files of a climb are for; None for none.
     """
 
     settings: OptimizeRecipe
     planned: tuple[Planned, ...]
     source: str | os.PathLike[str] | None
     climbs: bool = False
+    target: str | None = None
 
 
 Recipe = str | os.PathLike[str] | Mapping[str, object] | OptimizeRecipe | PlannedRecipe
@@ -67,6 +69,7 @@ def optimize(
     convert: ConvertRecipe | None = None,
     metric: str = "accuracy",
     output_name: str | None = None,
+    target: str | None = None,
     time_limit_s: float | None = None,
     output: str | os.PathLike[str] | None = None,
     resume: bool = False,
@@ -103,6 +106,7 @@ def optimize(
         convert: How files are converted.
         metric: What is scored, as `edgeopt.validate` names it.
         output_name: Name of the output that is scored, of a model with several.
+        target: "edgetpu": files of a run without a recipe are what its compiler wants, and no operator stays float.
         time_limit_s: How long a run without a recipe may take, in seconds; the nearest file is taken then.
         output: Folder for ``result.json``, a file a stage, ``model.keras`` and ``recipe.toml``; None writes nothing.
         resume: Go on with the run that was interrupted in `output`.
@@ -135,13 +139,13 @@ def optimize(
     """
     from ...devices import RunOptions
 
-    read = read_budget(budget, convert, metric, output_name) if recipe is None else read_recipe(recipe)
+    clock = Clock(time_limit_s)
+    read = read_budget(budget, convert, metric, output_name, target) if recipe is None else read_recipe(recipe)
     own: dict[str, object] = {} if read.climbs else {"test": test, "time_limit_s": time_limit_s}
-    own |= {} if recipe is None else {"budget": budget, "convert": convert, "output_name": output_name}
-    if given := [name for name, value in own.items() if value is not None]:
-        raise UsageError(
-            f"{', '.join(given)} goes with a run without a recipe; write it into the recipe, or drop that."
-        )
+    if recipe is not None:
+        own |= {"budget": budget, "convert": convert, "output_name": output_name, "target": target}
+    if left := [name for name, value in own.items() if value is not None]:
+        raise UsageError(f"{', '.join(left)} goes with a run without a recipe; write it into the recipe, or drop that.")
     settings, planned = read.settings, read.planned
     _join_workers(planned, resume)
     RunOptions(runtime=runtime)  # a name that is wrong is refused before anything is trained, as is a student
@@ -151,41 +155,31 @@ def optimize(
     say = on_step or (lambda _line: None)
     if resume and output is None:
         raise UsageError("resume goes with the folder of the run that is to be resumed; give output=...")
-    tell = telling(on_progress)
-    tell({"stage": "samples"})
-    data = check_recipe_data(train, validation, calibration, settings.convert, test=test, trains=not read.climbs)
-    tell({"stage": "load"})
-    original, digest = load_original(model, custom_objects, unsafe_load)
-    check_outputs(original, data, settings.metric, settings.output_name)
+    given = Given(model, train, validation, calibration, test, loss, custom_objects, unsafe_load)
     with ExitStack() as stack:
-        enter_scope(stack, custom_objects)
-        chosen = None
-        if data.train is not None:
-            chosen = loss_for(original, loss if loss is not None else settings.loss, data.train)
+        found = opened(given, settings, stack, telling(on_progress), trains=not read.climbs)
         folder = None
         if output is not None:
             identity = {
                 "recipe": written.to_toml(),
-                "model": digest,
-                **{f"{name} data": value for name, value in data.digest.items()},
-                "loss": loss_text(chosen),
+                "model": found.digest,
+                **{f"{name} data": value for name, value in found.data.digest.items()},
+                "loss": loss_text(found.loss),
                 "device": device if isinstance(device, str) else type(device).__name__,
                 "runtime": runtime,
             }
-            sources = (model, read.source, train, validation, calibration, test)
-            inputs = [Path(source) for source in sources if isinstance(source, (str, os.PathLike))]
             stack.enter_context(locked(Path(output), say))
+            inputs = [*given.files, *([Path(read.source)] if read.source is not None else [])]
             folder = Folder(output, identity, resume=resume, force=force, inputs=inputs)
         measuring = Measuring(device, inventory, runtime, bench, on_progress)
-        clock = Clock(time_limit_s)
-        shared = Workbench(settings, original, data, chosen, [*callbacks, *clock.callbacks()], measuring, say)
+        shared = Workbench(settings, found.model, found.data, found.loss, callbacks, measuring, say)
         # What the user has given as an object, or allowed to be loaded, is no stranger in the run's own files.
         kept = Kept(folder, say, trusted=unsafe_load or not isinstance(model, (str, os.PathLike)))
         if read.climbs:
-            found = Ladder(shared, settings.budget, kept, clock).climb()
+            best = Ladder(shared, settings.budget, kept, clock, read.target).climb()
             if folder is not None:
-                folder.write_result(found, found.recipe.to_toml())
-            return found
+                folder.write_result(best, best.recipe.to_toml())
+            return best
         stages, last = _Run(shared, kept, planned).stages()
         result = OptimizeResult(
             tuple(stages),
@@ -200,7 +194,7 @@ def optimize(
             as_run = replace(
                 settings,
                 passes=tuple(map(resolved, planned)),
-                loss=chosen if isinstance(chosen, str) else settings.loss,
+                loss=found.loss if isinstance(found.loss, str) else settings.loss,
             )
             folder.write_result(result, as_run.to_toml())
         return result
@@ -272,12 +266,17 @@ class _Run:
 
 
 def read_budget(
-    budget: Budget | None, convert: ConvertRecipe | None, metric: str, output_name: str | None
+    budget: Budget | None,
+    convert: ConvertRecipe | None,
+    metric: str,
+    output_name: str | None,
+    target: str | None = None,
 ) -> PlannedRecipe:
     """Return what `optimize` takes in place of a recipe; TensorFlow is not needed to refuse a bad budget.
 
     Raises:
-        UsageError: There is no limit, or one that this metric does not go with.
+        UsageError: There is no limit, or one that this metric does not go with; another target than the Edge TPU, or a
+            conversion that its compiler cannot read.
     """
     if budget is None or not any(getattr(budget, name) is not None for name in LIMITS):
         raise UsageError(
@@ -286,8 +285,16 @@ def read_budget(
         )
     scoring = load_metric(metric)
     budget.require_measurable(has_baseline=True, higher_is_better=scoring.higher_is_better, metric=scoring.name)
-    settings = OptimizeRecipe(convert=convert or ConvertRecipe(), budget=budget, metric=metric, output_name=output_name)
-    return PlannedRecipe(settings, (), None, climbs=True)
+    asked = convert or ConvertRecipe()
+    if target is not None:
+        if target != "edgetpu":
+            raise UsageError(
+                f"Received target {target!r}; a run to a budget goes for edgetpu. For other accelerators convert its "
+                "model.keras: edgeopt convert model.keras --target NAME."
+            )
+        asked = recipe_for(target, asked)
+    settings = OptimizeRecipe(convert=asked, budget=budget, metric=metric, output_name=output_name)
+    return PlannedRecipe(settings, (), None, True, target)
 
 
 def read_recipe(recipe: Recipe) -> PlannedRecipe:
@@ -327,25 +334,6 @@ def _join_workers(planned: Sequence[Planned], resume: bool) -> None:
     join_workers()
 
 
-def load_original(model: Any, custom_objects: Sequence[str], unsafe_load: bool) -> tuple[Any, str]:
-    """Return the Keras model and a digest of its structure and weights."""
-    from ...models.detect import Flavour
-    from ...models.load import describe, load_model
-
-    if isinstance(model, (str, os.PathLike)):
-        loaded = load_model(Path(model), custom_objects=custom_objects, unsafe_load=unsafe_load)
-    else:
-        loaded = describe(model)
-    if loaded.flavour is Flavour.SAVED_MODEL:
-        raise ModelError(
-            f"{model} is a SavedModel, a graph without layers, and passes work on layers; give the .keras or .h5 file."
-        )
-    digest = hashlib.sha256(repr(loaded.layers).encode())
-    for weight in loaded.model.weights:
-        digest.update(weight.numpy().tobytes())
-    return loaded.model, digest.hexdigest()
-
-
 def _named(recipe: OptimizeRecipe) -> OptimizeRecipe:
     """The recipe with the names of what is no text or number in it, so that it can be written."""
     passes = tuple({key: _text(value) for key, value in table.items()} for table in recipe.passes)
@@ -358,15 +346,3 @@ def _text(value: Any) -> Any:
         return value
     named = value if hasattr(value, "__qualname__") else type(value)
     return f"{named.__module__}:{named.__qualname__}"
-
-
-def enter_scope(stack: ExitStack, custom_objects: Sequence[str]) -> None:
-    """Let both flavours know the custom objects, for the models that are copied and read on the way."""
-    if not custom_objects:
-        return
-    from ...models.detect import Flavour
-    from ...models.load import import_keras, resolve_custom_objects
-
-    objects = resolve_custom_objects(custom_objects)
-    for flavour in (Flavour.KERAS3, Flavour.TF_KERAS):
-        stack.enter_context(import_keras(flavour).utils.custom_object_scope(objects))

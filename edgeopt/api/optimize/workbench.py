@@ -77,6 +77,7 @@ class Workbench:
         callbacks: The user's Keras callbacks, for every training of a model of their flavour.
         measuring: Where files are measured, and how long.
         say: Told in a line what is being done.
+        check: Called at each sign of life of a conversion and at each step of a training; what it raises ends them.
     """
 
     recipe: OptimizeRecipe
@@ -86,6 +87,7 @@ class Workbench:
     callbacks: Sequence[Any]
     measuring: Measuring
     say: Callable[[str], None]
+    check: Callable[[], None] = lambda: None
 
     def export(self, model: Any) -> Artifact:
         """Convert a model as the recipe says, with kernels stored dense."""
@@ -99,6 +101,7 @@ class Workbench:
 
     def tell(self, event: Event) -> None:
         """Tell what runs and how far it is: {``stage``, ``done``, ``total``}."""
+        self.check()
         telling(self.measuring.on_progress)(event)
 
     def smallest(self, model: Any, stage: str) -> tuple[Artifact, tuple[Mapping[str, str], ...]]:

@@ -83,6 +83,8 @@ def test_half_of_the_validation_data_judges_and_none_of_it_chooses():
         ({"recipe": "fast", "budget": Budget(max_drop=0.1)}, UsageError, "budget goes with a run without a recipe"),
         ({"budget": Budget(max_drop=0.1)}, DataError, "nothing to calibrate with"),
         ({"budget": Budget(min_metric=0.1), "metric": "mse"}, UsageError, "of mse less is better"),
+        ({"budget": Budget(max_drop=0.1), "target": "ethos-u55-128"}, UsageError, "a run to a budget goes for edgetpu"),
+        ({"recipe": "fast", "target": "edgetpu"}, UsageError, "target goes with a run without a recipe"),
     ],
 )
 def test_what_cannot_be_climbed_is_refused_before_anything_is_loaded(options, error, match):
@@ -102,9 +104,11 @@ def test_a_size_is_reached_by_a_cut_and_the_run_resumes_to_the_same_file(any_ker
     found = edgeopt.optimize(model, budget=budget, on_step=said.append, **options)
     assert found.stages[0].kind == INT8.name and found.chosen > 0
     assert found.artifact.size_bytes <= size - 9000 and found.verdict in ("ok", "not proven")
-    assert {entry.name for entry in found.passed} == {"recover", "qat"}
+    assert {entry.name for entry in found.passed} == {"recover", "qat", "prune, cluster"}
     assert any("judging on samples that chose nothing" in line for line in said)
     assert found.final["samples"] == 48
+    assert any(line.endswith("8 epochs of 3 steps") and "training takes about" in line for line in said)
+    assert found.stages[1].report["expected_training_s"] > 0
     written = json.loads((tmp_path / "result.json").read_text())
     assert written["ladder"]["recommended"] == found.stages[found.chosen].name
     assert (tmp_path / "model.tflite").read_bytes() == found.artifact.model
@@ -120,9 +124,12 @@ def test_without_training_data_the_nearest_file_is_written_and_what_training_nee
     x, y = data()
     found = edgeopt.optimize(
         network(keras), budget=Budget(max_size_bytes=100), validation=(x, y), calibration=x, bench=SHORT,
-        output=tmp_path,
+        output=tmp_path, target="edgetpu",
     )  # fmt: skip
     assert [entry.name for entry in found.stages] == ["00-int8"]
+    assert found.artifact.sidecar["recipe"]["per_tensor_dense"] and found.artifact.sidecar["fully_int8"]
+    assert found.mapping["mapped_ops"].items() >= {"CONV_2D": 2, "FULLY_CONNECTED": 1}.items()
+    assert found.mapping["cpu_ops"] == {}
     with pytest.raises(
         BudgetError, match=r"max_size_bytes is 100, .* channels-5: it trains, and there are no training"
     ):
@@ -152,9 +159,9 @@ def test_a_forecast_names_the_rungs_times_a_step_and_is_a_recipe():
     model = network(keras)
     before = [weight.numpy() for weight in model.weights]
     found = forecast(model, read, train=(x, y), validation=(x, y))
-    assert [rung.name for rung in found.rungs] == ["int8", "recover", "float-ops", "qat", "channels"]
-    int8, _, _, qat, channels = found.rungs
-    assert int8.seconds is None and 0 < qat.seconds < channels.seconds and found.step_s > 0
+    assert [rung.name for rung in found.rungs] == ["int8", "recover", "float-ops", "qat", "channels", "student"]
+    int8, _, _, qat, channels, student = found.rungs
+    assert int8.seconds is None and 0 < qat.seconds < channels.seconds < student.seconds and found.step_s > 0
     assert "3 epochs of 3 steps" in qat.needs and channels.when == "max_size_bytes is missed"
     assert found.recipe.kinds == ("channels", "qat") and found.recipe.budget.max_size_bytes == 100
     assert all(np.array_equal(a, b) for a, b in zip(before, model.get_weights(), strict=True))

@@ -6,6 +6,7 @@ import pytest
 
 from edgeopt.api.optimize.rungs import INT8, Climbed, Rung, next_rung
 from edgeopt.evaluation.budget import Budget, Evidence
+from edgeopt.recipes.convert import ConvertRecipe
 
 
 def tried(rung, budget, p50_ms=2.0, **found):
@@ -14,9 +15,9 @@ def tried(rung, budget, p50_ms=2.0, **found):
     return Climbed(rung, budget.judge(values), p50_ms)
 
 
-def after(*climbed, may_train=True, may_float=True):
+def after(*climbed, may_train=True, may_float=True, failed=()):
     """The next rung, and what was passed over."""
-    rung, passed = next_rung(climbed, may_train=may_train, may_float=may_float)
+    rung, passed = next_rung(climbed, may_train=may_train, may_float=may_float, failed=failed)
     return rung, {entry.name: entry.reason for entry in passed}
 
 
@@ -71,9 +72,10 @@ def test_a_cost_is_answered_by_a_cut_as_deep_as_the_limit_asks_for(limit, found,
     channels, qat = rung.passes
     assert (channels["kind"], qat["kind"]) == ("channels", "qat")
     assert channels.items() >= target.items()
-    assert passed == dict.fromkeys(
-        ("recover", "qat"), f"max_drop and {next(iter(limit))} is missed, which it does not change"
-    )
+    name = next(iter(limit))
+    why = f"max_drop and {name} is missed, which it does not change"
+    zeros = f"they make the zip smaller, and {name} counts the file as it is"
+    assert passed == {"recover": why, "qat": why, "prune, cluster": zeros}
 
 
 def test_a_file_that_was_not_timed_is_cut_by_its_weights():
@@ -88,8 +90,12 @@ def cut(kept):
 def test_a_cut_that_went_too_far_is_followed_by_a_milder_one_and_one_that_did_not_by_a_deeper_one():
     budget = Budget(max_drop=0.01, max_size_bytes=50)
     first = tried(INT8, budget, size_bytes=100.0)
-    milder, _ = after(first, tried(cut(0.4), budget, drop=0.05, size_bytes=40.0))
-    assert milder.kept == pytest.approx(0.7)
+    milder, _ = after(first, tried(cut(0.4), budget, drop=0.05, size_bytes=30.0))
+    assert milder.kept == pytest.approx(0.4 + (48.5 - 30) * 0.6 / 70)  # again the line through both files
+    both = Budget(max_drop=0.01, max_size_bytes=50, max_memory_bytes=120)
+    wide, narrow = {"size_bytes": 100.0, "memory_bytes": 200.0}, {"size_bytes": 30.0, "memory_bytes": 110.0}
+    milder, _ = after(tried(INT8, both, **wide), tried(cut(0.4), both, drop=0.05, **narrow))
+    assert milder.kept == pytest.approx(0.4 + (0.97 * 120 - 110) * 0.6 / 90)  # the limit that is nearer
     deeper, _ = after(first, tried(cut(0.48), budget, size_bytes=60.0))
     assert deeper.kept == pytest.approx(0.48 - (60 - 48.5) * 0.52 / 40)  # the line through both files
     between, _ = after(
@@ -98,12 +104,39 @@ def test_a_cut_that_went_too_far_is_followed_by_a_milder_one_and_one_that_did_no
     assert between.kept == pytest.approx(0.7 - (70 - 48.5) * 0.3 / 30)
 
 
+def test_where_no_cut_is_accurate_enough_the_mildest_that_keeps_the_limits_learns_from_the_original_for_long():
+    budget = Budget(max_drop=0.01, max_size_bytes=50)
+    first = tried(INT8, budget, size_bytes=100.0)
+    deep, _ = after(first)
+    close = tried(deep, budget, drop=0.05, size_bytes=49.0)
+    rung, _ = after(first, close)
+    assert (rung.name, rung.kept) == ("student-48", deep.kept)
+    assert rung.passes == ({**deep.passes[0], "epochs": 20}, deep.passes[1])
+    assert after(first, close, failed=["student-48"])[0] is None
+    assert after(first, close, tried(rung, budget, drop=0.02, size_bytes=49.0))[0] is None
+
+
+def test_a_rung_that_gives_no_file_is_followed_by_the_next():
+    first = tried(INT8, Budget(max_drop=0.01), drop=0.03)
+    assert after(first, failed=["recover"])[0].name == "float-ops"
+    costly = tried(INT8, Budget(max_size_bytes=50))
+    assert after(costly, failed=["channels-48"])[0] is None
+
+
+def test_for_one_scale_a_dense_layer_training_for_8_bits_has_one_too():
+    rung = Rung("channels-50", ({"kind": "channels"}, {"kind": "qat"}))
+    assert rung.suiting(ConvertRecipe()) is rung
+    assert rung.suiting(ConvertRecipe(per_tensor_dense=True)).passes == (
+        {"kind": "channels"}, {"kind": "qat", "per_tensor_dense": True}
+    )  # fmt: skip
+
+
 def test_there_are_at_most_three_cuts_and_none_that_hardly_differs_from_another():
     budget = Budget(max_drop=0.01, max_size_bytes=50)
     first = tried(INT8, budget, size_bytes=100.0)
     cuts = [tried(cut(kept), budget, size_bytes=60.0) for kept in (0.5, 0.4, 0.3)]
     assert after(first, *cuts)[0] is None
-    assert after(first, tried(cut(0.98), budget, drop=0.05, size_bytes=49.0))[0] is None
+    assert after(first, tried(cut(0.98), budget, drop=0.05, size_bytes=49.0))[0].name == "student-0.98"
 
 
 def test_a_limit_that_is_to_be_proven_is_climbed_for_until_it_is():

@@ -6,8 +6,10 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
+from ..artifact.artifact import Artifact
 from ..artifact.atomic import refuse_to_overwrite, write_atomically
 from ..converters.accelerator import CompiledFile, Prediction, accelerator
+from ..devices.agent.hardware import EDGE_TPU_LIBRARY
 from ..errors import RecipeError
 from ..flatbuffer import read_model
 from ..recipes.convert import ConvertRecipe
@@ -97,3 +99,20 @@ def compile_beside(
     write_atomically(compiled.with_suffix(".log"), made.log.encode())
     write_atomically(compiled, made.model)
     return compiled, made
+
+
+def with_target(artifact: Artifact, prediction: Prediction, compiled: tuple[Path, CompiledFile] | None) -> Artifact:
+    """Return an artifact whose sidecar tells its target: what was predicted, and the compiled file if there is one.
+
+    Args:
+        artifact: What was converted for the target.
+        prediction: What `predict` says of it.
+        compiled: What `compile_beside` made of it.
+    """
+    found: dict[str, object] | None = None
+    if compiled is not None:
+        path, made = compiled
+        delegate = EDGE_TPU_LIBRARY if made.target == "edgetpu" else None
+        found = {"path": str(path), "delegate": delegate, **made.to_dict()}
+    fields = {"target": prediction.target, "prediction": prediction.to_dict(), "compiled": found}
+    return replace(artifact, sidecar={**artifact.sidecar, **fields})

@@ -43,6 +43,11 @@ class _Selective(TypedDict, total=False):
     reached: bool
 
 
+class _Compiled(TypedDict, total=False):
+    path: str
+    delegate: str | None
+
+
 class _Sidecar(TypedDict, total=False):
     """What edgeopt itself reads of a sidecar; the rest is for people."""
 
@@ -56,6 +61,7 @@ class _Sidecar(TypedDict, total=False):
     ops: dict[str, int]
     fidelity: dict[str, object] | None
     selective: _Selective | None
+    compiled: _Compiled | None
 
 
 @dataclass(frozen=True, repr=False)
@@ -155,16 +161,24 @@ class Artifact(Shown):
         """
         target = Path(path)
         check_output(target, force)
-        payload = {**self.to_dict(), "artifact": str(target), **self._snippet(target.name)}
+        payload = self.saved_as(target)
         text = json.dumps(payload, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
         # The sidecar first: a .tflite file is never there without the evidence for it, nor the other way round.
         write_together([(sidecar_path(target), text.encode()), (target, self.model)])
         return target
 
-    def _snippet(self, file_name: str) -> dict[str, str]:
-        """Return, for the sidecar, the lines of Python that run the file; nothing where its ends are not known."""
+    def saved_as(self, path: str | os.PathLike[str]) -> dict[str, Any]:
+        """Return what the sidecar of a file saved at `path` says, its snippet included."""
         known = all(name in self.sidecar for name in ("inputs", "outputs"))
-        return {"snippet": inference_snippet(file_name, self.sidecar)} if known else {}
+        snippet = {"snippet": self.snippet(path)} if known else {}
+        return {**self.to_dict(), "artifact": str(path), **snippet}
+
+    def snippet(self, path: str | os.PathLike[str]) -> str:
+        """Return the lines of Python that run the file saved at `path`, or what was compiled of it for a delegate."""
+        compiled = self.sidecar.get("compiled")
+        if compiled is None or compiled.get("delegate") is None:
+            return inference_snippet(Path(path).name, self.sidecar)
+        return inference_snippet(Path(compiled["path"]).name, self.sidecar, delegate=compiled["delegate"])
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Artifact:

@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from ..evaluation.fidelity import Fidelity
     from ..recipes.convert import ConvertRecipe
 
-EDGETPU_LIBRARY = "libedgetpu.so.1"
-
 
 @click.command()
 @click.argument("model")
@@ -159,14 +157,13 @@ def command(
     with live() as display:
         artifact = convert(model, calibration=calibration, recipe=settings, on_event=display.event, **loading)
         artifact.save(output, force=force)
-        plan.run(artifact.model, display.now)
+        artifact = plan.run(artifact, display.now)
     if json_path is not None and not _same(json_path, sidecar):
         from ..artifact.envelope import write_json
 
-        fields = {**artifact.to_dict(), "artifact": output, "snippet": plan.snippet(artifact)}
-        write_json({**fields, **plan.to_dict()}, json_path)
+        write_json(artifact.saved_as(output), json_path)
     if snippet is not None:
-        _write_snippet(plan.snippet(artifact), snippet)
+        _write_snippet(artifact.snippet(output), snippet)
     if "-" not in (json_path, snippet):
         _print_summary(output, sidecar, artifact)
         plan.print()
@@ -219,31 +216,19 @@ class _Target:
             require_compiler(self.name)
         return adapted
 
-    def run(self, data: bytes, now: Callable[[str], None]) -> None:
-        """Predict the mapping, and compile unless only the prediction was asked for."""
+    def run(self, artifact: Artifact, now: Callable[[str], None]) -> Artifact:
+        """Predict the mapping, compile unless only that was asked for, and tell the sidecar; return the artifact."""
         if self.name is None:
-            return
-        from ..api.target import compile_beside, predict
+            return artifact
+        from ..api.target import compile_beside, predict, with_target
 
         if self._compile:
             now(f"compiling for {self.name}")
-            self.compiled = compile_beside(self.name, self._output, data, force=self._force)
-        self.prediction = predict(self.name, data)
-
-    def snippet(self, artifact: Artifact) -> str:
-        """Return the lines of Python that run the file, or what was compiled of it with its delegate."""
-        from ..artifact.snippet import inference_snippet
-
-        if self.compiled is None or self.name != "edgetpu":
-            return inference_snippet(os.path.basename(self._output), artifact.sidecar)
-        return inference_snippet(self.compiled[0].name, artifact.sidecar, delegate=EDGETPU_LIBRARY)
-
-    def to_dict(self) -> dict[str, object]:
-        """Return the fields that go to the JSON; none without a target."""
-        if self.prediction is None:
-            return {}
-        compiled = None if self.compiled is None else {"path": str(self.compiled[0]), **self.compiled[1].to_dict()}
-        return {"target": self.name, "prediction": self.prediction.to_dict(), "compiled": compiled}
+            self.compiled = compile_beside(self.name, self._output, artifact.model, force=self._force)
+        self.prediction = predict(self.name, artifact.model)
+        told = with_target(artifact, self.prediction, self.compiled)
+        told.save(self._output, force=True)
+        return told
 
     def print(self) -> None:
         """Say in two lines what is, or would be, on the accelerator."""

@@ -24,6 +24,7 @@ from ..artifact.atomic import refuse_to_overwrite, write_atomically
 from ..artifact.envelope import envelope
 from ..artifact.npz import ZIP_DAMAGE
 from ..artifact.outside import loads
+from ..artifact.snippet import inference_snippet
 from ..artifact.typed import Unfit, fitted
 from ..errors import CheckError, FileFormatError, UsageError, one_line
 from .report import report
@@ -110,7 +111,7 @@ def bundle(
     if side:
         found[sidecar_path(model).name] = sidecar_path(model).read_bytes()
     if isinstance(side.get("snippet"), str):
-        found[SNIPPET] = side["snippet"].encode()
+        found[SNIPPET] = inference_snippet(model.name, side).encode()
     for item in given:
         name = f"{EVIDENCE}/{item.name}"
         if name in found:

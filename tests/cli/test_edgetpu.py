@@ -6,10 +6,13 @@ import json
 import shutil
 import stat
 import sys
+import zipfile
 
+import numpy as np
 import pytest
 
 from edgeopt.cli import main
+from edgeopt.pages.bundle import SNIPPET
 
 
 @pytest.fixture
@@ -63,6 +66,28 @@ def test_compile_writes_the_file_and_says_what_was_mapped(run, compiler, coral, 
     code, _, err = run("compile", source)
     assert code == 2
     assert "exists already" in err
+
+
+def test_convert_ends_with_lines_that_run_the_compiled_file_by_its_delegate(compiler, tmp_path, monkeypatch, capsys):
+    import keras
+
+    monkeypatch.chdir(tmp_path)
+    keras.Sequential([keras.layers.Input((4,)), keras.layers.Dense(3, activation="relu")]).save("model.keras")
+    np.save("x.npy", np.linspace(-1, 1, 40, dtype=np.float32).reshape(10, 4))
+    words = ["model.keras", "--calibration", "x.npy", "-o", "m.tflite", "--target", "edgetpu"]
+    assert main(["convert", *words, "--snippet", "run.py", "--json", "found.json"]) == 0
+    assert (
+        capsys.readouterr().out.splitlines()[-1]
+        == "Next: edgeopt bench m_edgetpu.tflite --device BOARD --delegate edgetpu"
+    )
+    snippet, sidecar = (tmp_path / "run.py").read_text(), json.loads((tmp_path / "m.json").read_text())
+    assert "Interpreter('m_edgetpu.tflite', experimental_delegates=[load_delegate('libedgetpu.so.1')])" in snippet
+    assert sidecar["snippet"] == snippet
+    assert sidecar["compiled"]["path"] == "m_edgetpu.tflite"
+    assert sidecar == json.loads((tmp_path / "found.json").read_text())
+    assert main(["bundle", "m.tflite", "-o", "m.zip"]) == 0
+    with zipfile.ZipFile("m.zip") as archive:
+        assert "Interpreter('m.tflite')" in archive.read(SNIPPET).decode(), "the compiled file is not in it"
 
 
 def test_a_missing_compiler_is_exit_6_unless_only_a_prediction_is_asked_for(run, no_compiler, coral, tmp_path):

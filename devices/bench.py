@@ -210,7 +210,7 @@ class BenchReport(Shown):
 
     def to_dict(self) -> dict[str, object]:
         """Return the result in the JSON envelope of all verbs."""
-        return envelope(self.verdict, self.fields())
+        return envelope("bench", self.verdict, self.fields())
 
 
 def run_bench(

@@ -179,7 +179,7 @@ class ParityReport(Shown):
             "explained": self.explained,
             "explanation": self.explanation,
         }
-        return envelope("ok" if self.held else "failed", fields)
+        return envelope("parity", "ok" if self.held else "failed", fields)
 
 
 def expected_to_differ(first: Side, second: Side) -> tuple[bool, str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,6 +28,25 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"shared data absent: {folder} is not a folder (set EDGEOPT_TEST_DATA)")
     return folder
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _every_result_is_held_against_its_schema() -> Iterator[None]:
+    """What any test has edgeopt write as JSON is as `edgeopt.schemas` says, with no field more or less."""
+    from edgeopt.artifact import envelope
+
+    from .holding import hold
+
+    written = envelope._dumped
+
+    def held(payload: Mapping[str, object]) -> str:
+        text = written(payload)
+        hold(text)
+        return text
+
+    envelope._dumped = held
+    yield
+    envelope._dumped = written
 
 
 @pytest.fixture(scope="session")

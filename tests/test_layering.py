@@ -41,6 +41,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "edgeopt.api": WORKFLOWS,
     "edgeopt.check": (*WORKFLOWS, "edgeopt.api"),
     "edgeopt.pages": (*WORKFLOWS, "edgeopt.api"),
+    "edgeopt.schemas": (*SHARED, "edgeopt.converters", "edgeopt.devices"),
     "edgeopt.bridge": (*LIGHT, "edgeopt.models"),
     "edgeopt.callbacks": (*WORKFLOWS, "edgeopt.api"),
     "edgeopt.cli": ("edgeopt",),  # but for what `NEVER` says
@@ -48,7 +49,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "edgeopt": (*ERRORS, "edgeopt.bridge", "edgeopt.callbacks"),  # its names are loaded when they are asked for
 }
 NEVER = {"edgeopt.cli": ("edgeopt.passes", "edgeopt.training")}  # through `edgeopt.api` only
-TENSORFLOW_FREE = ("edgeopt.devices", "edgeopt.flatbuffer", "edgeopt.cli", *LIGHT)
+TENSORFLOW_FREE = ("edgeopt.devices", "edgeopt.flatbuffer", "edgeopt.schemas", "edgeopt.cli", *LIGHT)
 
 
 def modules(checkout: Path) -> dict[str, Path]:

@@ -121,7 +121,9 @@ class DemoResult(Shown):
         counts = {name: value for name, value in vars(self.facts).items() if name != "epochs"}
         rows = [dict(vars(row)) for row in self.rows]
         return envelope(
-            "ok", {"dataset": self.dataset, **counts, "folder": self.folder, "rows": rows, "best": self.best.to_dict()}
+            "demo",
+            "ok",
+            {"dataset": self.dataset, **counts, "folder": self.folder, "rows": rows, "best": self.best.to_dict()},
         )
 
 

@@ -151,7 +151,7 @@ class Pipeline:
     def to_dict(self) -> dict[str, Any]:
         """Return the pipeline in the JSON envelope."""
         fields = {"segments": [part.to_dict() for part in self.segments], "problems": list(self.problems)}
-        return envelope("failed" if self.problems else "ok", fields)
+        return envelope("edgetpu-segments", "failed" if self.problems else "ok", fields)
 
 
 def segments(files: Sequence[str | os.PathLike[str]]) -> Pipeline:
@@ -207,7 +207,7 @@ class Comparison:
             "as_predicted": self.as_predicted,
             "predicted_cpu_ops": self.predicted.cpu_ops,
         }
-        return envelope("ok", fields)
+        return envelope("edgetpu-diff", "ok", fields)
 
 
 def compare_compiled(plain: str | os.PathLike[str], compiled: str | os.PathLike[str]) -> Comparison:

@@ -79,6 +79,7 @@ class Inspection(Shown):
     def to_dict(self) -> dict[str, object]:
         """Return the result in the JSON envelope of all verbs."""
         return envelope(
+            "inspect",
             "ok",
             {
                 "file": self.file,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,7 +12,7 @@ from typing import Any, TypedDict
 from ..errors import BudgetError, FileFormatError, OutputError, UsageError
 from ..evaluation.fidelity import Fidelity
 from .atomic import refuse_to_overwrite, write_together
-from .envelope import envelope
+from .envelope import as_text, envelope
 from .outside import loads, read_text
 from .shown import Shown
 from .snippet import inference_snippet
@@ -151,7 +150,7 @@ class Artifact(Shown):
     def to_dict(self) -> dict[str, Any]:
         """Return the sidecar in the JSON envelope; the verdict is "unfaithful" where outputs are not the model's."""
         found = self.fidelity
-        return envelope("ok" if found is None or found.holds else "unfaithful", self.sidecar)
+        return envelope("convert", "ok" if found is None or found.holds else "unfaithful", self.sidecar)
 
     def save(self, path: str | os.PathLike[str], *, force: bool = False) -> Path:
         """Write ``PATH`` and the sidecar beside it (``OUT.json`` for ``OUT.tflite``), both or none of them.
@@ -162,7 +161,7 @@ class Artifact(Shown):
         target = Path(path)
         check_output(target, force)
         payload = self.saved_as(target)
-        text = json.dumps(payload, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+        text = as_text(payload)
         # The sidecar first: a .tflite file is never there without the evidence for it, nor the other way round.
         write_together([(sidecar_path(target), text.encode()), (target, self.model)])
         return target

@@ -76,7 +76,7 @@ class CheckReport(Shown):
         """Return the report in the JSON envelope of all verbs; the summary's fields stand at top level, too."""
         summary = dict(self.summary)
         fields = {"model": self.model, "target": self.target, "items": [item.to_dict() for item in self.items]}
-        return envelope("failed" if self.refused else "ok", {**summary, **fields, "summary": summary})
+        return envelope("check", "failed" if self.refused else "ok", {**summary, **fields, "summary": summary})
 
 
 def check_model(

@@ -30,7 +30,7 @@ def command(output: str, force: bool, json_path: str | None) -> None:
     write_atomically(output, packed)
     digest = hashlib.sha256(packed).hexdigest()
     fields = {"agent": output, "size_bytes": len(packed), "sha256": digest, "protocol": PROTOCOL_VERSION}
-    if wants_text(lambda: envelope("ok", fields), json_path):
+    if wants_text(lambda: envelope("agent", "ok", fields), json_path):
         out = console()
         out.print(f"{output}, {readable_bytes(len(packed))}, SHA-256 {digest}", markup=False)
         out.print(f"On the board: python3 {output} bench model.tflite --inputs x.npy --labels y.npy", markup=False)

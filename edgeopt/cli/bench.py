@@ -70,7 +70,11 @@ def command(
     if json_path is not None or junit_path is not None:
         verdict = "invalid" if any(report.verdict == "invalid" for report in reports) else "ok"
         fields = [{"artifact": file, **report.fields()} for report in reports]
-        result = envelope(verdict, fields[0] if len(fields) == 1 else {"devices": fields})
+        result = (
+            envelope("bench", verdict, fields[0])
+            if len(fields) == 1
+            else envelope("bench-devices", verdict, {"devices": fields})
+        )
         write_junit(junit_path, "bench", result, strict=strict)
         if json_path is not None:
             write_json(result, json_path)

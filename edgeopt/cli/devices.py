@@ -60,7 +60,7 @@ def add(name: str, inventory: str | None, force: bool, json_path: str | None, **
     board = Board(name, **{key: value for key, value in fields.items() if value is not None})
     path = add_device(board, inventory, replace=force)
     result = {"device": name, **board.to_dict(), "file": str(path)}
-    _finish(result, json_path, f"Added {name} to {path}.")
+    _finish("add", result, json_path, f"Added {name} to {path}.")
     _print_next("setup", name, inventory, json_path)
 
 
@@ -79,7 +79,7 @@ def list_(inventory: str | None, json_path: str | None) -> None:
     lines += [f"not usable: {why}." for why in found.refused()]
     lines = lines or ["No boards yet; `edgeopt devices add NAME --profile ... --host ...` adds one."]
     lines += ["", "Profiles:", *(f"  {name}: {title}" for name, title in kinds.items())]
-    _finish({"devices": boards, "profiles": kinds}, json_path, "\n".join(lines))
+    _finish("list", {"devices": boards, "profiles": kinds}, json_path, "\n".join(lines))
 
 
 @command.command()
@@ -102,7 +102,7 @@ def show(name: str, inventory: str | None, json_path: str | None) -> None:
     lines += [f"profile: {profile.name}, {profile.title}"]
     lines += [f"  {key}: {fact.value}  [{fact.source}]" for key, fact in profile.facts.items()]
     lines += [f"  note: {note.text}  [{note.source}]" for note in profile.notes]
-    _finish(result, json_path, "\n".join(lines))
+    _finish("show", result, json_path, "\n".join(lines))
 
 
 @command.command()
@@ -114,7 +114,7 @@ def remove(name: str, inventory: str | None, json_path: str | None) -> None:
     from ..devices.boards.inventory import Inventory
 
     path = Inventory.find(inventory).remove(name)
-    _finish({"device": name, "file": str(path)}, json_path, f"Removed {name} from {path}.")
+    _finish("remove", {"device": name, "file": str(path)}, json_path, f"Removed {name} from {path}.")
 
 
 @command.command()
@@ -137,7 +137,7 @@ def check(name: str, inventory: str | None, json_path: str | None) -> None:
     failed = [line.name for line in lines if line.status == "fail"]
     if json_path is not None:
         fields = {"device": name, "lines": [line.to_dict() for line in lines]}
-        write_json(envelope("failed" if failed else "ok", fields), json_path)
+        write_json(envelope("devices-check", "failed" if failed else "ok", fields), json_path)
     if not failed and json_path != "-":
         where = [] if inventory is None else ["--devices", inventory]
         next_step("validate", "FILE.tflite", "--data", "TEST_DATA", "--device", name, *where)
@@ -160,7 +160,7 @@ def setup(name: str, json_path: str | None, **options: Any) -> None:
     with live(f"setting up {name}") as display:
         board, installed = set_up_device(name, say=display.say, **options)
     text = f"{name} is ready: {installed.runtime.package} {installed.runtime.version} in {installed.python}"
-    _finish({"device": name, **board.to_dict(), **installed.to_dict()}, json_path, text)
+    _finish("setup", {"device": name, **board.to_dict(), **installed.to_dict()}, json_path, text)
     _print_next("check", name, options["inventory"], json_path)
 
 
@@ -174,7 +174,7 @@ def clean(name: str, inventory: str | None, everything: bool, json_path: str | N
     from ..api.devices import clean_device
 
     folders = clean_device(name, inventory, everything=everything)
-    _finish({"device": name, "removed": folders}, json_path, "Removed " + ", ".join(folders))
+    _finish("clean", {"device": name, "removed": folders}, json_path, "Removed " + ", ".join(folders))
 
 
 def _print_next(verb: str, name: str, inventory: str | None, json_path: str | None) -> None:
@@ -182,11 +182,11 @@ def _print_next(verb: str, name: str, inventory: str | None, json_path: str | No
         next_step("devices", verb, name, *([] if inventory is None else ["--devices", inventory]))
 
 
-def _finish(fields: dict[str, Any], json_path: str | None, text: str) -> None:
+def _finish(verb: str, fields: dict[str, Any], json_path: str | None, text: str) -> None:
     """Write the JSON envelope where it is wanted, and the text where stdout is free."""
     from ..artifact.envelope import envelope, write_json
 
     if json_path is not None:
-        write_json(envelope("ok", fields), json_path)
+        write_json(envelope(f"devices-{verb}", "ok", fields), json_path)
     if json_path != "-":
         console().print(text, markup=False)

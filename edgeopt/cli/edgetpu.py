@@ -58,7 +58,9 @@ def compile_command(
     options["intermediate_tensors"] = tuple(name for name in names if name)
     with live("compiling for the Edge TPU"):
         results = compile_files(models, out_dir=out_dir, force=force, **options)
-    if wants_text(lambda: envelope("ok", {"files": [result.to_dict() for result in results]}), json_path):
+    if wants_text(
+        lambda: envelope("edgetpu-compile", "ok", {"files": [result.to_dict() for result in results]}), json_path
+    ):
         for result in results:
             _print_compiled(result)
         next_step("bench", results[0].path, "--device", "BOARD", "--delegate", "edgetpu")
@@ -77,7 +79,7 @@ def _predict(models: Sequence[str], minimum_runtime: int | None, json_path: str 
         ]
     refused = any(report.refused for report in reports)
     fields = {"predict_only": True, "files": [report.to_dict() for report in reports]}
-    if wants_text(lambda: envelope("failed" if refused else "ok", fields), json_path):
+    if wants_text(lambda: envelope("edgetpu-predict", "failed" if refused else "ok", fields), json_path):
         for report in reports:
             print_report(report)
     for report in reports:

@@ -98,7 +98,7 @@ def _record(
     profile = golden.measurement.kernel_profile
     if json_path is not None:
         fields = {"golden": path, "sha256": golden.sha256, "device": names[0], "kernel_profile": profile.to_dict()}
-        write_json(envelope("ok", fields), json_path)
+        write_json(envelope("parity-golden", "ok", fields), json_path)
     if json_path != "-":
         console().print(f"Recorded {path} on {names[0]}: {profile}", markup=False)
         next_step("parity", file, "--device", "OTHER_BOARD", "--check", path)

@@ -92,7 +92,7 @@ def _joined(reports: list[ValidationReport]) -> Mapping[str, object]:
 
     verdict = overall_verdict(line for report in reports for line in report.budget)
     found = [report.to_dict() for report in reports]
-    return found[0] if len(found) == 1 else envelope(verdict, {"devices": found})
+    return found[0] if len(found) == 1 else envelope("validate-devices", verdict, {"devices": found})
 
 
 def _print_side_by_side(reports: list[ValidationReport]) -> None:

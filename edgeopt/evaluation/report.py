@@ -229,6 +229,7 @@ class ValidationReport(Shown):
         """Return the report as JSON holds it, in the envelope that all verbs share; without raw latency samples."""
         measured = {name: value for name, value in self.measurement.items() if name != "samples_ms"}
         return envelope(
+            "validate",
             self.verdict,
             {
                 **self.facts,
@@ -267,7 +268,7 @@ class ValidationReport(Shown):
     @classmethod
     def _from_fields(cls, values: Mapping[str, Any]) -> ValidationReport:
         overlap = item(Mapping[str, object] | None, values, "calibration_overlap")
-        own = {"schema_version", "tool", "verdict", "calibration_overlap", "budget", "warnings"}
+        own = {"schema_version", "tool", "kind", "verdict", "calibration_overlap", "budget", "warnings"}
         scores = Scores.from_dict(values)
         rest = {name: value for name, value in values.items() if name not in own | set(scores.to_dict())}
         for held in map(rest.get, _FIDELITIES):

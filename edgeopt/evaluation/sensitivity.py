@@ -126,7 +126,7 @@ class SensitivityReport(Shown):
 
     def to_dict(self) -> dict[str, Any]:
         """Return the report in the JSON envelope of all verbs; the verdict is as that of ``convert``."""
-        return envelope("ok" if self.holds else "unfaithful", asdict(self))
+        return envelope("sensitivity", "ok" if self.holds else "unfaithful", asdict(self))
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> SensitivityReport:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import json
 import os
 import tempfile
 import zipfile
@@ -21,7 +20,7 @@ from ..api.parity import check_golden, record_golden
 from ..api.reading import read_tflite, readable
 from ..artifact.artifact import Artifact, sidecar_path
 from ..artifact.atomic import refuse_to_overwrite, write_atomically
-from ..artifact.envelope import envelope
+from ..artifact.envelope import as_text, envelope
 from ..artifact.npz import ZIP_DAMAGE
 from ..artifact.outside import loads
 from ..artifact.snippet import inference_snippet
@@ -69,7 +68,7 @@ class Verification:
         held = self.parity is None or self.parity.held
         found = None if self.parity is None else self.parity.to_dict()
         fields = {"bundle": self.path, "files": dict(self.files), "parity": found}
-        return envelope("ok" if held else "failed", fields)
+        return envelope("verify", "ok" if held else "failed", fields)
 
 
 def bundle(
@@ -186,7 +185,7 @@ def _archive(files: dict[str, bytes], model: str) -> bytes:
         name: {"sha256": hashlib.sha256(content).hexdigest(), "size_bytes": len(content)}
         for name, content in sorted(files.items())
     }
-    manifest = json.dumps(envelope("ok", {"model": model, "files": entries}), indent=2, ensure_ascii=False)
+    manifest = as_text(envelope("bundle", "ok", {"model": model, "files": entries}))
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
         for name, content in [(MANIFEST, manifest.encode()), *sorted(files.items())]:

@@ -108,7 +108,7 @@ class Comparison:
     def to_dict(self) -> dict[str, object]:
         """Return the comparison in the JSON envelope of all verbs."""
         files = [line.to_dict() for line in self.lines]
-        return envelope("ok", {"reference": self.lines[0].subject.name, "files": files})
+        return envelope("compare", "ok", {"reference": self.lines[0].subject.name, "files": files})
 
     def to_csv(self) -> str:
         """Return one line a file, with the names of the columns first."""

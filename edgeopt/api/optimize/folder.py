@@ -129,7 +129,7 @@ class Folder:
         except OSError as error:
             raise OutputError(f"Cannot make the folder {self.path}: {error.strerror}; choose another.") from error
         if not self._resume:
-            write_atomically(self._work / RUN, json.dumps(identity, indent=2).encode())
+            write_record(identity, self._work / RUN)
 
     def _clear(self, begun: bool, resume: bool, force: bool, inputs: Sequence[Path]) -> None:
         """Delete what an earlier run has left, if that is wanted: its results would pass for those of this one."""
@@ -178,7 +178,7 @@ class Folder:
         stage.artifact.save(self.path / f"{stage.name}.tflite", force=True)
         save_model(stage.model, self.work(stage.name) / MODEL)
         record = {name: value for name, value in vars(stage).items() if name in _RECORDED}
-        write_json(record, str(self.work(stage.name) / "stage.json"))
+        write_record(record, self.work(stage.name) / "stage.json")
 
     def write_result(self, result: OptimizeResult, recipe: str) -> None:
         """Write the final model, the recipe as it was run, and the result, in this order."""
@@ -236,6 +236,11 @@ def save_model(model: Any, path: Path) -> None:
     """
     with replacing(path, "the model ") as made:
         model.save(made)
+
+
+def write_record(record: Mapping[str, object], path: Path) -> None:
+    """Write what a resumed run goes by."""
+    write_atomically(path, json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False).encode())
 
 
 def read_record(kind: Any, path: Path) -> Any:

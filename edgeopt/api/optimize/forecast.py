@@ -52,7 +52,9 @@ class LadderPlan:
     def to_dict(self) -> dict[str, object]:
         """Return the plan in the JSON envelope."""
         rungs = [asdict(rung) for rung in self.rungs]
-        return envelope("ok", {"rungs": rungs, "step_s": self.step_s, "recipe": self.recipe.to_tables()})
+        return envelope(
+            "optimize-plan", "ok", {"rungs": rungs, "step_s": self.step_s, "recipe": self.recipe.to_tables()}
+        )
 
 
 def forecast(

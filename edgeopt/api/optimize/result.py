@@ -190,6 +190,7 @@ class OptimizeResult(Shown):
     def to_dict(self) -> dict[str, object]:
         """Return what ``result.json`` holds, in the envelope that all verbs share."""
         return envelope(
+            "optimize",
             self.verdict,
             {
                 "stages": [stage.to_dict() for stage in self.stages],

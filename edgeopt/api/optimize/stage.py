@@ -8,14 +8,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ...artifact.envelope import write_json
 from ...models.load import load_model
 from ...passes.base import PassResult
 from ...passes.finetune import FineTune
 from ...passes.registry import Planned
 from ...training.context import PassContext
 from ...training.distillation import Distillation
-from .folder import read_record, save_model
+from .folder import read_record, save_model, write_record
 from .workbench import Workbench
 
 # A cut model that was not trained to the end yet, and its account, in the stage's work folder.
@@ -99,5 +98,5 @@ def _untrained(
     account = Account.of(result)
     if folder is not None:
         save_model(result.model, folder / _CUT_MODEL)
-        write_json(vars(account), str(folder / _CUT_ACCOUNT))
+        write_record(vars(account), folder / _CUT_ACCOUNT)
     return result.model, account

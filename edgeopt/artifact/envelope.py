@@ -1,7 +1,7 @@
 """The one JSON envelope of every result, and how it is written.
 
 Layout (``schema_version`` 1): ``schema_version``, ``tool`` {``name``, ``version``}, ``kind`` (which result it is, as
-`edgeopt.schemas` lists them), ``verdict`` ("ok", "missed", "failed", "invalid"), then the result's own fields at top level.
+`edgeopt.schemas` lists them), ``verdict`` ("ok", "missed", "failed", "invalid"), then its own fields at top level.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """JSON Schema of what every verb writes with ``--json``, made from types: one a kind of result, in one place each.
 
-A result says which it is in its field ``kind``. A new field of a result is a line in its type.
+A result says which it is in its field ``kind``. A new field of a result is a line in its type. This room may import
+what the values are declared in (converters, devices, evaluation), and no TensorFlow.
 """
 
 from __future__ import annotations

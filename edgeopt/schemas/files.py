@@ -81,13 +81,16 @@ class Edge(TypedDict):
     layer: str | None
 
 
-class SourceModel(TypedDict, total=False):
-    """The model that the file was made from; `sha256` is there for a file."""
+class _SourceModel(TypedDict, total=False):
+    name: str
+
+
+class SourceModel(_SourceModel):
+    """The model that the file was made from: a file with its hash, or the name of an object."""
 
     path: str | None
-    sha256: str
+    sha256: str | None
     flavour: str
-    kind: str
 
 
 class ConverterFacts(TypedDict):

@@ -52,15 +52,14 @@ class Overlap(TypedDict):
     clean: Scored | None
 
 
-class Baseline(TypedDict, total=False):
+class _Baseline(TypedDict, total=False):
+    kernel_profile: KernelProfile
+
+
+class Baseline(_Baseline):
     """What the file was compared with: a Keras model, or another file with the kernels that ran it."""
 
-    kind: str
-    path: str | None
-    sha256: str
-    flavour: str
-    tools: dict[str, str | None]
-    kernel_profile: KernelProfile
+    kind: Literal["keras", "tflite"]
 
 
 class Classes(TypedDict):

@@ -97,13 +97,28 @@ class Passed(TypedDict):
     reason: str
 
 
+class Mapping(TypedDict):
+    """Which operators of a file an accelerator would run, as is predicted."""
+
+    target: str
+    mapped_ops: Counts
+    cpu_ops: Counts
+    unsure_ops: Counts
+
+
 class Ladder(TypedDict):
-    """Which stage is recommended, and why; `final` is measured on samples that chose nothing."""
+    """Which stage is recommended, and why.
+
+    Attributes:
+        mapping: Of the recommended file, for the accelerator that was asked for; null without one.
+        final: Measured on samples that chose nothing.
+    """
 
     recommended: str
     reason: str
     passed: list[Passed]
     front: list[str]
+    mapping: Mapping | None
     final: Measured
 
 

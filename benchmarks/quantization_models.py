@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import math
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -45,16 +45,17 @@ class Case:
     scored: int = 0
 
 
-def prepare(name: str, work: Path) -> Path:
-    """Return the folder of a case, with its model, made the first time; `name` is one of `CASES`."""
+def prepare(name: str, work: Path, cases: Mapping[str, Case] | None = None) -> Path:
+    """Return the folder of a case, with its model, made the first time; `name` is one of `cases`, or of `CASES`."""
     folder = work / "models" / name
+    case = (cases or CASES)[name]
     if not (folder / "model.txt").is_file():
         folder.mkdir(parents=True, exist_ok=True)
-        calibration, test, labels = CASES[name].samples()
+        calibration, test, labels = case.samples()
         np.savez(folder / "calibration.npz", x=calibration)
         np.savez(folder / "test.npz", x=test, y=labels)
         # Written last: what it names is whole.
-        (folder / "model.txt").write_text(CASES[name].model(folder))
+        (folder / "model.txt").write_text(case.model(folder))
     return folder
 
 

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import subprocess
 import sys
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
@@ -18,17 +16,6 @@ CELL: dict[str, Any] = {
     "drop_ci95": [0.01, 0.035], "snr_db": 14.04, "size_bytes": 12345, "fully_int8": True, "warned": ["fidelity"],
     "float": {"accuracy": 0.63, "samples": 3000},
 }  # fmt: skip
-
-
-@pytest.fixture
-def benchmark_module(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Import a module of the benchmarks by its name, as they do each other."""
-    monkeypatch.syspath_prepend(str(checkout / "benchmarks"))
-
-    def load(name: str) -> ModuleType:
-        return importlib.import_module(name)
-
-    return load
 
 
 def test_a_cell_is_a_line_after_its_float_model(benchmark_module: Any) -> None:

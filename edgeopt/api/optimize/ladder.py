@@ -199,7 +199,7 @@ class Ladder:
             folder=None if self._kept.folder is None else self._kept.folder.path,
             warnings=tuple(warnings),
             chosen=number,
-            reason=reason,
+            reason=reason + next_smaller(stages, climbed, number),
             passed=tuple(passed),
             front=pareto_front(stages, higher_is_better=metric.higher_is_better),
             final=figures(chosen.artifact, final),
@@ -221,6 +221,17 @@ def recommended(climbed: Sequence[Climbed]) -> tuple[int, str]:
     nearest = min(range(len(climbed)), key=lambda number: climbed[number].excess)
     missing = "; ".join(map(str, missed(climbed[nearest].lines)))
     return nearest, f"no rung keeps the budget; {climbed[nearest].rung.name} is the nearest: {missing}"
+
+
+def next_smaller(stages: Sequence[Stage], climbed: Sequence[Climbed], number: int) -> str:
+    """Return why no smaller file is recommended than the one that keeps the budget, to go behind the reason; or ""."""
+    sizes = [stage.figures["size_bytes"] for stage in stages]
+    smaller = [index for index, size in enumerate(sizes) if size < sizes[number] and not climbed[index].met]
+    if not smaller or not climbed[number].met:
+        return ""
+    nearest = max(smaller, key=sizes.__getitem__)
+    wrong = "; ".join(map(str, missed(climbed[nearest].lines)))
+    return f"; not so the next smaller file, {stages[nearest].name}: {wrong}"
 
 
 def pareto_front(stages: Sequence[Stage], *, higher_is_better: bool) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ import pytest
 import edgeopt
 from edgeopt.api.optimize.data import RunData
 from edgeopt.api.optimize.forecast import forecast
-from edgeopt.api.optimize.ladder import pareto_front, parted, recommended
+from edgeopt.api.optimize.ladder import next_smaller, pareto_front, parted, recommended
 from edgeopt.api.optimize.result import Stage
 from edgeopt.api.optimize.run import read_budget
 from edgeopt.api.optimize.rungs import INT8, Climbed, Rung
@@ -61,6 +61,13 @@ def test_the_first_rung_that_keeps_the_budget_is_recommended_or_else_the_nearest
     )  # fmt: skip
     number, reason = recommended([far, near])
     assert (number, reason) == (1, "no rung keeps the budget; near is the nearest: drop 0.012 <= 0.01: MISSED")
+
+
+def test_the_reason_says_what_is_wrong_with_the_next_smaller_file():
+    stages = [stage("a", 0.9, 2.0, 90), stage("b", 0.9, 2.0, 95), stage("c", 0.9, 2.0, 99)]
+    rungs = [judged(name, drop=drop, size_bytes=90) for name, drop in (("a", 0.03), ("b", 0.02), ("c", 0.0))]
+    assert next_smaller(stages, rungs, 2) == "; not so the next smaller file, b: drop 0.02 <= 0.01: MISSED"
+    assert next_smaller(stages, rungs, 0) == "" == next_smaller(stages[2:], rungs[2:], 0)
 
 
 def test_half_of_the_validation_data_judges_and_none_of_it_chooses():

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from edgeopt.api.optimize.data import RunData
+from edgeopt.api.optimize.pace import Clock, TimeUp
 from edgeopt.api.optimize.workbench import Measuring, Workbench, figures
 from edgeopt.artifact.artifact import Artifact
 from edgeopt.devices import Device, FakeTransport, load_profile
@@ -49,6 +52,15 @@ def test_the_sparsity_of_a_stage_is_that_of_its_file():
     scored = build_report(load_metric("accuracy"), answers, {}, {"size_bytes": len(data)}, budget=Budget())
     found = figures(Artifact(data, {"ops": {"FULLY_CONNECTED": 1}, "macs": 8}), scored)
     assert (found["sparsity"], found["densify_ops"], found["macs"]) == (5 / 8, 0, 8)
+
+
+def test_a_conversion_and_a_training_end_at_their_next_sign_of_life_when_the_time_is_over():
+    over = replace(workbench("local"), check=Clock(0.0).check)
+    with pytest.raises(TimeUp, match="in the middle"):
+        over.tell({"stage": "convert"})
+    with pytest.raises(TimeUp, match="in the middle"):
+        over.context(None, Training()).advance("qat: epoch 1 of 3", 1, 90)
+    replace(over, check=Clock(60.0).check).tell({"stage": "convert"})
 
 
 @pytest.mark.parametrize(("metric", "warns"), [("val_loss", True), ("loss", False)])

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 from ...artifact.artifact import Artifact
 from ...artifact.envelope import envelope
 from ...artifact.shown import Shown
-from ...evaluation.budget import BudgetLine, overall_verdict, raise_for_budget
+from ...evaluation.budget import MISSED, NOT_MEASURED, BudgetLine, overall_verdict, raise_for_budget
 from ...evaluation.fidelity import remedy_of, verdict_of
 from ...recipes.optimize import OptimizeRecipe
 from .rungs import Passed
@@ -248,6 +248,12 @@ class LadderResult(OptimizeResult):
 
     @property
     def _remedy(self) -> str:
+        lines: Any = self.stages[self.chosen].report.get("budget", ())
+        if lines and all(line["verdict"] not in (MISSED, NOT_MEASURED) for line in lines):
+            return (
+                "the samples that chose this file did not miss it: --proven (proven=True) climbs on until they prove "
+                "that it is kept"
+            )
         needs = "; ".join(f"{entry.name}: {entry.reason}" for entry in self.passed)
         return f"relax the limit{f', or see what was not tried ({needs})' if needs else ''}"
 

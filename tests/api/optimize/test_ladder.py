@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,13 +12,14 @@ import edgeopt
 from edgeopt.api.optimize.data import RunData
 from edgeopt.api.optimize.forecast import forecast
 from edgeopt.api.optimize.ladder import next_smaller, pareto_front, parted, recommended
-from edgeopt.api.optimize.result import Stage
+from edgeopt.api.optimize.result import LadderResult, Stage
 from edgeopt.api.optimize.run import read_budget
 from edgeopt.api.optimize.rungs import INT8, Climbed, Rung
 from edgeopt.artifact.artifact import Artifact
 from edgeopt.data.dataset import load_dataset
 from edgeopt.errors import BudgetError, DataError, UsageError
 from edgeopt.evaluation.budget import Budget
+from edgeopt.recipes.optimize import OptimizeRecipe
 
 from ...devices.conftest import float_model
 from .test_run import SHORT, data
@@ -68,6 +70,13 @@ def test_the_reason_says_what_is_wrong_with_the_next_smaller_file():
     rungs = [judged(name, drop=drop, size_bytes=90) for name, drop in (("a", 0.03), ("b", 0.02), ("c", 0.0))]
     assert next_smaller(stages, rungs, 2) == "; not so the next smaller file, b: drop 0.02 <= 0.01: MISSED"
     assert next_smaller(stages, rungs, 0) == "" == next_smaller(stages[2:], rungs[2:], 0)
+
+
+def test_a_file_that_misses_only_where_nothing_chose_is_to_be_proven():
+    chosen, judging = (Budget(max_drop=0.01).judge({"drop": drop}) for drop in (0.005, 0.02))
+    kept = replace(stage("a", 0.9, 2.0, 90), report={"budget": [line.to_dict() for line in chosen]})
+    with pytest.raises(BudgetError, match="did not miss it: --proven"):
+        LadderResult((kept,), OptimizeRecipe(), budget=judging).raise_for_budget()
 
 
 def test_half_of_the_validation_data_judges_and_none_of_it_chooses():

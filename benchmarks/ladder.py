@@ -36,6 +36,7 @@ DROPS = {"1%": ["--max-drop", "0.01"], "0.3%": ["--max-drop", "0.003"]}
 BUDGETS = {
     "resnet8": {"size": ["--max-drop", "0.04", "--max-size-bytes", "60000"], HALF: ["--max-drop", "0.04"]},
     "wide": {HALF: ["--max-drop", "0.04"]},
+    "watch": {"proven": ["--max-drop", "0.01", "--proven"]},
 }
 METRICS = {"detector": "ladder_models:digits"}
 QUIET = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONPATH": str(Path(__file__).parent)}

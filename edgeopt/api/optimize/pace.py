@@ -90,7 +90,11 @@ def step_seconds(bench: Workbench) -> float:
     flavour = flavour_of(bench.original) or Flavour.KERAS3
     training = Training(epochs=1, steps_per_epoch=_STEPS)
     recipe = replace(bench.recipe, distillation=bench.recipe.distillation or {})
-    timed = replace(bench, recipe=recipe, callbacks=[_timing(import_keras(flavour), ends)], say=lambda _line: None)
+    bench.tell({"stage": "timing a step of training"})
+    timed = replace(
+        bench, recipe=recipe, callbacks=[_timing(import_keras(flavour), ends)], say=lambda _line: None,
+        measuring=replace(bench.measuring, on_progress=None),
+    )  # fmt: skip
     FineTune(training=training).apply(bench.original, timed.context(None, training))
     return float(np.median(np.diff(ends))) if len(ends) > 1 else 0.0
 

@@ -16,7 +16,7 @@ LOOSE = {"__init__", "__main__", "_version", "bridge", "callbacks", "errors"}
 
 # Each room, and the rooms that it may import besides itself; a module is of the longest name that it begins with.
 ERRORS = ("edgeopt.errors", "edgeopt._version")
-ARITHMETIC = tuple(f"edgeopt.devices.agent.{name}" for name in ("arith", "stats", "npy", "outside"))
+ARITHMETIC = tuple(f"edgeopt.devices.agent.{name}" for name in ("arith", "stats", "npy", "outside", "front"))
 LIGHT = (*ERRORS, "edgeopt.recipes", "edgeopt.artifact", "edgeopt.evaluation")
 SHARED = (*LIGHT, *ARITHMETIC, "edgeopt.flatbuffer")  # what both TensorFlow's side and the devices' side know
 MODELS = (*SHARED, "edgeopt.process", "edgeopt.data")

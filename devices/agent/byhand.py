@@ -6,7 +6,7 @@ import argparse
 import json
 import os
 import sys
-from typing import Dict, List, Mapping
+from typing import Dict, List, Mapping, Optional
 
 from .conditions import board, state
 from .processes import measure
@@ -14,6 +14,7 @@ from .protocol import AgentError, Message
 from .records import Evaluated
 from .runtimes import AUTO, KERNELS, RUNTIMES
 from .scratch import scratch
+from .sidecar import read_ends
 from .supervisor import Supervisor
 from .tables import info_table, result_table
 
@@ -21,6 +22,8 @@ NONCE = "by-hand"
 
 EPILOG = """\
 Data are .npy files of real values, shape (samples, ...); they are quantised with the file's own scale and zero point.
+Where MODEL.json lies beside MODEL.tflite and says how the model's data are prepared, or outputs joined, that is done,
+too; --outputs then has the model's outputs as joined-0.npy, ...
 For a model with several inputs give --inputs NAME=FILE for each. "auto" takes ai_edge_litert when it is installed,
 then tflite_runtime. Without a command the agent waits for a request of a host on stdin; --detached makes it outlive
 the end of stdin.
@@ -106,9 +109,10 @@ def _measure(options: argparse.Namespace) -> Message:
 
 
 def _measured(options: argparse.Namespace, folder: str, inherit: List[int]) -> Message:
-    supervisor = Supervisor(inherit)
+    supervisor, ends = Supervisor(inherit), read_ends(options.model)
     try:
-        return _report(options, measure(supervisor, _request(options, folder)))
+        result = measure(supervisor, dict(_request(options, folder), front=ends.get("front")))
+        return _report(options, result, ends.get("back"), folder)
     finally:
         supervisor.stop()
 
@@ -158,8 +162,9 @@ def _bounds(options: argparse.Namespace) -> Dict[str, float]:
     return bounds
 
 
-def _report(options: argparse.Namespace, result: Message) -> Message:
+def _report(options: argparse.Namespace, result: Message, back: Optional[Message], folder: str) -> Message:
     """Return the result as it is printed; NumPy is known to load by now."""
+    from .ends import joined, save
     from .scores import read_outputs, score
     from .stats import latency_figures
 
@@ -177,8 +182,12 @@ def _report(options: argparse.Namespace, result: Message) -> Message:
         found: Evaluated = result["evaluation"]
         fields["samples"] = found["samples"]
         fields["evaluation"] = {name: dict(found)[name] for name in ("batch", "workers", "reasons", "seconds")}
+        outputs = read_outputs(found["outputs"]) if options.labels or back else []
+        if back:
+            outputs = joined(back, [item["name"] for item in found["outputs"]], outputs)
+            save(outputs, folder)
         if options.labels:
-            fields.update(score(read_outputs(found["outputs"]), options.labels))
+            fields.update(score(outputs, options.labels))
     return _envelope(fields)
 
 

@@ -98,7 +98,12 @@ def _measure(request: Message, stage: Stage, report: Progress) -> Dict[str, obje
         other = Session(runtime, request["against"], threads, kernels)
     samples: Optional[Samples] = None
     if request.get("inputs"):
-        paths = _paths_in_order(session, request["inputs"])
+        files = request["inputs"]
+        if request.get("front"):
+            from .ends import prepare_files
+
+            files = prepare_files(request["front"], [item.name for item in session.inputs], files, request["folder"])
+        paths = _paths_in_order(session, files)
         samples = open_all(session.inputs, paths, request.get("stored"))
         native = samples.shapes(session.inputs, session.inputs[0].shape[0])
         if any(native[tensor.index] != tensor.shape for tensor in session.inputs):

@@ -72,7 +72,7 @@ def run_baseline(
     Args:
         baseline: Which one.
         file: What `check_baseline` returned of it.
-        inputs: Input name of the candidate -> samples, in the candidate's order.
+        inputs: Input name of the candidate, or of the model that it was made from -> samples.
         device: Where a .tflite file runs.
         options: How it runs there; it is not timed.
         names: The candidate's output names, in its order.
@@ -127,13 +127,15 @@ def _run_file(
     names: Sequence[str],
     on_progress: Callable[[Progress], None] | None,
 ) -> BaselineOutputs:
-    own = [spec.name for spec in input_specs(file.model)]
+    own, contract = [spec.name for spec in input_specs(file.model)], file.artifact.contract
+    if contract.front is not None and not set(own) <= inputs.keys():
+        inputs = {name: array for name, array in contract.prepared(inputs).items() if name in own}
     if len(own) == len(inputs) == 1:
         inputs = dict(zip(own, inputs.values(), strict=True))
     elif set(own) != set(inputs):
         raise DataError(f"The baseline's inputs are {', '.join(own)}, but the file's {', '.join(inputs)}; rename them.")
     measured = device.measure(file.data, inputs, replace(options, bench=None), on_progress=on_progress)
-    found = measured.real_outputs()
+    found = contract.joined(measured.real_outputs())
     if len(found) == len(names) == 1:
         found = dict(zip(names, found.values(), strict=True))
     elif set(found) != set(names):

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from ..flatbuffer import Model
+from .binding import bound_inputs
 from .devices import open_device
-from .reading import PathLike, TFLiteFile, read_tflite
+from .reading import PathLike, read_tflite
 
 if TYPE_CHECKING:
     from ..artifact.artifact import Artifact
@@ -84,23 +82,3 @@ def minimum_runtime(model: Model) -> int | None:
     from ..converters.edgetpu.package import packages
 
     return max((package.minimum_runtime for package in packages(model)), default=0) or None
-
-
-def bound_inputs(file: TFLiteFile, data: Any, samples: int | None = None) -> dict[str, Any]:
-    """Return samples (the first `samples` of them) by input name, in the file's order.
-
-    A folder of images is read as the file's calibration was, which its sidecar tells.
-
-    Raises:
-        DataError: They do not fit the file's inputs.
-    """
-    from ..data.dataset import load_dataset
-    from ..flatbuffer.specs import input_specs
-    from .pictures import image_options
-
-    specs = input_specs(file.model)
-    folder = isinstance(data, (str, os.PathLike)) and os.path.isdir(data)
-    dataset = load_dataset(data, **(image_options(file.artifact) if folder else {}))
-    if samples is not None:
-        dataset = dataset.take(np.arange(min(samples, dataset.count)))
-    return dict(dataset.bind([spec.name for spec in specs], [spec.signature for spec in specs]))

@@ -104,6 +104,7 @@ def convert(
         "calibration": report.calibration,
         "images": images,
         "front": report.front,
+        "back": report.back,
         "preprocess": "; ".join(note for note in (report.preparation, settings.preprocess) if note),
         "ranges": report.ranges,
         "repairs": list(report.repairs),

@@ -1,14 +1,15 @@
-"""A conversion that begins at a layer: the front of the model is cut off, and the samples go through it."""
+"""A conversion of a part of a model: its ends are cut off, and the samples go through the front."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..data.dataset import Array, Dataset
+from ..devices.agent.front import run_steps
 from ..errors import UsageError
 from ..models.detect import Flavour
 from ..models.load import describe
@@ -18,15 +19,19 @@ if TYPE_CHECKING:
     from ..models.rewrite.front import Cut
 
 _TRIED = 64
+_NOTHING = (
+    "edges: 'prepared' was asked for, but no input that the model itself normalises mixes features of different "
+    "ranges, and no output joins parts of different ranges; the file takes and gives what the model does"
+)
 
 
 @dataclass
-class Front:
-    """The part of a model that a file leaves to whoever reads the data.
+class Ends:
+    """The parts of a model that a file leaves to its user.
 
     Attributes:
         whole: The model as it was loaded.
-        cut: Its two parts.
+        cut: Its parts.
         tried: On how many samples the Python of the sidecar was compared with the layers.
         differs: It gave something else there.
     """
@@ -50,19 +55,25 @@ class Front:
         few = {name: array[:_TRIED] for name, array in raw.items()}
         if self.cut.steps is not None and not self.tried:
             self.tried, self.differs = len(next(iter(few.values()))), not self.cut.proven(few)
-        made = {**raw, **self.cut.run(raw)}
+        # The same lines as wherever the file is used, so that its samples are known again.
+        steps = None if self.differs else self.cut.steps
+        made = {**raw, **(self.cut.run(raw) if steps is None else run_steps(steps, raw))}
         return {name: made[name] for name in names}
 
-    def to_dict(self) -> dict[str, object]:
+    def front(self) -> dict[str, Any] | None:
         """Return the sidecar's ``front``."""
-        cut = self.cut
+        found = self.cut.front()
+        if found is None:
+            return None
         if self.differs:
-            cut = replace(cut, steps=None, unknown=tuple((step["layer"], step["class"]) for step in cut.steps or ()))
-        return {**cut.to_dict(), "tried_on_samples": self.tried}
+            unknown = [{"layer": step["layer"], "class": step["class"]} for step in self.cut.steps or ()]
+            found = {**found, "layers": None, "unknown": unknown}
+        return {**found, "tried_on_samples": self.tried}
 
     def warnings(self) -> list[str]:
         """Say what is to be done where the data are read."""
-        unknown = [f"{item['layer']!r} ({item['class']})" for item in self.to_dict()["unknown"]]  # type: ignore[attr-defined]
+        front = self.front() or {"unknown": ()}
+        unknown = [f"{item['layer']!r} ({item['class']})" for item in front["unknown"]]
         if not unknown:
             return []
         return [
@@ -71,7 +82,7 @@ class Front:
         ]
 
 
-def begin_at(model: LoadedModel, layers: Sequence[str]) -> tuple[LoadedModel, Front]:
+def begin_at(model: LoadedModel, layers: Sequence[str]) -> tuple[LoadedModel, Ends]:
     """Return the model from some layers on, and its front.
 
     Raises:
@@ -80,12 +91,37 @@ def begin_at(model: LoadedModel, layers: Sequence[str]) -> tuple[LoadedModel, Fr
     """
     from ..models.rewrite.front import cut_front
 
+    _require_layers(model, "begin at")
+    cut = cut_front(model.model, layers)
+    return describe(cut.rest, source=model.source), Ends(model, cut)
+
+
+def without_ends(model: LoadedModel, data: Dataset) -> tuple[LoadedModel, Ends | None, list[str]]:
+    """Return the model without what one integer scale cannot serve at its ends, these ends, and warnings.
+
+    Args:
+        model: The model.
+        data: Samples of its inputs, which say where that is.
+
+    Raises:
+        UsageError: The model is a SavedModel.
+        ModelError: It is no graph of layers.
+    """
+    from ..converters.narrow import bits_left
+    from ..models.rewrite.ends import cut_ends
+
+    _require_layers(model, "take off")
+    cut = cut_ends(model.model, bound(data, model.spec.inputs), bits_left)
+    if cut is None:
+        return model, None, [_NOTHING]
+    return describe(cut.rest, source=model.source), Ends(model, cut), []
+
+
+def _require_layers(model: LoadedModel, purpose: str) -> None:
     if model.flavour is Flavour.SAVED_MODEL:
         raise UsageError(
-            f"{model.source} is a SavedModel, which holds no layers to begin at; give the .keras or .h5 file."
+            f"{model.source} is a SavedModel, which holds no layers to {purpose}; give the .keras or .h5 file."
         )
-    cut = cut_front(model.model, layers)
-    return describe(cut.rest, source=model.source), Front(model, cut)
 
 
 def bound(data: Dataset, inputs: Sequence[InputSpec]) -> dict[str, Array]:

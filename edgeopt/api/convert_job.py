@@ -261,6 +261,9 @@ def _unreached(selection: Selection | None) -> list[str]:
 def _fidelity_warnings(fidelity: Fidelity | None, recipe: ConvertRecipe, study: Study) -> list[str]:
     """Say where the outputs are not the model's, and what tells which operators lose them."""
     found = [] if fidelity is None else fidelity.warnings()
+    cause = None if fidelity is None or fidelity.cause is None else fidelity.cause.kind
+    if recipe.edges == "int8" and cause in ("input", "joined"):
+        found = [f"{warning}; or let --edges prepared do so, which stays int8 throughout" for warning in found]
     if recipe.quantize != "int8" or study.sensitivity:
         return found
     return [f"{warning}; `edgeopt sensitivity` says what each operator costs" for warning in found]

@@ -20,7 +20,7 @@ from ..models.spec import InputSpec, LoadedModel, fix_shapes
 from ..process.isolation import OnEvent
 from ..process.request import Request
 from ..recipes.convert import ConvertRecipe
-from .convert_front import Front, begin_at, bound
+from .convert_front import Ends, begin_at, bound, without_ends
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,8 @@ class ConvertReport(Request):
         recovery: What was put right without training, as `Recovered.to_dict` says; None where that was not asked for.
         ends: At which ends (``input``, ``output``) operators stayed float.
         selective: Which operators stayed float on request, as `Selection.to_dict` says; None where none were asked.
-        front: What is to be done in front of the file, as `Front.to_dict` says; None for a file of the whole model.
+        front: What is to be done in front of the file, as `Cut.front` says; None where it takes the model's inputs.
+        back: What makes the model's outputs of the file's, as `Cut.behind` says; None where these are the model's.
         sensitivity: What each operator costs, as `SensitivityReport` has it; None where that was not asked.
     """
 
@@ -65,6 +66,7 @@ class ConvertReport(Request):
     selective: Mapping[str, Any] | None = None
     sensitivity: Mapping[str, Any] | None = None
     front: Mapping[str, Any] | None = None
+    back: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -138,17 +140,20 @@ def prepare(
         chosen = choose_data()
     with stage("load", seconds, emit):
         model = load()
-        front: Front | None = None
+        ends: Ends | None = None
+        notes: list[str] = []
         if recipe.from_layer:
-            model, front = begin_at(model, recipe.from_layer)
+            model, ends = begin_at(model, recipe.from_layer)
+        elif recipe.edges == "prepared" and chosen is not None:
+            model, ends, notes = without_ends(model, chosen.data)
     emit({"layers": model.layers})
     inputs = fix_shapes(model.spec, recipe.input_shapes, None if recipe.dynamic_batch else recipe.batch_size)
     refuse_strings(model, inputs)
-    warnings = [*model.warnings, *_batch_warnings(inputs, recipe)]
+    warnings = [*model.warnings, *notes, *_batch_warnings(inputs, recipe)]
     trained = carries_ranges(model.layers)
     samples = held_back = None
     if chosen is not None:
-        bind = bound if front is None else front.samples
+        bind = bound if ends is None else ends.samples
         samples = bind(chosen.data, inputs)
         held_back = None if chosen.held_back is None else bind(chosen.held_back, inputs)
         check_fit(samples, {item.name: item.dtype for item in inputs}, chosen.data.source)
@@ -161,12 +166,13 @@ def prepare(
     report = ConvertReport(
         flavour=model.flavour.value,
         trained_ranges=trained,
-        warnings=[*warnings, *lean.warnings, *([] if front is None else front.warnings())],
+        warnings=[*warnings, *lean.warnings, *([] if ends is None else ends.warnings())],
         seconds=seconds,
         calibration=None if chosen is None or samples is None else _calibration_report(recipe, chosen, samples),
         preparation="" if chosen is None else chosen.data.note,
         images=None if chosen is None else chosen.data.image_record(inputs[0].shape),
-        front=None if front is None else front.to_dict(),
+        front=None if ends is None else ends.front(),
+        back=None if ends is None else ends.cut.behind(),
     )
     return Prepared(lean, samples, held_back, report)
 

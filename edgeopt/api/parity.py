@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from ..artifact.atomic import refuse_to_overwrite
 from ..errors import UsageError
-from .bench import bound_inputs, minimum_runtime
+from .bench import minimum_runtime
+from .binding import bound_inputs
 from .devices import open_device
 from .reading import PathLike, read_tflite
 

@@ -16,6 +16,7 @@ from ..recipes.convert import ConvertRecipe
 
 _IO_TYPES = ("input_type", "output_type")
 _INTEGER_IO = ("int8", "uint8")
+_AS_GOOD = {**dict.fromkeys(_IO_TYPES, _INTEGER_IO), "edges": ("prepared",)}
 
 
 def recipe_for(target: str, recipe: ConvertRecipe) -> ConvertRecipe:
@@ -35,7 +36,7 @@ def recipe_for(target: str, recipe: ConvertRecipe) -> ConvertRecipe:
         given = asked[name]
         if given == defaults[name]:
             chosen[name] = wanted
-        elif given != wanted and not (name in _IO_TYPES and given in _INTEGER_IO):
+        elif given != wanted and given not in _AS_GOOD.get(name, ()):
             raise RecipeError(
                 f"{name}={given!r} does not go with target {target}, whose compiler wants {wanted!r}; drop it."
             )

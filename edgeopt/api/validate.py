@@ -17,12 +17,14 @@ from ..flatbuffer import Model
 from ..flatbuffer.memory import resident_bytes
 from ..flatbuffer.specs import input_specs, output_specs
 from .baseline import Baseline, BaselineOutputs, check_baseline, run_baseline
+from .binding import Bound, bind
 from .devices import open_device
 from .pictures import image_options, sidecar_table
 from .reading import read_tflite
 
 if TYPE_CHECKING:
     from ..artifact.artifact import Artifact
+    from ..artifact.contract import Contract
     from ..devices import BenchPlan, Device, Progress
 
 LOCAL = "local"
@@ -55,7 +57,7 @@ def validate(
             samples calibrated it.
         data: Samples with labels: whatever `edgeopt.data.load_dataset` takes, such as ``test.npz`` with the arrays
             ``x`` and ``y``, or a tuple ``(x, y)``, where `y` may be a dict by output name or a list in the file's
-            order. Real values; the device quantises them as the file says.
+            order. Real values, as the model takes them; they are prepared and quantised as the file says.
         device: "local", a name of the inventory, or a `edgeopt.devices.Device`, which stays open.
         inventory: The inventory's file; None looks for the project's and the user's.
         runtime: "ai_edge_litert", "tflite_runtime", or "auto": the first of them that loads on the device.
@@ -96,13 +98,14 @@ def validate(
     file = read_tflite(artifact)
     found = file.artifact
     dataset = load_dataset(data, **image_options(found, image_size, image_scaling, image_resize))
-    inputs, labels = _bound(file.model, dataset, scoring, output_name)
+    contract = found.contract
+    bound, labels = _bound(file.model, dataset, contract, scoring, output_name)
     images = dataset.image_record(input_specs(file.model)[0].signature)
     with open_device(device, inventory) as target:
-        measured = target.measure(found.model, inputs, options, on_progress=on_progress)
-        outputs = measured.real_outputs()
-        names = list(outputs)
-        reference = None if given is None else run_baseline(given, other, inputs, target, options, names, on_progress)
+        measured = target.measure(found.model, bound.inputs, options, on_progress=on_progress)
+        outputs = contract.joined(measured.real_outputs())
+        names, samples = list(outputs), bound.given
+        reference = None if given is None else run_baseline(given, other, samples, target, options, names, on_progress)
     fidelities = {"fidelity": found.fidelity, "baseline_fidelity": _fidelity(file.model, outputs, reference)}
     answers = Answers(
         labels,
@@ -121,7 +124,7 @@ def validate(
             **{name: None if item is None else item.to_dict() for name, item in fidelities.items()},
         },
         budget=limits,
-        seen=_seen(found, inputs),
+        seen=_seen(found, bound.inputs),
         warnings=[
             *measured.warnings,
             *other_classes(dataset.class_names, sidecar_table(found, "images").get("classes", ())),
@@ -131,18 +134,16 @@ def validate(
 
 
 def _bound(
-    model: Model, dataset: Dataset, metric: Metric, output_name: str | None
-) -> tuple[dict[str, Array], Outputs | None]:
-    """Return the samples by input name, in the file's order, and the labels, both checked before anything slow runs."""
-    outputs = output_specs(model)
-    names = [spec.name for spec in outputs]
+    model: Model, dataset: Dataset, contract: Contract, metric: Metric, output_name: str | None
+) -> tuple[Bound, Outputs | None]:
+    """Return the samples by input name, and the labels, both checked before anything slow runs."""
+    shapes = {spec.name: spec.signature for spec in output_specs(model)}
+    names = list(shapes if contract.back is None else contract.back["outputs"])
     check_output(metric, output_name, names, "file")
-    if metric.of_classes:
-        scored = next(spec for spec in outputs if output_name in (None, spec.name))
-        check_classes(dataset.class_names, scored.signature, scored.name, dataset.source)
-    specs = input_specs(model)
-    inputs = dataset.bind([spec.name for spec in specs], [spec.signature for spec in specs])
-    return inputs, require_labels(metric, dataset.labels_of(output_name, names))
+    scored = output_name or names[0]
+    if metric.of_classes and scored in shapes:
+        check_classes(dataset.class_names, shapes[scored], scored, dataset.source)
+    return bind(model, dataset, contract), require_labels(metric, dataset.labels_of(output_name, names))
 
 
 def _scored(outputs: Mapping[str, Array], output: str | None) -> Outputs:
@@ -156,8 +157,8 @@ def _fidelity(model: Model, outputs: Mapping[str, Array], reference: BaselineOut
     """Return how near the outputs are to the baseline's; None without one, or where their shapes differ."""
     if reference is None or any(array.shape != reference.outputs[name].shape for name, array in outputs.items()):
         return None
-    scales = [spec.scale for spec in output_specs(model)]
-    return compare_outputs(reference.outputs, outputs, scales, held_back=True)
+    scales = {spec.name: spec.scale for spec in output_specs(model)}  # what is joined of several has none
+    return compare_outputs(reference.outputs, outputs, [scales.get(name) for name in outputs], held_back=True)
 
 
 def _seen(found: Artifact, inputs: Mapping[str, Array]) -> list[bool] | None:

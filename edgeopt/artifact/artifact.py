@@ -12,6 +12,7 @@ from typing import Any, TypedDict
 from ..errors import BudgetError, FileFormatError, OutputError, UsageError
 from ..evaluation.fidelity import Fidelity
 from .atomic import refuse_to_overwrite, write_together
+from .contract import Back, Contract, Front
 from .envelope import as_text, envelope
 from .outside import loads, read_text
 from .shown import Shown
@@ -61,6 +62,8 @@ class _Sidecar(TypedDict, total=False):
     fidelity: dict[str, object] | None
     selective: _Selective | None
     compiled: _Compiled | None
+    front: Front | None
+    back: Back | None
 
 
 @dataclass(frozen=True, repr=False)
@@ -115,6 +118,11 @@ class Artifact(Shown):
     def fully_int8(self) -> bool:
         """Whether no float tensor is left and inputs and outputs have 8 bits."""
         return bool(self.sidecar.get("fully_int8", False))
+
+    @property
+    def contract(self) -> Contract:
+        """How the model's own inputs and outputs become the file's."""
+        return Contract.of(self.sidecar)
 
     @property
     def fidelity(self) -> Fidelity | None:

@@ -8,15 +8,17 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..recipes.convert import IMAGE_SCALINGS
-from .front import source_of
+from .contract import source_of
 
 _QUANTIZED = ("int8", "uint8", "int16")
 _TAKEN = (
     "np",
     "json",
     "front",
+    "back",
     "prepared",
-    "prepare",
+    "joined",
+    "run_steps",
     "KINDS",
     "inputs",
     "outputs",
@@ -78,7 +80,8 @@ def inference_snippet(file_name: str, sidecar: Mapping[str, Any], *, delegate: s
 
     Args:
         file_name: What the file is called on the board.
-        sidecar: An artifact's sidecar (``inputs``, ``outputs``, ``preprocess``, ``images``, ``stateful``).
+        sidecar: An artifact's sidecar (``inputs``, ``outputs``, ``preprocess``, ``images``, ``stateful``, ``front``,
+            ``back``).
         delegate: The library that runs the file, such as ``libedgetpu.so.1``; None for the CPU.
     """
     inputs, outputs = list(sidecar["inputs"]), list(sidecar["outputs"])
@@ -115,11 +118,14 @@ def inference_snippet(file_name: str, sidecar: Mapping[str, Any], *, delegate: s
         f"{variable} = {_real(item, index)}  # {item['name']!r}"
         for index, (item, variable) in enumerate(zip(outputs, results, strict=True))
     ]
-    lines.append(f"print({', '.join(results)})")
+    back = sidecar.get("back")
+    lines += _joined(back, dict(zip((item["name"] for item in outputs), results, strict=True)))
+    lines.append("print(joined)" if back else f"print({', '.join(results)})")
     helpers = (_RESIZE if resized else "") + (_QUANTIZE if any(_is_quantized(item) for item in inputs) else "\n")
     head = _HEAD.format(names="Interpreter" if delegate is None else "Interpreter, load_delegate")
-    if front is not None and front["layers"]:
-        head, helpers = f"{_ANNOTATIONS}{head}", f"\n\n{source_of(front['layers'])}{helpers}"
+    steps = [*(front["layers"] if front else ()), *(back["layers"] if back else ())]
+    if steps:
+        head, helpers = f"{_ANNOTATIONS}{head}", f"\n\n{source_of(steps)}{helpers}"
     return head + helpers + "\n" + "\n".join(lines) + "\n"
 
 
@@ -148,12 +154,24 @@ def _prepared(
     variables = {**dict(zip((item["name"] for item in inputs), feeds, strict=True)), **raw}
     given = ", ".join(f"{item['name']!r}: {variables[item['name']]}" for item in front["inputs"])
     made, _ = _both_sides(front, inputs)
-    lines = [f"front = json.loads({json.dumps(front['layers'])!r})", f"prepared = prepare(front, {{{given}}})"]
+    lines = [f"front = json.loads({json.dumps(front['layers'])!r})", f"prepared = run_steps(front, {{{given}}})"]
     for item in inputs:
         if item["name"] in made:
             kind = "float32" if _is_quantized(item) else item["dtype"]
             lines.append(f"{variables[item['name']]} = prepared[{item['name']!r}].astype(np.{kind})")
     return lines
+
+
+def _joined(back: Mapping[str, Any] | None, results: Mapping[str, str]) -> list[str]:
+    """Return the lines that make the model's outputs, by name, of the file's."""
+    if not back:
+        return []
+    given = ", ".join(f"{name!r}: {variable}" for name, variable in results.items())
+    return [
+        f"back = json.loads({json.dumps(back['layers'])!r})",
+        f"joined = run_steps(back, {{{given}}})",
+        f"joined = {{name: joined[name] for name in {list(back['outputs'])!r}}}",
+    ]
 
 
 def _from_picture(

@@ -10,7 +10,7 @@ import click
 from click.core import ParameterSource
 
 from ..errors import OutputError, UsageError
-from .float_words import float_words, selective_words
+from .float_words import contract_words, float_words, selective_words
 from .output import add_row, console, json_option, next_step, readable_bytes
 from .progress import live
 from .words import image_options, metric_options, parse_shape, parse_size
@@ -80,8 +80,9 @@ if TYPE_CHECKING:
     "--edges",
     default="auto",
     show_default=True,
-    metavar="auto|int8",
-    help="auto: the few operators at an input or output that one integer scale cannot serve stay float; int8: none.",
+    metavar="auto|int8|prepared",
+    help="auto: the few operators at an input or output that one integer scale cannot serve stay float; int8: none; "
+    "prepared: none, and the file takes normalised values and gives the parts of a joined output.",
 )
 @click.option(
     "--fidelity/--no-fidelity",
@@ -312,6 +313,8 @@ def _print_summary(output: str, sidecar: str, artifact: Artifact) -> None:
     add_row(table, "file", f"{output}  (evidence in {sidecar})")
     add_row(table, "size", f"{readable_bytes(fields['size_bytes'])}, {readable_bytes(fields['gzip_bytes'])} gzipped")
     add_row(table, "quantize", fields["quantize"] + float_words(fields))
+    for line in contract_words(fields):
+        add_row(table, "in Python", line)
     for kind in ("inputs", "outputs"):
         for item in fields[kind]:
             scale = "" if item["scale"] is None else f"  scale {item['scale']:.6g}, zero point {item['zero_point']}"

@@ -26,6 +26,16 @@ def float_words(fields: Mapping[str, Any]) -> str:
     return f", but {' and '.join(places)}: one integer scale cannot hold their values"
 
 
+def contract_words(fields: Mapping[str, Any]) -> list[str]:
+    """Say what is done in Python in front of a file, and behind it."""
+    words = []
+    for step in (fields["front"] or {}).get("layers") or ():
+        words.append(f"{', '.join(step['inputs'])} -> {step['output']} in front of the file ({step['class']})")
+    for step in (fields["back"] or {}).get("layers", ()):
+        words.append(f"{', '.join(step['inputs'])} -> {step['output']} behind the file ({step['class']})")
+    return words
+
+
 def selective_words(found: Mapping[str, Any] | None) -> list[str]:
     """Say which operators stayed float on request, and what that bought and cost."""
     if found is None or not found["operators"]:

@@ -21,7 +21,7 @@ RANGES = {
     "best": "those of the three whose file gives the outputs nearest to the model's",
 }
 _DEFAULT_RANGES = "best"
-EDGES = ("auto", "int8")
+EDGES = ("auto", "int8", "prepared")
 # quantize mode -> the input and output types the converter can give, the default first
 IO_TYPES: dict[str, tuple[str, ...]] = {
     "int8": ("int8", "uint8", "float32"),
@@ -72,7 +72,9 @@ class ConvertRecipe:
         recover: Put biases and the rounding of weights of an int8 file right from the calibration samples, without
             training; what does not bring held-back samples nearer to the model is not kept. Off by default.
         edges: ``auto``: the few operators at an input or output that one integer scale cannot serve stay float, where
-            the outputs would not be the model's otherwise; ``int8``: none does.
+            the outputs would not be the model's otherwise; ``int8``: none does; ``prepared``: none does, and where it
+            helps, the file takes normalised values and gives the parts of a joined output, which its user (validate,
+            bench, the snippet) makes of and into the model's own.
         fidelity: Compare the file's outputs with the model's on some samples, the default.
         min_fidelity: The least signal-to-noise ratio of the worst output, in dB, that is promised
             (`Artifact.raise_for_fidelity`); None promises nothing.
@@ -176,6 +178,11 @@ class ConvertRecipe:
             raise RecipeError(f"per_tensor_dense goes with quantize='int8', not {self.quantize!r}; drop one of them.")
         if self.recover and self.quantize != "int8":
             raise RecipeError(f"recover goes with quantize='int8', not {self.quantize!r}; drop one of them.")
+        if self.edges == "prepared" and (self.quantize != "int8" or self.from_layer):
+            other = "from_layer, which begins where you say" if self.from_layer else f"quantize={self.quantize!r}"
+            raise RecipeError(f"edges='prepared' does not go with {other}; drop one of them.")
+        if self.edges == "prepared" and self.max_drop is not None:
+            raise RecipeError("max_drop scores a file that gives the model's outputs, not edges='prepared'; drop one.")
         if self.image_scaling not in IMAGE_SCALINGS:
             raise RecipeError(
                 f"Unknown image_scaling {self.image_scaling!r}{nearest(self.image_scaling, IMAGE_SCALINGS)}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal, TypedDict
 
+from ..artifact import contract
 from ..converters.base import Repair
 from ..converters.range_choice import Candidate
 from ..converters.recover.recovery import Step
@@ -24,28 +25,9 @@ class Calibration(TypedDict):
     hashes: list[str]
 
 
-class FrontInput(TypedDict):
-    """What the front of a model takes."""
+class Front(contract.Front):
+    """What is done in front of the file, and on how many samples the steps were held against the model's layers."""
 
-    name: str
-    dtype: str
-    shape: list[int]
-
-
-UnknownLayer = TypedDict("UnknownLayer", {"layer": str, "class": str})
-UnknownLayer.__doc__ = "A layer that is done in front of the file, and not in the sidecar as Python."
-
-
-class Front(TypedDict):
-    """What is done in front of a file that begins at a layer.
-
-    Attributes:
-        layers: The steps, as `edgeopt.artifact.front.prepare` runs them; null where a layer is not known there.
-    """
-
-    inputs: list[FrontInput]
-    layers: list[dict[str, object]] | None
-    unknown: list[UnknownLayer]
     tried_on_samples: int
 
 
@@ -157,6 +139,7 @@ class Convert(_Targeted):
     calibration: Calibration | None
     images: Images | None
     front: Front | None
+    back: contract.Back | None
     preprocess: str
     ranges: Ranges | None
     repairs: list[Repair]

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 import edgeopt
-from edgeopt.artifact.front import prepare
 from edgeopt.artifact.snippet import inference_snippet
+from edgeopt.devices.agent.front import run_steps
+from edgeopt.devices.bench import bench_plan
 from edgeopt.errors import RecipeError, UsageError
 from edgeopt.models.load import describe
 from edgeopt.models.rewrite.front import beginnings, cut_front
@@ -76,7 +77,7 @@ def test_the_snippet_runs_the_front_and_gives_what_the_model_gives(any_keras, tm
     front = artifact.sidecar["front"]
     assert artifact.sidecar["fully_int8"] and front["tried_on_samples"] == COUNT
     assert [item["name"] for item in front["inputs"]] == ["colour", "code", "size"]
-    assert prepare(front["layers"], RAW)["words"].max() == 3
+    assert run_steps(front["layers"], RAW)["words"].max() == 3
     artifact.save(tmp_path / "m.tflite")
     np.savez(tmp_path / "inputs.npz", **{name: array[:1] for name, array in RAW.items()})
     text = inference_snippet("m.tflite", artifact.sidecar)
@@ -88,6 +89,11 @@ def test_the_snippet_runs_the_front_and_gives_what_the_model_gives(any_keras, tm
     step = artifact.sidecar["outputs"][0]["scale"]
     # Two operators in a row, on inputs that are rounded themselves.
     assert np.abs(np.load(tmp_path / "price.npy") - expected).max() <= 4 * step
+    prices = given_to(model, RAW)
+    report = edgeopt.validate(
+        tmp_path / "m.tflite", data=({**RAW}, prices), metric="mae", baseline=model, bench=bench_plan(runs=9)
+    )
+    assert report.score <= 4 * step and report.to_dict()["baseline_metric"] < 1e-5
 
 
 def test_data_of_the_files_own_inputs_are_taken_as_they_are():
@@ -113,7 +119,7 @@ def test_what_is_not_known_as_python_is_left_to_the_reader_of_the_data():
     artifact = edgeopt.convert(model, calibration=data, isolate=False, fidelity=False, from_layer="embedding")
     assert artifact.sidecar["front"]["unknown"] == [{"layer": "hashed", "class": "Hashing"}]
     assert any(line.startswith("front: ") and "'hashed' (Hashing)" in line for line in artifact.sidecar["warnings"])
-    assert "prepare" not in inference_snippet("m.tflite", artifact.sidecar)
+    assert "run_steps" not in inference_snippet("m.tflite", artifact.sidecar)
 
 
 @pytest.mark.parametrize(

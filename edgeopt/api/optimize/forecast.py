@@ -98,7 +98,7 @@ def _planned(bench: Workbench, budget: Budget) -> LadderPlan:
     if accuracy:
         rungs += [
             _forecast(rung, f"{' or '.join(accuracy)} is missed", bench, step_s)
-            for rung in truer(budget.max_drop, may_float=bench.recipe.convert.edges != "int8")
+            for rung in truer(budget.max_drop, may_float=bench.recipe.convert.edges == "auto")
         ]
     if costs:
         channels = Rung("channels", (CHANNELS, QAT))

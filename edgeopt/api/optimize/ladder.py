@@ -73,7 +73,7 @@ class Ladder:
 
     @property
     def _may_float(self) -> bool:
-        return self._bench.recipe.convert.edges != "int8"
+        return self._bench.recipe.convert.edges == "auto"
 
     def climb(self) -> LadderResult:
         """Try rungs until a file keeps the budget, nothing is left to try, or the time is over."""

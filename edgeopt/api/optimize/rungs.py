@@ -142,7 +142,7 @@ def next_rung(
     left = [rung for rung in truer(drop, may_float=may_float) if rung.name not in tried]
     useless = [Passed("channels", "no limit of time, size or memory is missed")] if first else []
     if first and not may_float:
-        useless.append(Passed("float-ops", "the file is to be strictly int8 (edges='int8')"))
+        useless.append(Passed("float-ops", "the file is to be strictly int8 (edges)"))
     return _trainable(left[0] if left else None, may_train, useless)
 
 

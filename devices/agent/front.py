@@ -1,4 +1,4 @@
-"""What a model does in front of its file, in plain Python: the same lines run here and in the snippet for the board.
+"""What a model does in front of its file and behind it, in plain Python: the same lines run on the host and on a board.
 
 A step is a mapping of JSON values: ``layer`` and ``class`` (a key of `KINDS`), ``inputs`` and ``output`` by name, and
 what the layer computes with (``vocabulary``, ``boundaries``, ...).
@@ -6,15 +6,13 @@ what the layer computes with (``vocabulary``, ``boundaries``, ...).
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Dict, Mapping, Sequence
 
 import numpy as np
 
 
-def prepare(steps: Sequence[Mapping[str, Any]], given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the model's inputs together with what the steps make of them, by name; the first axis counts samples."""
+def run_steps(steps: Sequence[Mapping[str, Any]], given: Mapping[str, Any]) -> Dict[str, Any]:
+    """Return what is given together with what the steps make of it, by name; the first axis counts samples."""
     values = dict(given)
     for step in steps:
         values[step["output"]] = KINDS[step["class"]](step, *(np.asarray(values[name]) for name in step["inputs"]))
@@ -45,7 +43,7 @@ def discretize(step: Mapping[str, Any], x: Any) -> Any:
 
 
 def scale(step: Mapping[str, Any], x: Any) -> Any:
-    """Normalization and Rescaling: (x - shift) * factor + offset."""
+    """BatchNormalization, Normalization and Rescaling: (x - shift) * factor + offset."""
     shift, factor, offset = (np.array(step[name], np.float32) for name in ("shift", "factor", "offset"))
     return (x.astype(np.float32) - shift) * factor + offset
 
@@ -65,19 +63,10 @@ KINDS = {
     "IntegerLookup": look_up,
     "CategoryEncoding": encode,
     "Discretization": discretize,
+    "BatchNormalization": scale,
     "Normalization": scale,
     "Rescaling": scale,
     "Flatten": reshape,
     "Reshape": reshape,
     "Concatenate": concatenate,
 }
-
-
-def source_of(steps: Sequence[Mapping[str, Any]]) -> str:
-    """Return the Python functions that these steps need, `prepare` last, without what they do not."""
-    functions = {KINDS[step["class"]] for step in steps}
-    functions |= {encode} if functions & {look_up, discretize} else set()
-    ordered = sorted(functions, key=lambda function: function.__code__.co_firstlineno)
-    names = ", ".join(f'"{kind}": {KINDS[kind].__name__}' for kind in sorted({step["class"] for step in steps}))
-    parts = [*map(inspect.getsource, ordered), f"KINDS = {{{names}}}\n", inspect.getsource(prepare)]
-    return "\n\n".join(parts)

@@ -45,7 +45,7 @@ def compare_with_model(
         return _compared(model_outputs(lean, chosen), converted.model, chosen, held_back is not None)
     reference = Reference(floats, samples, held_back)
     found = reference.fidelity_of(converted.model)
-    if found.holds:
+    if found.holds or found.still:
         return found
     return replace(found, cause=find_cause(floats, converted.model, reference.samples, found, lean.layer_names))
 

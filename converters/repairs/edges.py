@@ -59,7 +59,7 @@ def settle_edges(
     if not heads and not any(edges.values()):
         return Settled(file)
     found = fidelity_of(file)
-    if found.holds:
+    if found.holds or found.still:
         return Settled(file)
     if any(output.lost_channels for output in found.outputs):
         edges["output"] = [*edges.get("output", []), *heads]

@@ -156,9 +156,9 @@ class Artifact(Shown):
             )
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the sidecar in the JSON envelope; the verdict is "unfaithful" where outputs are not the model's."""
+        """Return the sidecar in the JSON envelope; the verdict is that of `Fidelity`."""
         found = self.fidelity
-        return envelope("convert", "ok" if found is None or found.holds else "unfaithful", self.sidecar)
+        return envelope("convert", "ok" if found is None else found.verdict, self.sidecar)
 
     def save(self, path: str | os.PathLike[str], *, force: bool = False) -> Path:
         """Write ``PATH`` and the sidecar beside it (``OUT.json`` for ``OUT.tflite``), both or none of them.

@@ -7,7 +7,7 @@ inside the graph, a few outliers. Whether it does is seen in its outputs alone, 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -33,26 +33,32 @@ _LOST_SHARE = 0.05
 # The scales that TFLite fixes for SOFTMAX, LOGISTIC and TANH, in 8 and 16 bits: all channels have one unit there.
 _FIXED_SCALES = frozenset({2.0**-8, 2.0**-7, 2.0**-15})
 _FEW_ROWS = 8
+_STILL = (
+    "which proves nothing; calibrate with real samples, prepared as for training; if these are, the output needs more "
+    "than eight bits (--quantize int16x8)"
+)
 
 
 def snr_db(expected: npt.ArrayLike, got: npt.ArrayLike) -> float:
     """Return the signal-to-noise ratio ``10 log10(sum(signal^2) / sum((expected - got)^2))`` in decibels.
 
-    The signal is how `expected` moves about the mean of each channel (the last axis): an offset that all samples share
-    carries no information. Of fewer than 8 rows it is `expected` itself. At most `EQUAL_DB`; values that are not finite
-    in `got` count as noise as large as the values, and such in `expected`, which have no size, are left out.
+    The signal is how each value of `expected` moves about its mean over the samples: an offset that all samples share,
+    such as the place of an anchor box, carries no information. Of fewer than 8 samples it is how the values move about
+    their channel's mean (the last axis), and of fewer than 8 rows `expected` itself. At most `EQUAL_DB`; values that
+    are not finite in `got` count as noise as large as the values, and such in `expected`, which have no size, are left
+    out.
 
     Args:
         expected: What the model gives, of shape (samples, ..., channels) or (samples,).
         got: What the file gives, in the same unit and shape.
     """
-    values, found = _by_channel(expected, got)
-    return _ratio_db(signal_energy(values), float(np.sum((values - found) ** 2)))
+    values, found = _finite(expected, got)
+    return _ratio_db(float(np.sum(_signal(values) ** 2)), float(np.sum((values - found) ** 2)))
 
 
 def signal_energy(expected: npt.ArrayLike) -> float:
     """Return the sum of the squares of the signal, as `snr_db` takes it."""
-    values, _ = _by_channel(expected, expected)
+    values, _ = _finite(expected, expected)
     return float(np.sum(_signal(values) ** 2))
 
 
@@ -71,6 +77,8 @@ class OutputFidelity:
         of_classes: Whether the model's values are probabilities of classes: each row sums to 1.
         lost_channels: Channels whose whole signal is below two steps of the output's scale.
         reasons: Why the output is not the model's, as words; empty where it is.
+        signal_steps: How far the model's values move over the samples, as the root of the mean square of the signal
+            (see `snr_db`), in steps of the output's scale; None for an output that is not quantised.
     """
 
     name: str
@@ -83,6 +91,12 @@ class OutputFidelity:
     of_classes: bool
     lost_channels: tuple[int, ...]
     reasons: tuple[str, ...]
+    signal_steps: float | None = None
+
+    @property
+    def still(self) -> bool:
+        """Whether the model's values move so little that the output cannot show whether the file is right."""
+        return self.snr_db < FLOOR_DB and self.signal_steps is not None and self.signal_steps < 1
 
 
 @dataclass(frozen=True)
@@ -142,6 +156,16 @@ class Fidelity:
         """Whether all outputs are the model's, as far as the floors of this module say."""
         return not any(output.reasons for output in self.outputs)
 
+    @property
+    def still(self) -> bool:
+        """Whether nothing but outputs that do not move keeps it from holding: the samples prove nothing then."""
+        return not self.holds and all(output.still for output in self.outputs if output.reasons)
+
+    @property
+    def verdict(self) -> str:
+        """The verdict of a conversion: "ok", "not proven" by these samples, or "unfaithful"."""
+        return "ok" if self.holds else "not proven" if self.still else "unfaithful"
+
     def warnings(self) -> list[str]:
         """Return a warning when an output is not the model's: what is wrong, where it begins, and what helps."""
         if self.holds:
@@ -149,12 +173,14 @@ class Fidelity:
         wrong = "; ".join(
             f"output {output.name!r}: {', '.join(output.reasons)}" for output in self.outputs if output.reasons
         )
+        if self.still:
+            return [f"fidelity: {wrong}, {_STILL}"]
         where = "" if self.cause is None else f"; it begins at {self.cause}: {self.cause.remedy}"
         return [f"fidelity: the file's outputs are not the model's ({wrong}){where}"]
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields, as JSON holds them."""
-        return {"snr_db": self.snr_db, "holds": self.holds, **asdict(self)}
+        return {"snr_db": self.snr_db, "holds": self.holds, "verdict": self.verdict, **asdict(self)}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Fidelity:
@@ -164,7 +190,7 @@ class Fidelity:
             Unfit: It is not of that form.
         """
         table = fitted(dict[str, object], values, "fidelity")
-        own = {name: value for name, value in table.items() if name not in ("snr_db", "holds")}
+        own = {name: value for name, value in table.items() if name not in ("snr_db", "holds", "verdict")}
         found: Fidelity = fitted(cls, own, "fidelity")
         if not found.outputs:
             raise Unfit("fidelity has no outputs")
@@ -173,7 +199,8 @@ class Fidelity:
 
 def verdict_of(verdict: str, fidelity: Fidelity | None) -> str:
     """Return a verdict; "unfaithful" in place of "ok" for a file whose outputs are not the model's."""
-    return "unfaithful" if verdict == "ok" and fidelity is not None and not fidelity.holds else verdict
+    unfaithful = fidelity is not None and fidelity.verdict == "unfaithful"
+    return "unfaithful" if verdict == "ok" and unfaithful else verdict
 
 
 def remedy_of(fidelity: Fidelity | None, otherwise: str) -> str:
@@ -194,14 +221,15 @@ def output_fidelity(name: str, expected: Array, got: Array, scale: float | None)
         got: What the file gives, in real values of the same shape.
         scale: The output's scale in the file; None for one that is not quantised.
     """
-    values, found = _by_channel(expected, got)
+    whole, others = _finite(expected, got)
+    signal, values, found = (_by_channel(array) for array in (_signal(whole), whole, others))
     if np.asarray(expected).dtype.kind in "iub":
         return _of_integers(name, values, found)
-    signal, noise = _signal(values), values - found
+    noise = values - found
     powers = list(zip((signal**2).sum(axis=0).tolist(), (noise**2).sum(axis=0).tolist(), strict=True))
     ratios = [_ratio_db(*pair) for pair in powers]
     worst = int(np.argmin(ratios))
-    overall = snr_db(expected, got)
+    overall = _ratio_db(sum(power for power, _ in powers), sum(power for _, power in powers))
     several = values.shape[1] > 1
     same = float(np.mean(values.argmax(axis=1) == found.argmax(axis=1))) if several else None
     of_classes = several and bool(np.all(values >= -1e-3) and np.allclose(values.sum(axis=1), 1, atol=1e-2))
@@ -214,7 +242,7 @@ def output_fidelity(name: str, expected: Array, got: Array, scale: float | None)
         reasons.append(f"the class is the model's on {same:.0%} of the samples")
     if len(lost) > _LOST_SHARE * values.shape[1]:
         reasons.append(f"{len(lost)} of {values.shape[1]} channels lost, their signal being under {LOST_STEPS} steps")
-    return OutputFidelity(
+    made = OutputFidelity(
         name=name,
         snr_db=overall,
         worst_channel=worst,
@@ -225,7 +253,11 @@ def output_fidelity(name: str, expected: Array, got: Array, scale: float | None)
         of_classes=of_classes,
         lost_channels=lost,
         reasons=tuple(reasons),
+        signal_steps=None if scale is None else float(np.sqrt(np.mean(signal**2))) / scale,
     )
+    if not made.still:
+        return made
+    return replace(made, reasons=(f"over these samples the model's values move by {made.signal_steps:.2g} steps",))
 
 
 def _of_integers(name: str, values: Array, found: Array) -> OutputFidelity:
@@ -255,17 +287,26 @@ def compare_outputs(
     return Fidelity(outputs, len(next(iter(got.values()))), held_back)
 
 
-def _by_channel(expected: npt.ArrayLike, got: npt.ArrayLike) -> tuple[Reals, Reals]:
-    """Return both as (rows, channels), a single axis being one channel; 0 for what is not finite, see `snr_db`."""
+def _finite(expected: npt.ArrayLike, got: npt.ArrayLike) -> tuple[Reals, Reals]:
+    """Return both with 0 for what is not finite, see `snr_db`."""
     values, found = (np.asarray(array, np.float64) for array in (expected, got))
     known = np.isfinite(values)
-    found = np.where(known & np.isfinite(found), found, 0.0)
-    channels = values.shape[-1] if values.ndim > 1 else 1
-    return np.where(known, values, 0.0).reshape(-1, channels), found.reshape(-1, channels)
+    return np.where(known, values, 0.0), np.where(known & np.isfinite(found), found, 0.0)
+
+
+def _by_channel(values: Reals) -> Reals:
+    """Return (rows, channels), a single axis being one channel."""
+    return values.reshape(-1, values.shape[-1] if values.ndim > 1 else 1)
 
 
 def _signal(values: Reals) -> Reals:
-    return values - values.mean(axis=0) if len(values) >= _FEW_ROWS else values
+    if len(values) >= _FEW_ROWS:
+        return values - values.mean(axis=0)
+    rows = _by_channel(values)
+    mean = rows.mean(axis=0) if len(rows) >= _FEW_ROWS else np.zeros(rows.shape[1])
+    return (rows - mean).reshape(values.shape)
+
+
 
 
 def _ratio_db(signal: float, noise: float) -> float:

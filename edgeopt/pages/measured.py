@@ -95,7 +95,8 @@ def verdict_of(subject: Subject) -> tuple[str, str]:
         return words[0], VERDICTS.get(words[0], "unsure")
     found = fidelity_of(subject)
     if found is not None and not found["holds"]:
-        return "unfaithful", "bad"
+        word = found.get("verdict", "unfaithful")
+        return word, VERDICTS[word]
     return ("not validated" if subject.stage is None else "on the way"), "none"
 
 

@@ -61,7 +61,8 @@ def _file_verdict(subject: Subject) -> Verdict:
     fidelity = fidelity_of(subject)
     told = []
     if fidelity is not None:
-        holds = "are the model's" if fidelity["holds"] else "are not the model's"
+        unmoved = fidelity.get("verdict") == "not proven"
+        holds = "do not move" if unmoved else "are the model's" if fidelity["holds"] else "are not the model's"
         told = [
             f"Its outputs {holds}: {fidelity['snr_db']:.1f} dB of signal to noise on {fidelity['samples']} samples."
         ]

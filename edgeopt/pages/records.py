@@ -128,7 +128,11 @@ class Cause(TypedDict):
     remedy: str
 
 
-class Fidelity(TypedDict):
+class _Judged(TypedDict, total=False):
+    verdict: str
+
+
+class Fidelity(_Judged):
     """How near the outputs are to the model's."""
 
     snr_db: float

@@ -33,6 +33,33 @@ def test_what_the_model_itself_gives_without_a_size_is_left_out_and_the_figures_
 GOOD = compare_outputs({"y": np.eye(9)}, {"y": np.eye(9)}, [0.5], held_back=True)
 
 
+def test_an_offset_of_each_place_is_no_signal():
+    """Boxes in pixels lie where their anchors lie: what moves is all that there is to know."""
+    rng = np.random.default_rng(0)
+    moving = rng.normal(size=(40, 16, 4))
+    places = np.linspace(0, 600, 64).reshape(16, 4)
+    noise = rng.normal(scale=1.0, size=moving.shape)
+    assert snr_db(moving + places, moving + places + noise) == pytest.approx(snr_db(moving, moving + noise), abs=1e-9)
+    assert snr_db(moving + places, moving + places + noise) == pytest.approx(0, abs=0.5)
+    few = slice(4)  # of so few samples it is how the values move about their channel's mean
+    assert snr_db((moving + places)[few], (moving + places + noise)[few]) > 40
+
+
+def test_outputs_that_do_not_move_prove_nothing():
+    """A saturated softmax: 1 for one class whatever comes in, 0.996 in the file; and a file that is noise beside it."""
+    rng = np.random.default_rng(0)
+    certain = np.tile([1.0, 0.0, 0.0], (40, 1)) + rng.normal(scale=1e-5, size=(40, 3))
+    still = output_fidelity("classes", certain, np.round(np.clip(certain, 0, 0.996) * 256) / 256, 1 / 256)
+    assert still.still and still.signal_steps == pytest.approx(1e-5 * 256, rel=0.3)
+    found = Fidelity((still,), 40, True)
+    assert (found.holds, found.verdict) == (False, "not proven")
+    assert "steps, which proves nothing; calibrate with real samples" in found.warnings()[0]
+    moving = rng.dirichlet([0.3] * 3, size=40)
+    noise = output_fidelity("noise", moving, rng.dirichlet([0.3] * 3, size=40), 1 / 256)
+    assert not noise.still
+    assert Fidelity((still, noise), 40, True).verdict == "unfaithful"
+
+
 def test_it_goes_to_json_and_back():
     assert Fidelity.from_dict(json.loads(json.dumps(GOOD.to_dict()))) == GOOD
 

@@ -301,12 +301,11 @@ def _by_channel(values: Reals) -> Reals:
 
 def _signal(values: Reals) -> Reals:
     if len(values) >= _FEW_ROWS:
-        return values - values.mean(axis=0)
+        return np.asarray(values - values.mean(axis=0))
     rows = _by_channel(values)
     mean = rows.mean(axis=0) if len(rows) >= _FEW_ROWS else np.zeros(rows.shape[1])
-    return (rows - mean).reshape(values.shape)
-
-
+    signal: Reals = (rows - mean).reshape(values.shape)
+    return signal
 
 
 def _ratio_db(signal: float, noise: float) -> float:

@@ -101,7 +101,7 @@ class Convert(_Targeted):
     """What ``edgeopt convert --json`` writes, and the sidecar beside the file.
 
     Attributes:
-        verdict: "unfaithful" where the outputs are not the model's.
+        verdict: "unfaithful" where the outputs are not the model's, "not proven" where they hardly move.
         artifact: The file.
         snippet: The lines of Python that run it on a board.
         target: With ``--target``: the accelerator.

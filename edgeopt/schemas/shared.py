@@ -10,7 +10,7 @@ from ..devices.measurement import KernelProfile
 from ..evaluation.fidelity import Cause, OutputFidelity
 
 Interval = tuple[float, float]
-Faithful = Literal["ok", "unfaithful"]
+Faithful = Literal["ok", "not proven", "unfaithful"]
 Judged = Literal["ok", "missed", "not proven", "unfaithful"]
 Passed = Literal["ok", "failed"]
 Counts = dict[str, int]
@@ -111,12 +111,14 @@ class Fidelity(TypedDict):
     Attributes:
         snr_db: Of the worst output.
         holds: Whether all outputs are the model's.
+        verdict: "not proven" where they hardly move over the samples.
         held_back: Whether the samples made no ranges of the file.
         cause: Where the values part; null where the file holds, or where it is not known.
     """
 
     snr_db: float
     holds: bool
+    verdict: Faithful
     outputs: list[OutputFidelity]
     samples: int
     held_back: bool

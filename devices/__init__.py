@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from .measurement import Evaluation, KernelProfile, Latency, Measurement, Output
     from .pack import pack_agent
     from .parity import Limits, ParityReport
+    from .pipeline import PipelinePart, PipelineReport
     from .plans import BenchPlan, RunOptions
     from .runner import Progress, Timeouts
     from .transport.base import LocalTransport, Transport
@@ -29,6 +30,7 @@ _DEFINED = {
     "measurement": ("Evaluation", "KernelProfile", "Latency", "Measurement", "Output"),
     "pack": ("pack_agent",),
     "parity": ("Limits", "ParityReport"),
+    "pipeline": ("PipelinePart", "PipelineReport"),
     "plans": ("BenchPlan", "RunOptions"),
     "runner": ("Progress", "Timeouts"),
     "transport.base": ("LocalTransport", "Transport"),
@@ -51,6 +53,8 @@ __all__ = [
     "Measurement",
     "Output",
     "ParityReport",
+    "PipelinePart",
+    "PipelineReport",
     "Profile",
     "Progress",
     "RunOptions",

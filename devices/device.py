@@ -38,6 +38,7 @@ from .transport.base import LocalTransport, Transport
 if TYPE_CHECKING:
     from .bench import BenchReport
     from .parity import Limits, ParityReport
+    from .pipeline import PipelinePart, PipelineReport
 
 
 class Device(AbstractContextManager["Device"]):
@@ -112,7 +113,7 @@ class Device(AbstractContextManager["Device"]):
         with (
             understood(self.label),
             scratch_folder("device") as folder,
-            self._job("info", fields, folder, None) as job,
+            self.job("info", fields, folder, None) as job,
         ):
             return board_info(job.result())
 
@@ -152,9 +153,9 @@ class Device(AbstractContextManager["Device"]):
             fields["evaluate"] = bound is not None and evaluate
             if against is not None:
                 read_model(against)
-                fields["against"] = self._put(_written(folder / "against.tflite", against))
+                fields["against"] = self.put(_written(folder / "against.tflite", against))
                 fields["against_sha256"] = hashlib.sha256(against).hexdigest()
-            with self._job("measure", fields, folder, on_progress) as job:
+            with self.job("measure", fields, folder, on_progress) as job:
                 result = job.result()
                 with understood(self.label):
                     told = told_of(result, timed=chosen.bench is not None)
@@ -199,6 +200,33 @@ class Device(AbstractContextManager["Device"]):
         return run_bench(
             self, model, inputs, threads=threads, options=options, against=against, on_progress=on_progress
         )
+
+    def pipeline(
+        self,
+        parts: Sequence[PipelinePart],
+        inputs: Mapping[str, npt.NDArray[Any]] | None = None,
+        *,
+        against: PipelinePart | None = None,
+        queue: int | None = None,
+        options: RunOptions | None = None,
+        on_progress: Callable[[Progress], None] | None = None,
+    ) -> PipelineReport:
+        """Run parts of a model side by side, each in a process of its own, and time them.
+
+        Args:
+            parts: The parts, in their order, at least two; a tensor goes by its name to the parts that read it.
+            inputs: As in `measure`; all samples are compared, and run in turn. None: noise.
+            against: The whole model, which is timed in turns with the pipeline, and whose results are compared.
+            queue: Slots between two parts, at least 1 (default 2: one is worked on, one waits).
+            options: Its runtime, kernels, plan and `keep` are those of all; the rest is not looked at.
+            on_progress: Called with every sign of life of the device.
+
+        Raises:
+            EdgeoptError: As in `measure`; a part that fails or dies is named.
+        """
+        from .pipeline import run_pipeline
+
+        return run_pipeline(self, parts, inputs, against=against, queue=queue, options=options, on_progress=on_progress)
 
     def parity(
         self,
@@ -271,7 +299,7 @@ class Device(AbstractContextManager["Device"]):
     ) -> dict[str, Any]:
         """Ship the model and the data, and return the fields of the request."""
         fields: dict[str, Any] = {
-            "model": self._put(_written(folder / "model.tflite", model)),
+            "model": self.put(_written(folder / "model.tflite", model)),
             "model_sha256": hashlib.sha256(model).hexdigest(),
             "runtime": options.runtime,
             "threads": options.threads,
@@ -290,7 +318,7 @@ class Device(AbstractContextManager["Device"]):
                 quantised = write(path, samples, spec)
                 if quantised is not None:
                     fields["stored"][key] = quantised
-                fields["inputs"][key] = self._put(path)
+                fields["inputs"][key] = self.put(path)
         return fields
 
     def _evaluated(
@@ -303,7 +331,7 @@ class Device(AbstractContextManager["Device"]):
     ) -> tuple[Evaluated, list[npt.NDArray[Any]]]:
         """Run one more piece of the samples, and forget the one before."""
         fields = {**self._fields(model, part, options, folder), "evaluate": True}
-        with self._job("measure", fields, folder, on_progress) as job, understood(self.label):
+        with self.job("measure", fields, folder, on_progress) as job, understood(self.label):
             found = self._fetch(job.result(), folder)
         self._forget(fields["inputs"])
         return found
@@ -314,15 +342,17 @@ class Device(AbstractContextManager["Device"]):
             if PurePosixPath(self.transport.workdir) in PurePosixPath(path).parents:
                 self.transport.remove(path, timeout_s=self.timeouts.transfer_s)
 
-    def _put(self, source: Path) -> str:
+    def put(self, source: Path) -> str:
+        """Ship a file, and return its path on the device."""
         return self.transport.put(source, timeout_s=self.timeouts.transfer_s)
 
-    def _job(
+    def job(
         self, operation: str, fields: Mapping[str, object], folder: Path, on_progress: Callable[[Progress], None] | None
     ) -> Job:
+        """Return a job of the agent, to be entered; the agent is packed in `folder`, a scratch folder here."""
         return Job(
             self.transport,
-            self._put(_written(folder / "edgeopt-agent.pyz", pack_agent())),
+            self.put(_written(folder / "edgeopt-agent.pyz", pack_agent())),
             operation,
             fields,
             timeouts=self.timeouts,

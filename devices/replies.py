@@ -13,10 +13,21 @@ import numpy.typing as npt
 from ..artifact.typed import Unfit, fitted, item
 from ..errors import DeviceError
 from .agent.batching import REASONS
-from .agent.records import EdgeTpuFacts, Evaluated, Info, OpProfile, Skipped, TensorFacts, Timing, Turns
+from .agent.records import (
+    EdgeTpuFacts,
+    Evaluated,
+    Info,
+    OpProfile,
+    Pipelined,
+    Skipped,
+    TensorFacts,
+    Timing,
+    Turns,
+)
 from .measurement import KernelProfile
 
 _TIMED = ("samples_ns", "load_ns", "first_ns", "warmup_runs", "seconds", "stable", "stopped_by", "conditions")
+_PIPELINED = ("parts", "queue", "link_bytes", "samples", "batch", "differences", "seconds", "conditions", "processes")
 _BOARD = ("model", "kernel", "libc", "emulated", "emulator", "cores", "page_size_bytes")
 _STATE = ("governors", "temperature_c", "throttling", "busy", "load_average")
 _INPUT = ("name", "scale", "low", "high")
@@ -62,11 +73,10 @@ def told_of(result: Mapping[str, Any], timed: bool) -> Told:
         Unfit: Something is missing, or is none.
     """
     profile = item(KernelProfile, result, "kernel_profile")
-    skipped = item(tuple[Skipped, ...], result, "runtimes_skipped")
     machine = fitted(str, result.get("machine", ""), "machine")
     tpu = fitted(EdgeTpuFacts | None, result.get("edge_tpu"), "edge_tpu")
     operators = fitted(OpProfile | None, result.get("op_profile"), "op_profile")
-    return Told(profile, timing(result) if timed else None, skipped, machine, tpu, operators)
+    return Told(profile, timing(result) if timed else None, skipped(result), machine, tpu, operators)
 
 
 def board_info(result: Mapping[str, Any]) -> Info:
@@ -102,6 +112,41 @@ def timing(result: Mapping[str, Any]) -> Timing:
         _require(dict(found["conditions"])[when], _STATE, f"latency.conditions.{when}")
     if "comparison" in found:
         _compared(found["comparison"])
+    return found
+
+
+def skipped(result: Mapping[str, Any]) -> tuple[Skipped, ...]:
+    """Return the runtimes that were tried before the one that ran.
+
+    Raises:
+        Unfit: That is missing, or is none.
+    """
+    return cast(tuple[Skipped, ...], item(tuple[Skipped, ...], result, "runtimes_skipped"))
+
+
+def pipelined(result: Mapping[str, Any], parts: int) -> Pipelined:
+    """Return the ``pipeline`` of a reply's result, of so many parts.
+
+    Raises:
+        Unfit: It is missing, or is none.
+    """
+    found = cast(Pipelined, item(Pipelined, result, "pipeline"))
+    _require(found, _PIPELINED, "pipeline")
+    whole = [found["whole"]] if "whole" in found else []
+    for place, part in enumerate([*found["parts"], *whole]):
+        _require(part, ("kernel_profile", "load_ns", *(("name", "run_ns") if place < parts else ())), "pipeline.parts")
+        fitted(KernelProfile, part["kernel_profile"], "pipeline.parts.kernel_profile")
+    ways = ("stream_ns", "single_ns", *(("whole_ns",) if whole else ()))
+    for times in [found, *found["processes"]]:
+        _require(times, ways, "pipeline")
+        for name in ways:
+            _positive(cast(dict[str, list[int]], times)[name], f"pipeline.{name}")
+        if len({len(cast(dict[str, list[int]], times)[name]) for name in ways}) > 1:
+            raise Unfit("pipeline has turns without a counterpart")
+    if len(found["parts"]) != parts or not found["processes"] or (found["differences"] is None) == bool(whole):
+        raise Unfit("pipeline is not of the parts that were sent")
+    for when in ("before", "after"):
+        _require(dict(found["conditions"])[when], _STATE, f"pipeline.conditions.{when}")
     return found
 
 

@@ -1,4 +1,4 @@
-"""The parts of a model that is cut for a pipeline of Edge TPUs: what each reads and writes, and whether they fit.
+"""The parts of a model that is cut for a pipeline: what each reads and writes, and whether they fit.
 
 A pipeline hands the outputs of each part to the next one by tensor name (libcoral's `PipelinedModelRunner`).
 """
@@ -70,20 +70,31 @@ def read_segment(model: Model, name: str) -> Segment:
 
 
 def problems(segments: Sequence[Segment]) -> tuple[str, ...]:
-    """Return what keeps the parts, in this order, from being a pipeline; nothing when they are one."""
+    """Return what keeps the parts, in this order, from being a pipeline; nothing when they are one.
+
+    Parts that are compiled must hand all that they write to the very next one. Where none is compiled, as `cutting.cut`
+    makes them, a tensor may also go past some parts, be an input of the whole, or one of its outputs.
+    """
     found = _numbering([segment.name for segment in segments])
+    compiled = any(segment.packages for segment in segments)
     for before, after in itertools.pairwise(segments):
         given = {spec.tensor_name: spec for spec in before.outputs}
         wanted = {spec.tensor_name: spec for spec in after.inputs}
-        found += [
-            f"{after.name} reads {name!r}, which {before.name} does not write" for name in wanted if name not in given
-        ]
-        found += [
-            f"{before.name} writes {name!r}, which {after.name} does not read" for name in given if name not in wanted
-        ]
+        if compiled or not given.keys() & wanted.keys():
+            found += [
+                f"{after.name} reads {name!r}, which {before.name} does not write"
+                for name in wanted
+                if name not in given
+            ]
+            found += [
+                f"{before.name} writes {name!r}, which {after.name} does not read"
+                for name in given
+                if name not in wanted
+            ]
         for name in given.keys() & wanted.keys():
             found += _differences(before.name, after.name, given[name], wanted[name])
-    found += [f"{segment.name} is not compiled for the Edge TPU" for segment in segments if not segment.packages]
+    if compiled:
+        found += [f"{segment.name} is not compiled for the Edge TPU" for segment in segments if not segment.packages]
     return tuple(found)
 
 

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
-
-import numpy as np
 
 from ...data.dataset import Array
 from ...flatbuffer import read_model
 from ...flatbuffer.specs import input_specs
 from ..outputs import Samples, interpreter_of, stored_values
-from ..rewrite import packed, unpacked
+from ..piece import piece
+from ..rewrite import unpacked
 
 Values = list[Array]
 
@@ -66,7 +65,7 @@ class Walk:
         return self._values[tensor]
 
     def _run(self, operators: Sequence[Any], given: Sequence[int], wanted: Sequence[int]) -> None:
-        interpreter = interpreter_of(_piece(self.tree, operators, given, wanted))
+        interpreter = interpreter_of(piece(self.tree, operators, given, wanted))
         ins, outs = interpreter.get_input_details(), interpreter.get_output_details()
         found: dict[int, Values] = {tensor: [] for tensor in wanted}
         for group in range(self._groups):
@@ -76,46 +75,3 @@ class Walk:
             for detail, tensor in zip(outs, wanted, strict=True):
                 found[tensor].append(interpreter.get_tensor(detail["index"]))
         self._values |= found
-
-
-def _piece(tree: Any, operators: Sequence[Any], given: Sequence[int], wanted: Sequence[int]) -> bytes:
-    """Return a file of some operators of another, with the tensors that they touch."""
-    from ai_edge_litert import schema_py_generated as schema
-
-    graph = tree.subgraphs[0]
-    touched = sorted({int(t) for item in operators for t in (*item.inputs, *item.outputs) if t >= 0})
-    place = {tensor: index for index, tensor in enumerate(touched)} | {-1: -1}
-    piece = schema.ModelT()
-    piece.version, piece.operatorCodes = tree.version, tree.operatorCodes
-    piece.buffers = [schema.BufferT()]
-    inner = schema.SubGraphT()
-    inner.tensors = []
-    for tensor in touched:
-        copied = _copy(graph.tensors[tensor])
-        data = tree.buffers[copied.buffer].data
-        copied.buffer = 0
-        if data is not None and len(data):
-            copied.buffer = len(piece.buffers)
-            piece.buffers.append(tree.buffers[graph.tensors[tensor].buffer])
-        inner.tensors.append(copied)
-    inner.operators = [_moved(operator, place) for operator in operators]
-    inner.inputs, inner.outputs = _placed(given, place), _placed(wanted, place)
-    piece.subgraphs = [inner]
-    return packed(piece)
-
-
-def _moved(operator: Any, place: Mapping[int, int]) -> Any:
-    moved = _copy(operator)
-    moved.inputs, moved.outputs = _placed(operator.inputs, place), _placed(operator.outputs, place)
-    return moved
-
-
-def _placed(tensors: Sequence[int], place: Mapping[int, int]) -> Any:
-    return np.array([place[int(tensor)] for tensor in tensors], dtype=np.int32)
-
-
-def _copy(table: Any) -> Any:
-    """Return a shallow copy of an unpacked table."""
-    copied = type(table)()
-    vars(copied).update(vars(table))
-    return copied

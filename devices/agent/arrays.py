@@ -14,7 +14,7 @@ from .arith import Array
 from .npy import NotAnArray, map_npy
 from .protocol import AgentError
 from .records import Quantised
-from .session import Session, Tensor, stored_values
+from .session import Tensor, stored_values
 
 
 def open_samples(tensor: Tensor, path: str) -> Array:
@@ -86,14 +86,14 @@ class Samples:
         """Return the shape of every input for `batch` samples at a time, by tensor index."""
         return {tensor.index: (batch, *data.shape[1:]) for tensor, data in zip(tensors, self.arrays)}
 
-    def feed(self, session: Session, first: int, batch: int) -> List[Array]:
-        """Return the stored values of `batch` samples from number `first` on; the last one fills up a short batch.
+    def feed(self, tensors: Sequence[Tensor], first: int, batch: int) -> List[Array]:
+        """Return what `tensors` store of `batch` samples from number `first` on; the last one fills up a short batch.
 
         Raises:
             AgentError: A value is not finite, or does not fit an integer input.
         """
         feed = []
-        for tensor, data, extent, is_stored in zip(session.inputs, self.arrays, self.extents, self.stored):
+        for tensor, data, extent, is_stored in zip(tensors, self.arrays, self.extents, self.stored):
             stored = np.asarray(data[first : first + batch])
             if not is_stored:
                 extent.add(stored, first)
@@ -102,6 +102,28 @@ class Samples:
                 stored = np.concatenate([stored, np.repeat(stored[-1:], batch - len(stored), axis=0)])
             feed.append(stored)
         return feed
+
+
+def paths_in_order(tensors: Sequence[Tensor], inputs: Dict[str, str]) -> List[str]:
+    """Return the data files in the order of the model's inputs; they are keyed by name or by "#" + tensor index.
+
+    Raises:
+        AgentError: An input without data, or data without an input.
+    """
+    paths, unused = [], dict(inputs)
+    names = ", ".join(repr(item.name) for item in tensors)
+    if list(unused) == [""] and len(tensors) == 1:  # by hand: the one file for the one input
+        return [unused[""]]
+    for tensor in tensors:
+        keys = ["#%d" % tensor.index, tensor.name, tensor.tensor_name]
+        found = [key for key in keys if key in unused]
+        if not found:
+            raise AgentError("data", "no data for input %r; the model's inputs are %s" % (tensor.name, names))
+        paths.append(unused.pop(found[0]))
+    if unused:
+        message = "data for %r, which is no input; the model's inputs are %s"
+        raise AgentError("data", message % (min(unused), names))
+    return paths
 
 
 def open_all(tensors: Sequence[Tensor], paths: Sequence[str], stored: Optional[Dict[str, Quantised]] = None) -> Samples:

@@ -70,7 +70,7 @@ def run_rows(session: Session, samples: Samples, first: int, batch: int) -> List
     Raises:
         AgentError: It fails, or an output does not tell the samples apart.
     """
-    outputs = session.run(samples.feed(session, first, batch))
+    outputs = session.run(samples.feed(session.inputs, first, batch))
     rows = []
     for tensor, output in zip(session.outputs, outputs):
         if output.ndim and len(output) == batch:
@@ -155,7 +155,7 @@ def _try_batch(
     """Return a session for `batch` samples at a time when it gives the `expected` outputs, or the reason why not."""
     try:
         session = opener(samples.shapes(first.inputs, batch))
-        outputs = session.run(samples.feed(session, 0, batch))
+        outputs = session.run(samples.feed(session.inputs, 0, batch))
     except AgentError:
         return None, "fixed_batch"
     if [output.shape for output in outputs] != [rows.shape for rows in expected]:

@@ -34,7 +34,7 @@ def bench(
     """
     found = Plan.from_data(bounds)
     tell = _shifted(report, part * found.max_seconds, found.processes * found.max_seconds)
-    feed = samples.feed(session, 0, session.inputs[0].shape[0]) if samples else example_inputs(session)
+    feed = samples.feed(session.inputs, 0, session.inputs[0].shape[0]) if samples else example_inputs(session.inputs)
     before = state(busy=part == 0)
     run = _runner(session, feed)
     first_ns = run()
@@ -42,7 +42,7 @@ def bench(
     result = measure(run, found, tell, lambda seconds, runs: observed.append(_observation(seconds, runs)))
     result["load_ns"], result["first_ns"] = session.load_ns, first_ns
     if other is not None:
-        compared = alternate(run, _runner(other, example_inputs(other)), found, tell)
+        compared = alternate(run, _runner(other, example_inputs(other.inputs)), found, tell)
         result["comparison"] = {**compared, "block_ns": BLOCK_NS, "other_load_ns": other.load_ns}
     after = state(busy=part == found.processes - 1)
     result["observed"], peak = observed, resident_bytes(peak=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import time
 from array import array
-from typing import Any, Callable, List, Tuple
+from typing import Any, Callable, List, Sequence, Tuple
 
 import numpy as np
 
@@ -79,17 +79,30 @@ def alternate(
     """
     for run in (run_first, run_second):
         _warm_up(run, plan)
-    medians: Tuple[List[int], List[int]] = ([], [])
+    (first, second), seconds = in_turns([lambda: _block(run_first), lambda: _block(run_second)], plan, report)
+    ratio = percentile(np.array(first) / np.array(second), 50)
+    return {"first_ns": first, "second_ns": second, "ratio": ratio, "seconds": seconds}
+
+
+def in_turns(
+    blocks: Sequence[Callable[[], int]], plan: Plan, report: Callable[..., None]
+) -> Tuple[List[List[int]], float]:
+    """Time blocks of work in turns, A B C C B A A B C ..., as long as `plan` says for one of its processes.
+
+    Returns:
+        What each block returned, round by round, nanoseconds a run; and the seconds that it took.
+    """
+    found: List[List[int]] = [[] for _ in blocks]
     start = time.perf_counter_ns()
     seconds = 0.0
     collecting = gc.isenabled()
     gc.disable()
     try:
         enough = max(plan.min_seconds, min(plan.max_seconds, COMPARE_SECONDS / plan.processes))
-        while len(medians[0]) < -(-MIN_PAIRS // plan.processes) or seconds < enough:
-            order = ((0, run_first), (1, run_second))
-            for place, run in order if len(medians[0]) % 2 == 0 else order[::-1]:
-                medians[place].append(_block(run))
+        while len(found[0]) < -(-MIN_PAIRS // plan.processes) or seconds < enough:
+            order = list(zip(found, blocks))
+            for times, block in order if len(found[0]) % 2 == 0 else order[::-1]:
+                times.append(block())
             seconds = (time.perf_counter_ns() - start) / 1e9
             report("compare", int(seconds), int(plan.max_seconds))
             if seconds >= 2 * plan.max_seconds:
@@ -97,8 +110,7 @@ def alternate(
     finally:
         if collecting:
             gc.enable()
-    ratio = percentile(np.array(medians[0]) / np.array(medians[1]), 50)
-    return {"first_ns": medians[0], "second_ns": medians[1], "ratio": ratio, "seconds": seconds}
+    return found, seconds
 
 
 def _block(run: Callable[[], int]) -> int:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import List, cast
+from typing import Any, Dict, List, cast
 
 from .plan import Plan
 from .protocol import AgentError, Message
-from .records import Conditions, Observation, OpProfile, Timing, Turns
+from .records import Conditions, Observation, OpProfile, Pipelined, Timing, Turns
 from .supervisor import Supervisor
 
 # The one runtime with a profiler; see `opprofile`.
@@ -37,6 +37,26 @@ def measure(supervisor: Supervisor, request: Message) -> Message:
     if request.get("op_profile"):
         result["op_profile"] = _op_profile(supervisor, request, result["kernel_profile"])
     return result
+
+
+def pipeline(supervisor: Supervisor, request: Message) -> Message:
+    """Do a "pipeline" job; as `measure`, in several processes, each with parts of its own.
+
+    Raises:
+        AgentError: As `Supervisor.run`, or the plan of the timing makes no sense.
+    """
+    whole = Plan.from_data(request["bench"])
+    results: List[Message] = []
+    for number, plan in enumerate(whole.split()):
+        part = dict(request, bench=plan._asdict(), part=number)
+        if results:  # all processes do as the first one found best
+            found = results[0]["pipeline"]
+            part["runtime"] = found["parts"][0]["kernel_profile"]["runtime"]
+            if request.get("whole"):
+                part["whole"] = dict(request["whole"], threads=found["whole"]["kernel_profile"]["threads"])
+        results.append(supervisor.run(part))
+    merged_times = _merged_pipeline([result["pipeline"] for result in results])
+    return dict(results[-1], pipeline=merged_times, runtimes_skipped=results[0]["runtimes_skipped"])
 
 
 def _op_profile(supervisor: Supervisor, request: Message, kernels: Message) -> OpProfile:
@@ -99,4 +119,27 @@ def _compared(parts: List[Turns]) -> Turns:
     result["first_ns"] = [block for part in parts for block in part["first_ns"]]
     result["second_ns"] = [block for part in parts for block in part["second_ns"]]
     result["process_ratios"] = [part["ratio"] for part in parts]
+    return result
+
+
+def _merged_pipeline(parts: List[Pipelined]) -> Pipelined:
+    """Return the ``pipeline`` of several processes, in their order, as if it were of one, and each one's times."""
+    result = parts[0].copy()
+    for name in ("stream_ns", "single_ns", "whole_ns"):
+        if name in result:
+            cast(Dict[str, Any], result)[name] = [block for part in parts for block in cast(Dict[str, Any], part)[name]]
+    result["seconds"] = sum(part["seconds"] for part in parts)
+    result["conditions"] = {**parts[0]["conditions"], "after": parts[-1]["conditions"]["after"]}
+    if result["differences"] is not None:
+        counts = zip(*(part["differences"] or [] for part in parts))
+        result["differences"] = [
+            {"output": same[0]["output"], "samples": max(one["samples"] for one in same)} for same in counts
+        ]
+    result["processes"] = [
+        cast(Pipelined, {name: dict(part)[name] for name in ("stream_ns", "single_ns", "whole_ns") if name in part})
+        for part in parts
+    ]
+    for place, member in enumerate(result["parts"]):
+        runs = sorted(part["parts"][place]["run_ns"] for part in parts)
+        member["run_ns"] = runs[len(runs) // 2]
     return result

@@ -31,19 +31,27 @@ PROTOCOL_VERSION = 2
 OPERATIONS = {
     "info": "tell what the board is: CPU, memory, Python, runtimes",
     "measure": "time a model (bench), run data through it (evaluate), or both, in one interpreter set-up",
+    "pipeline": "time models that hand their results on, each in a process of its own, in turns with the whole",
 }
 
 # Field of a request -> its type; null is a field that is not there.
 FIELDS: Dict[str, Tuple[type, ...]] = {
-    **dict.fromkeys(("workdir", "model", "model_sha256", "against", "against_sha256"), (str,)),
+    **dict.fromkeys(("workdir", "name", "model", "model_sha256", "against", "against_sha256"), (str,)),
     **dict.fromkeys(("runtime", "kernels", "delegate"), (str,)),
     **dict.fromkeys(("keep", "op_profile", "evaluate", "quiet"), (bool,)),
-    **dict.fromkeys(("threads", "minimum_runtime"), (int,)),
-    **dict.fromkeys(("bench", "inputs"), (dict,)),
+    **dict.fromkeys(("threads", "minimum_runtime", "queue"), (int,)),
+    **dict.fromkeys(("bench", "inputs", "whole"), (dict,)),
+    "segments": (list,),
     "wait_s": (int, float),
 }
-NEEDED: Dict[str, Tuple[str, ...]] = {"info": (), "measure": ("workdir", "model")}
+NEEDED: Dict[str, Tuple[str, ...]] = {
+    "info": (),
+    "measure": ("workdir", "model"),
+    "pipeline": ("workdir", "segments", "bench"),
+}
+SEGMENT_NEEDED = ("name", "model")
 MOST_THREADS = 1024
+MOST_SEGMENTS, MOST_QUEUED = 64, 64
 
 # What an error reply may carry as "kind". `edgeopt.devices.runner` maps each to one exception class.
 ERROR_KINDS = (
@@ -129,7 +137,22 @@ def _check_fields(request: Message) -> None:
     Raises:
         AgentError: One is not, or is missing.
     """
-    for name in NEEDED[request["op"]]:
+    _check_types(request, NEEDED[request["op"]])
+    _check_texts(request)
+    segments = request.get("segments") or []
+    for segment in segments + ([request["whole"]] if request.get("whole") else []):
+        if not isinstance(segment, dict):
+            raise AgentError("request", "a part of the pipeline is %r; expected an object" % (segment,))
+        _check_types(segment, SEGMENT_NEEDED)
+        _check_texts(segment)
+    if request["op"] == "pipeline" and not 2 <= len(segments) <= MOST_SEGMENTS:
+        raise AgentError("request", "the pipeline has %d parts; expected 2 to %d" % (len(segments), MOST_SEGMENTS))
+    if request.get("queue") is not None and not 1 <= request["queue"] <= MOST_QUEUED:
+        raise AgentError("request", "the field 'queue' is %d; expected 1 to %d" % (request["queue"], MOST_QUEUED))
+
+
+def _check_types(request: Message, needed: Tuple[str, ...]) -> None:
+    for name in needed:
         if request.get(name) is None:
             raise AgentError("request", "the request lacks the field %r" % name)
     for name, kinds in FIELDS.items():
@@ -141,6 +164,9 @@ def _check_fields(request: Message) -> None:
     threads = request.get("threads")
     if threads is not None and not 1 <= threads <= MOST_THREADS:
         raise AgentError("request", "the field 'threads' is %d; expected 1 to %d" % (threads, MOST_THREADS))
+
+
+def _check_texts(request: Message) -> None:
     texts = {name: request.get(name) or "" for name, kinds in FIELDS.items() if kinds == (str,)}
     for name, text in dict(request.get("inputs") or {}, **texts).items():
         if not isinstance(text, str) or "\0" in text:

@@ -174,6 +174,50 @@ class Timing(TypedDict, total=False):
     plan: Dict[str, float]
 
 
+class PartFacts(TypedDict, total=False):
+    """A part of a pipeline, or the whole: what ran it, the time of loading, and of the median invocation in it.
+
+    `kernel_profile` has the fields of `edgeopt.devices.measurement.KernelProfile`.
+    """
+
+    name: str
+    kernel_profile: Dict[str, object]
+    edge_tpu: EdgeTpuFacts
+    load_ns: int
+    run_ns: float
+    runs: int
+    peak_rss_bytes: Optional[int]
+
+
+class Difference(TypedDict):
+    """An output of a pipeline, and in how many samples it differs from the whole's."""
+
+    output: str
+    samples: int
+
+
+class Pipelined(TypedDict, total=False):
+    """The ``pipeline`` of a reply; see `pipeline.pipeline`, and of its `processes` the times alone.
+
+    Times are nanoseconds a sample, block by block: `stream_ns` with the pipeline full, `single_ns` with one sample on
+    its way at a time, and `whole_ns` of the whole.
+    """
+
+    parts: List[PartFacts]
+    whole: PartFacts
+    queue: int
+    link_bytes: List[int]
+    samples: int
+    batch: int
+    differences: Optional[List[Difference]]
+    stream_ns: List[int]
+    single_ns: List[int]
+    whole_ns: List[int]
+    seconds: float
+    conditions: Conditions
+    processes: "List[Pipelined]"
+
+
 class Figures(TypedDict, total=False):
     """The figures of a series of latencies, in milliseconds; see `stats.summarize` and `stats.latency_figures`."""
 

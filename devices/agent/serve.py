@@ -11,7 +11,7 @@ from typing import Optional
 
 from .conditions import board, state
 from .hardware import edge_tpu
-from .processes import measure
+from .processes import measure, pipeline
 from .protocol import PROTOCOL_VERSION, AgentError, Message, decode, failure, parse_request, reply
 from .records import Info
 from .streams import STDIN, Progress, claim_stdout, read_line, watch, write_all
@@ -112,7 +112,8 @@ def _measure(request: Message, channel: int, host: _Host, detached: bool) -> Non
         host.supervisor = Supervisor(inherit=[folder.lock])
         if host.gone():
             return
-        result = measure(host.supervisor, dict(request, folder=run))
+        job = pipeline if request["op"] == "pipeline" else measure
+        result = job(host.supervisor, dict(request, folder=run))
         write_all(channel, reply(request["nonce"], result))
         if not detached:
             host.wait()

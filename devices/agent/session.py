@@ -123,7 +123,11 @@ class Session:
         for tensor, stored in zip(self.inputs, feed):
             self.set(tensor, stored)
         self.invoke()
-        return [self._interpreter.get_tensor(tensor.index) for tensor in self.outputs]
+        return [self.get(tensor) for tensor in self.outputs]
+
+    def get(self, tensor: Tensor) -> Array:
+        """Return a copy of an output of the last run, stored values."""
+        return cast(Array, self._interpreter.get_tensor(tensor.index))
 
     def forget(self) -> None:
         """Reset the state that the last invocation left, so that the next sample is independent of it."""
@@ -145,15 +149,15 @@ def stored_values(tensor: Tensor, real: Array) -> Array:
     return stored
 
 
-def example_inputs(session: Session) -> List[Array]:
-    """Return stored values to time a model with when there are no data.
+def example_inputs(tensors: Sequence[Tensor], seed: int = 0) -> List[Array]:
+    """Return stored values of these inputs to time a model with when there are no data.
 
     Seeded noise over the whole range for quantised inputs, in [0, 1) for float ones; zeros for other integers, which
     may be indices that must exist.
     """
-    rng = np.random.RandomState(0)
+    rng = np.random.RandomState(seed)
     feed = []
-    for tensor in session.inputs:
+    for tensor in tensors:
         if tensor.scale is not None:
             bounds = np.iinfo(tensor.dtype)
             feed.append(rng.randint(bounds.min, bounds.max + 1, size=tensor.shape).astype(tensor.dtype))

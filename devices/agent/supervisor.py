@@ -88,26 +88,40 @@ class Supervisor:
         Raises:
             AgentError: Its own, or "crashed" with the signal.
         """
-        argv = [sys.executable, archive_path(), "worker"]
-        environment = dict(os.environ, OPENBLAS_NUM_THREADS="1", OMP_NUM_THREADS="1")  # NumPy needs no pool here
-        pipe = subprocess.PIPE
-        with subprocess.Popen(argv, stdin=pipe, stdout=pipe, env=environment, pass_fds=self._inherit) as worker:
+        with start_worker(self._inherit) as worker:
             self._worker = worker
             try:
                 if self._stopped:
                     worker.kill()
-                stage, answer = _converse(worker, request)
+                stage, answer = converse(worker, request)
             finally:
                 worker.kill()  # it has answered, or it is not wanted any more
                 self._worker = None
                 status = worker.wait()
-        if answer is None:
-            raise _death(status, stage)
-        if not answer["ok"]:
-            details = dict(answer["error"])
-            raise AgentError(details.pop("kind"), details.pop("message"), **details)
-        result: Message = answer["result"]
-        return result
+        return outcome(status, stage, answer)
+
+
+def start_worker(inherit: Sequence[int]) -> "subprocess.Popen[bytes]":
+    """Start a worker, which gets the file descriptors `inherit`, and waits for its request."""
+    argv = [sys.executable, archive_path(), "worker"]
+    environment = dict(os.environ, OPENBLAS_NUM_THREADS="1", OMP_NUM_THREADS="1")  # NumPy needs no pool here
+    pipe = subprocess.PIPE
+    return subprocess.Popen(argv, stdin=pipe, stdout=pipe, env=environment, pass_fds=tuple(inherit))
+
+
+def outcome(status: int, stage: str, answer: Optional[Message]) -> Message:
+    """Return the result of a worker that has ended with `status`, from what `converse` returned.
+
+    Raises:
+        AgentError: Its own, or "crashed" with the signal.
+    """
+    if answer is None:
+        raise _death(status, stage)
+    if not answer["ok"]:
+        details = dict(answer["error"])
+        raise AgentError(details.pop("kind"), details.pop("message"), **details)
+    result: Message = answer["result"]
+    return result
 
 
 def archive_path() -> str:
@@ -115,7 +129,7 @@ def archive_path() -> str:
     return os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 
-def _converse(worker: subprocess.Popen[bytes], request: Message) -> Tuple[str, Optional[Message]]:
+def converse(worker: subprocess.Popen[bytes], request: Message) -> Tuple[str, Optional[Message]]:
     """Send the request, and return the last stage that was told and the reply, None when none came."""
     if worker.stdin is None or worker.stdout is None:
         raise RuntimeError("the worker was started without pipes")

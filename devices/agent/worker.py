@@ -14,7 +14,7 @@ import signal
 import sys
 import time
 import traceback
-from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence
+from typing import Any, Callable, Dict, Mapping, Optional, Sequence
 
 from .protocol import AgentError, Message, decode, encode, failure, reply
 from .records import OpProfile
@@ -73,20 +73,12 @@ def _probe(request: Message, stage: Stage, report: Progress) -> Dict[str, str]:
 def _measure(request: Message, stage: Stage, report: Progress) -> Dict[str, object]:
     """Time the model, run data through it, or both; the timing comes first, before all cores get warm."""
     runtime = _runtime(request["runtime"], stage)
-    from .arrays import Samples, open_all
-    from .delegate import edge_tpu_facts, parse
+    from .arrays import Samples, open_all, paths_in_order
     from .evaluate import evaluate
     from .session import Session
 
-    stage("load")
     path, threads, kernels = request["model"], request.get("threads") or 1, request.get("kernels", "default")
-    _verify(path, request.get("model_sha256"))
-
-    delegate = request.get("delegate")
-    if delegate:
-        stage("delegate")
-        runtime.use_delegate(delegate, request.get("minimum_runtime"))
-        stage("load")
+    _ready(runtime, request, stage)
 
     def opener(shapes: Dict[int, Sequence[int]]) -> Session:
         return Session(runtime, path, threads, kernels, shapes)
@@ -103,16 +95,14 @@ def _measure(request: Message, stage: Stage, report: Progress) -> Dict[str, obje
             from .ends import prepare_files
 
             files = prepare_files(request["front"], [item.name for item in session.inputs], files, request["folder"])
-        paths = _paths_in_order(session, files)
+        paths = paths_in_order(session.inputs, files)
         samples = open_all(session.inputs, paths, request.get("stored"))
         native = samples.shapes(session.inputs, session.inputs[0].shape[0])
         if any(native[tensor.index] != tensor.shape for tensor in session.inputs):
             session = opener(native)
     stage("invoke")
     result: Dict[str, object] = {"kernel_profile": _kernel_profile(runtime, session, kernels)}
-    result.update(model=_interface(session), machine=platform.machine())
-    if delegate and parse(delegate).is_edge_tpu:
-        result["edge_tpu"] = edge_tpu_facts(delegate)
+    result.update(model=_interface(session), machine=platform.machine(), **_edge_tpu(request))
     if request.get("bench") is not None:
         from .benchmark import bench
 
@@ -122,6 +112,59 @@ def _measure(request: Message, stage: Stage, report: Progress) -> Dict[str, obje
             raise AgentError("request", "evaluation was asked for without data")
         result["evaluation"] = evaluate(session, opener, samples, request["folder"], report)
     return result
+
+
+def _segment(request: Message, stage: Stage, report: Progress) -> Mapping[str, object]:
+    """Be one part of a pipeline."""
+    runtime = _runtime(request["runtime"], stage)
+    from .segment import run_part
+    from .session import Session
+
+    threads, kernels = request.get("threads") or 1, request.get("kernels") or "default"
+    _ready(runtime, request, stage)
+    session = Session(runtime, request["model"], threads, kernels)
+    stage("invoke")
+    facts = {"kernel_profile": _kernel_profile(runtime, session, kernels), **_edge_tpu(request)}
+    return run_part(session, request, facts)
+
+
+def _pipeline(request: Message, stage: Stage, report: Progress) -> Mapping[str, object]:
+    """Time a pipeline, whose parts are processes of their own; the whole that it is compared with runs here."""
+    runtime = _runtime(request["runtime"], stage)
+    from .pipeline import pipeline
+    from .session import Session
+
+    stage("load")
+    whole: Message = request.get("whole") or {}
+    kernels = request.get("kernels") or "default"
+
+    def load(threads: int) -> Session:
+        _ready(runtime, whole, stage)
+        return Session(runtime, whole["model"], threads, kernels)
+
+    session, result = pipeline(request, load if whole else None, lambda: stage("invoke"), report)
+    if session is not None:
+        facts = {"kernel_profile": _kernel_profile(runtime, session, kernels), "load_ns": session.load_ns}
+        result["pipeline"]["whole"] = {**facts, **_edge_tpu(whole)}
+    return result
+
+
+def _ready(runtime: Any, request: Message, stage: Stage) -> None:
+    """Check the model of a request, and load its delegate, if it has one."""
+    stage("load")
+    _verify(request["model"], request.get("model_sha256"))
+    if request.get("delegate"):
+        stage("delegate")
+        runtime.use_delegate(request["delegate"], request.get("minimum_runtime"))
+        stage("load")
+
+
+def _edge_tpu(request: Message) -> Dict[str, object]:
+    """Return what is known of the Edge TPU that a request asks for; nothing where it asks for none."""
+    from .delegate import edge_tpu_facts, parse
+
+    delegate = request.get("delegate")
+    return {"edge_tpu": edge_tpu_facts(delegate)} if delegate and parse(delegate).is_edge_tpu else {}
 
 
 def _op_profile(request: Message, stage: Stage, report: Progress) -> OpProfile:
@@ -159,28 +202,6 @@ def _runtime(name: str, stage: Stage) -> Any:
     from .runtimes import Runtime
 
     return Runtime(name)
-
-
-def _paths_in_order(session: Any, inputs: Dict[str, str]) -> List[str]:
-    """Return the data files in the order of the model's inputs; they are keyed by name or by "#" + tensor index.
-
-    Raises:
-        AgentError: An input without data, or data without an input.
-    """
-    paths, unused = [], dict(inputs)
-    names = ", ".join(repr(item.name) for item in session.inputs)
-    if list(unused) == [""] and len(session.inputs) == 1:  # by hand: the one file for the one input
-        return [unused[""]]
-    for tensor in session.inputs:
-        keys = ["#%d" % tensor.index, tensor.name, tensor.tensor_name]
-        found = [key for key in keys if key in unused]
-        if not found:
-            raise AgentError("data", "no data for input %r; the model's inputs are %s" % (tensor.name, names))
-        paths.append(unused.pop(found[0]))
-    if unused:
-        message = "data for %r, which is no input; the model's inputs are %s"
-        raise AgentError("data", message % (min(unused), names))
-    return paths
 
 
 def _verify(path: str, expected: Any) -> None:
@@ -223,4 +244,6 @@ _JOBS: Dict[str, Callable[[Message, Stage, Progress], Mapping[str, object]]] = {
     "probe": _probe,
     "measure": _measure,
     "op_profile": _op_profile,
+    "pipeline": _pipeline,
+    "segment": _segment,
 }

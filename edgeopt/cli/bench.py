@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -16,7 +17,7 @@ from .progress import live
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from ..devices import BenchReport
+    from ..devices import BenchReport, PipelineReport
     from ..devices.agent.records import OpProfile
     from ..devices.bench import BenchRun
 
@@ -24,10 +25,19 @@ SLOWEST = 5  # operators that are printed; the JSON has all
 
 
 @click.command()
-@click.argument("file", metavar="FILE.tflite")
+@click.argument("files", nargs=-1, required=True, metavar="FILE.tflite...")
+@click.option("--pipeline", is_flag=True,
+              help="The files are the parts of a model, in order: run them side by side, a process each.")  # fmt: skip
+@click.option("--queue", type=int, metavar="N", help="Slots between two parts of a pipeline.  [default: 2]")
 @click.option("--device", default="local", show_default=True, metavar="NAME[,NAME]", help="Where to run it.")
 @devices_option
-@click.option("--threads", default="1", show_default=True, metavar="N[,N]", help="Threads of one inference.")
+@click.option(
+    "--threads",
+    default="1",
+    show_default=True,
+    metavar="N[,N]",
+    help="Threads of one inference; of a pipeline one number, or one a part.",
+)
 @click.option("--runs", type=int, metavar="N", help="Time exactly this many runs.")
 @click.option("--seconds", type=float, metavar="S", help="Time for this long; 300 shows throttling over time.")
 @click.option(
@@ -36,55 +46,113 @@ SLOWEST = 5  # operators that are printed; the JSON has all
 @click.option("--processes", type=int, metavar="N", help="Fresh processes to time in; see the interval.  [default: 9]")
 @runtime_option
 @click.option("--kernels", default="default", show_default=True, metavar="default|builtin|reference")
-@click.option("--delegate", metavar="edgetpu|LIBRARY", help="Run the model with it.")
-@click.option("--against", metavar="OTHER.tflite", help="Time the two in turns, and give the ratio with its interval.")
-@click.option("--data", metavar="DATA", help="Run the first of these samples, in place of noise.")
+@click.option("--delegate", metavar="edgetpu|LIBRARY", help="Run the model with it; of a pipeline one, or one a part.")
+@click.option(
+    "--against",
+    metavar="OTHER.tflite",
+    help="Time the two in turns, and give the ratio with its interval; of a pipeline: the whole.",
+)
+@click.option(
+    "--data", metavar="DATA", help="Run the first of these samples, of a pipeline the first 100, in place of noise."
+)
 @click.option("--op-profile/--no-op-profile", default=True, show_default=True, help="The time of each operator, too.")
 @click.option("--keep", is_flag=True, help="Leave the run's folder on the device until its next run.")
 @click.option("--strict", is_flag=True, help="Exit 5 when the board throttled, was busy, or is emulated.")
 @json_option
 @junit_option
 def command(
-    file: str,
+    files: Sequence[str],
     device: str,
     threads: str,
     json_path: str | None,
     junit_path: str | None,
     strict: bool,
-    inventory: str | None,
+    pipeline: bool,
+    queue: int | None,
     **options: Any,
 ) -> None:
-    """Time FILE.tflite on a device: cold start and steady state apart, with a 95 % interval and the conditions."""
-    from ..api.bench import bench
-    from ..api.devices import device_names
-    from ..artifact.envelope import envelope, write_json
-    from ..devices import bench_plan
+    """Time FILE.tflite on a device: cold start and steady state apart, with a 95 % interval and the conditions.
 
-    plan = bench_plan(**{name: options.pop(name) for name in ("runs", "seconds", "warmup", "processes")})
-    counts, reports = _counts(threads), []
+    With --pipeline the files are the parts of one model, in their order (see "edgetpu segments --cut").
+    """
+    from ..devices import PipelineReport, bench_plan
+
+    options["plan"] = bench_plan(**{name: options.pop(name) for name in ("runs", "seconds", "warmup", "processes")})
+    if not pipeline and (len(files) > 1 or queue is not None):
+        raise UsageError("Received several files, or --queue; add --pipeline if they are the parts of one model.")
+    options["threads"] = _counts(threads)
+    job = _pipeline_job(files, queue, options) if pipeline else _bench_job(files[0], options)
+    from ..api.devices import device_names
+
+    reports: list[BenchReport | PipelineReport] = []
     for name in device_names(device):
         with live(f"starting on {name}") as display:
-            told = {"on_progress": display.progress, **options}
-            found = bench(file, device=name, inventory=inventory, threads=counts, plan=plan, **told)
-        reports.append(found)
+            reports.append(job(device=name, on_progress=display.progress))
     if json_path is not None or junit_path is not None:
-        verdict = "invalid" if any(report.verdict == "invalid" for report in reports) else "ok"
-        fields = [{"artifact": file, **report.fields()} for report in reports]
-        result = (
-            envelope("bench", verdict, fields[0])
-            if len(fields) == 1
-            else envelope("bench-devices", verdict, {"devices": fields})
-        )
-        write_junit(junit_path, "bench", result, strict=strict)
-        if json_path is not None:
-            write_json(result, json_path)
+        artifact, kind = files[0], "bench"
+        if pipeline:
+            artifact, kind = options["against"] or files[0], "bench-pipeline"
+        _write(kind, artifact, reports, json_path, junit_path, strict)
     if json_path != "-":
-        _print(file, reports)
+        _show(files[0], reports)
         where = [] if device == "local" else ["--device", device]
-        next_step("validate", file, "--data", "TEST_DATA", *where, why="how good its answers are")
+        if not pipeline:
+            next_step("validate", files[0], "--data", "TEST_DATA", *where, why="how good its answers are")
+    for report in reports:
+        if isinstance(report, PipelineReport):
+            report.raise_for_difference()
     if strict:
         for report in reports:
             report.raise_for_invalid()
+
+
+def _write(
+    kind: str,
+    artifact: str,
+    reports: Sequence[BenchReport | PipelineReport],
+    json_path: str | None,
+    junit_path: str | None,
+    strict: bool,
+) -> None:
+    from ..artifact.envelope import envelope, write_json
+
+    verdicts = {report.verdict for report in reports}
+    verdict = next((word for word in ("different", "invalid") if word in verdicts), "ok")
+    fields = [{"artifact": artifact, **report.fields()} for report in reports]
+    result = (
+        envelope(kind, verdict, fields[0])
+        if len(fields) == 1
+        else envelope(f"{kind}-devices", verdict, {"devices": fields})
+    )
+    write_junit(junit_path, "bench", result, strict=strict)
+    if json_path is not None:
+        write_json(result, json_path)
+
+
+def _show(file: str, reports: Sequence[BenchReport | PipelineReport]) -> None:
+    from ..devices import BenchReport
+    from .bench_pipeline import print_pipeline
+
+    plain = [report for report in reports if isinstance(report, BenchReport)]
+    if plain:
+        _print(file, plain)
+    for report in reports:
+        if not isinstance(report, BenchReport):
+            print_pipeline(report)
+
+
+def _bench_job(file: str, options: Mapping[str, Any]) -> Callable[..., BenchReport]:
+    from ..api.bench import bench
+
+    return partial(bench, file, **options)
+
+
+def _pipeline_job(files: Sequence[str], queue: int | None, options: dict[str, Any]) -> Callable[..., PipelineReport]:
+    from ..api.pipeline import bench_pipeline
+
+    options.pop("op_profile")  # a part's operators are those of a bench of its file
+    delegates = (options.pop("delegate") or "").split(",")
+    return partial(bench_pipeline, files, queue=queue, delegates=[text for text in delegates if text], **options)
 
 
 def _counts(text: str) -> list[int]:

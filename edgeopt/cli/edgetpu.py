@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..errors import printable
+from ..errors import UsageError, printable
 from .output import console, json_option, next_step, readable_bytes, wants_text
 from .progress import live
 
@@ -106,15 +106,42 @@ def _print_compiled(result: Compilation) -> None:
 
 
 @command.command("segments")
-@click.argument("files", nargs=-1, required=True, metavar="PART_edgetpu.tflite...")
+@click.argument("files", nargs=-1, required=True, metavar="PART.tflite...")
+@click.option(
+    "--cut", "parts", type=int, metavar="N", help="Cut one whole model into N parts of about equal work first."
+)
+@click.option("--at", "tensors", multiple=True, metavar="TENSOR",
+              help="Cut it behind the operator that writes this; may be repeated.")  # fmt: skip
+@click.option("-o", "--out-dir", metavar="FOLDER", help="Where to write the parts; beside the model by default.")
+@click.option("--force", is_flag=True, help="Replace parts that exist.")
 @json_option
-def segments_command(files: Sequence[str], json_path: str | None) -> None:
-    """List the parts of a pipeline, in order, and check that each one's outputs are the next one's inputs."""
+def segments_command(
+    files: Sequence[str],
+    parts: int | None,
+    tensors: Sequence[str],
+    out_dir: str | None,
+    force: bool,
+    json_path: str | None,
+) -> None:
+    """List the parts of a pipeline, in order, and check that each one's inputs are written before it.
+
+    With --cut or --at PART.tflite is a whole model, which is cut first. The parts run on the CPU as they are, each may
+    be compiled for a chip of its own, and "bench --pipeline" times them against the whole.
+    """
     from ..api.edgetpu import segments
 
+    whole = files[0]
+    if parts is not None or tensors:
+        from ..api.pipeline import cut_file
+
+        if len(files) > 1:
+            raise UsageError(f"Received {len(files)} files to cut, expected one whole model.")
+        files = [str(path) for path in cut_file(whole, parts=parts or 2, at=tensors, out_dir=out_dir, force=force)]
     found = segments(files)
     if wants_text(found.to_dict, json_path):
         _print_pipeline(found)
+        if files[0] != whole:
+            next_step("bench", "--pipeline", *files, "--against", whole)
     found.raise_if_broken()
 
 

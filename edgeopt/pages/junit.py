@@ -103,6 +103,13 @@ def _of_budget(part: Mapping[str, Any], proven: bool, strict: bool) -> Iterable[
 
 def _of_bench(part: Mapping[str, Any], strict: bool) -> Iterable[Case]:
     group = _group(part.get("artifact") or "the file", part["device"])
+    if "pipeline" in part:
+        different = part["different_samples"]
+        if different is not None:
+            message = f"{different} of {part['samples']} samples differ" if different else ""
+            yield Case(group, "the results are the whole's", FAILED if different else PASSED, message)
+        yield _timing(group, "the timing counts", part["invalid"], strict)
+        return
     for run in part["runs"]:
         threads = f"{run['threads']} thread{'' if run['threads'] == 1 else 's'}"
         yield _timing(group, f"the timing counts, {threads}", run["unmeasured"] or run["invalid"], strict)

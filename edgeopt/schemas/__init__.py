@@ -29,6 +29,8 @@ KINDS: dict[str, str] = {
     "edgetpu-diff": "edgetpu:EdgetpuDiff",
     "bench": "measured:Bench",
     "bench-devices": "measured:BenchDevices",
+    "bench-pipeline": "pipelines:Pipeline",
+    "bench-pipeline-devices": "pipelines:PipelineDevices",
     "parity": "measured:Parity",
     "parity-golden": "measured:ParityGolden",
     "compare": "measured:Compare",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 
 import pytest
 
@@ -105,6 +106,39 @@ def test_bench_prints_a_table_and_the_ratio(kws, capsys):
     assert main(["bench", kws[0], "--runs", "5", "--against", kws[0]]) == 0
     out = capsys.readouterr().out
     assert "of the other's time (95 % interval" in out
+
+
+def test_a_model_is_cut_and_its_parts_are_timed_against_it(kws, tmp_path, capsys):
+    assert main(["edgetpu", "segments", str(kws[0]), "--cut", "2", "-o", str(tmp_path)]) == 0
+    out = capsys.readouterr().out
+    parts = [str(tmp_path / f"ref_int8_segment_{place}_of_2.tflite") for place in (0, 1)]
+    assert "the parts fit" in out and "bench --pipeline" in out
+    asked = ["bench", "--pipeline", *parts, "--against", str(kws[0]), "--seconds", "0.2", "--processes", "1"]
+    assert main([*asked, "--json", str(tmp_path / "p.json"), "--junit", str(tmp_path / "p.xml")]) == 0
+    out = " ".join(capsys.readouterr().out.split())
+    assert "results: equal bit for bit (32 samples)" in out and "of the whole's time a sample" in out
+    result = json.loads((tmp_path / "p.json").read_text())
+    assert (result["different_samples"], [part["name"] for part in result["pipeline"]]) == (
+        0,
+        ["ref_int8_segment_0_of_2.tflite", "ref_int8_segment_1_of_2.tflite"],
+    )
+    assert 'name="the results are the whole\'s"' in (tmp_path / "p.xml").read_text()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ((), "add --pipeline if they are the parts of one model"),
+        (("--pipeline", "--threads", "1,1,1"), "3 numbers of threads for 2 parts, expected 1 or 2"),
+        (("--pipeline", "--delegate", ":0,:1,:2,:3"), "4 delegates for 2 parts, expected 1, 2, or one more"),
+        (("--pipeline", "--queue", "65"), "queue is 65; expected 1 to 64 slots"),
+    ],
+)
+def test_a_pipeline_that_makes_no_sense_is_bad_usage(kws, tmp_path, words, message, capsys):
+    other = tmp_path / "other.tflite"
+    shutil.copy(kws[0], other)
+    assert main(["bench", str(kws[0]), str(other), *words]) == 2
+    assert message in " ".join(capsys.readouterr().err.split())
 
 
 @pytest.mark.parametrize("words", [["--threads", "x"], ["--device", "a,,b"], ["--runs", "0"], ["--device", "nowhere"]])

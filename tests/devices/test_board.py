@@ -150,6 +150,16 @@ def test_bench_times_threads_and_two_files_in_turns(inventory, shared_data):
 
 
 @pytest.mark.parametrize("runtime", RUNTIMES)
+def test_a_pipeline_on_the_board_gives_the_wholes_integers(inventory, shared_data, tmp_path):
+    whole = shared_data / "kws" / "ref_int8.tflite"
+    cut, _ = edgeopt("edgetpu", "segments", whole, "--cut", 2, "-o", tmp_path)
+    parts = [tmp_path / segment["name"] for segment in cut["segments"]]
+    asked = ["--against", whole, "--device", NAME, "--devices", inventory, "--processes", 1, "--seconds", 1]
+    found, _ = edgeopt("bench", "--pipeline", *parts, *asked)
+    assert (found["different_samples"], found["samples"], found["emulated"], len(found["pipeline"])) == (0, 32, True, 2)
+    assert found["machine"] == "aarch64" and found["throughput"]["pairs"] >= 1
+
+
 def test_reference_kernels_give_the_same_integers_on_both_architectures(remote, kws, resnet, runtime):
     options = RunOptions(runtime=runtime)
     with Device.local() as local:

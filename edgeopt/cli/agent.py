@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import os
 
 import click
 
 from ..artifact.envelope import envelope
-from .output import console, json_option, readable_bytes, wants_text
+from .output import console, json_option, next_step, readable_bytes, wants_text
 
 
 @click.command()
@@ -31,6 +32,6 @@ def command(output: str, force: bool, json_path: str | None) -> None:
     digest = hashlib.sha256(packed).hexdigest()
     fields = {"agent": output, "size_bytes": len(packed), "sha256": digest, "protocol": PROTOCOL_VERSION}
     if wants_text(lambda: envelope("agent", "ok", fields), json_path):
-        out = console()
-        out.print(f"{output}, {readable_bytes(len(packed))}, SHA-256 {digest}", markup=False)
-        out.print(f"On the board: python3 {output} bench model.tflite --inputs x.npy --labels y.npy", markup=False)
+        console().print(f"{output}, {readable_bytes(len(packed))}, SHA-256 {digest}", markup=False)
+        words = ("bench", "model.tflite", "--inputs", "x.npy", "--labels", "y.npy")
+        next_step(os.path.basename(output), *words, program="python3", why="on the board, with these copied there")

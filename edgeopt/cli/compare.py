@@ -8,7 +8,7 @@ import click
 
 from ..artifact.atomic import refuse_to_overwrite, write_atomically
 from .devices import devices_option, runtime_option
-from .output import console, json_option, wants_text
+from .output import console, json_option, next_step, wants_text
 from .progress import live
 
 if TYPE_CHECKING:
@@ -76,6 +76,10 @@ def command(
         write_atomically(html_path, found.html().encode())
     if wants_text(found.to_dict, json_path) and csv_path != "-":
         _print(found)
+        if names is None:
+            next_step("compare", *files, "--device", "BOARD", why="which is faster, timed in turns")
+        else:
+            next_step("report", *files, "-o", "REPORT.html")
 
 
 def _print(found: Compared) -> None:

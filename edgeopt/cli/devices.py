@@ -77,9 +77,13 @@ def list_(inventory: str | None, json_path: str | None) -> None:
     kinds = {name: load_profile(name).title for name in profile_names()}
     lines = [f"{item['device']}: {item['profile']} at {item['host']} ({item['file']})" for item in boards]
     lines += [f"not usable: {why}." for why in found.refused()]
-    lines = lines or ["No boards yet; `edgeopt devices add NAME --profile ... --host ...` adds one."]
+    lines = lines or ["No boards yet."]
     lines += ["", "Profiles:", *(f"  {name}: {title}" for name, title in kinds.items())]
     _finish("list", {"devices": boards, "profiles": kinds}, json_path, "\n".join(lines))
+    if boards:
+        _print_next("check", str(boards[0]["device"]), inventory, json_path)
+    else:
+        _print_next("add", "NAME", inventory, json_path, "--profile", "rpi4", "--host", "USER@HOST")
 
 
 @command.command()
@@ -88,7 +92,7 @@ def list_(inventory: str | None, json_path: str | None) -> None:
 @json_option
 def show(name: str, inventory: str | None, json_path: str | None) -> None:
     """Show a board, and what is known of its kind, with sources; also takes the name of a profile."""
-    from ..devices.boards.inventory import Inventory
+    from ..devices.boards.inventory import LOCAL, Inventory
     from ..devices.boards.profile import load_profile, profile_names
 
     found = Inventory.find(inventory)
@@ -103,6 +107,10 @@ def show(name: str, inventory: str | None, json_path: str | None) -> None:
     lines += [f"  {key}: {fact.value}  [{fact.source}]" for key, fact in profile.facts.items()]
     lines += [f"  note: {note.text}  [{note.source}]" for note in profile.notes]
     _finish("show", result, json_path, "\n".join(lines))
+    if "host" in result:
+        _print_next("check", name, inventory, json_path)
+    elif name != LOCAL:
+        _print_next("add", "NAME", inventory, json_path, "--profile", name, "--host", "USER@HOST")
 
 
 @command.command()
@@ -115,6 +123,7 @@ def remove(name: str, inventory: str | None, json_path: str | None) -> None:
 
     path = Inventory.find(inventory).remove(name)
     _finish("remove", {"device": name, "file": str(path)}, json_path, f"Removed {name} from {path}.")
+    _print_next("list", None, inventory, json_path)
 
 
 @command.command()
@@ -175,11 +184,13 @@ def clean(name: str, inventory: str | None, everything: bool, json_path: str | N
 
     folders = clean_device(name, inventory, everything=everything)
     _finish("clean", {"device": name, "removed": folders}, json_path, "Removed " + ", ".join(folders))
+    _print_next("setup" if everything else "check", name, inventory, json_path)
 
 
-def _print_next(verb: str, name: str, inventory: str | None, json_path: str | None) -> None:
+def _print_next(verb: str, name: str | None, inventory: str | None, json_path: str | None, *more: str) -> None:
     if json_path != "-":
-        next_step("devices", verb, name, *([] if inventory is None else ["--devices", inventory]))
+        where = [] if inventory is None else ["--devices", inventory]
+        next_step("devices", verb, *([] if name is None else [name]), *more, *where)
 
 
 def _finish(verb: str, fields: dict[str, Any], json_path: str | None, text: str) -> None:

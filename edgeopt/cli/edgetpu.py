@@ -63,7 +63,7 @@ def compile_command(
     ):
         for result in results:
             _print_compiled(result)
-        next_step("bench", results[0].path, "--device", "BOARD", "--delegate", "edgetpu")
+        _print_bench(str(results[0].path))
 
 
 def _predict(models: Sequence[str], minimum_runtime: int | None, json_path: str | None) -> None:
@@ -84,6 +84,8 @@ def _predict(models: Sequence[str], minimum_runtime: int | None, json_path: str 
             print_report(report)
     for report in reports:
         report.raise_if_refused()
+    if json_path != "-":
+        next_step("edgetpu", "compile", *models)
 
 
 def _print_compiled(result: Compilation) -> None:
@@ -143,6 +145,8 @@ def segments_command(
         if files[0] != whole:
             next_step("bench", "--pipeline", *files, "--against", whole)
     found.raise_if_broken()
+    if json_path != "-":
+        _print_bench(files[0])
 
 
 def _print_pipeline(found: Pipeline) -> None:
@@ -171,6 +175,11 @@ def diff_command(plain: str, compiled: str, json_path: str | None) -> None:
     found = compare_compiled(plain, compiled)
     if wants_text(found.to_dict, json_path):
         _print_diff(found)
+        _print_bench(compiled)
+
+
+def _print_bench(compiled: str) -> None:
+    next_step("bench", compiled, "--device", "BOARD", "--delegate", "edgetpu")
 
 
 def _print_diff(found: Comparison) -> None:

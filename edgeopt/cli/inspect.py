@@ -34,7 +34,10 @@ def command(file: str, tensors: bool, json_path: str | None) -> None:
     found = inspect(file)
     if wants_text(found.to_dict, json_path):
         _print(found, tensors)
-        next_step("bench", file, why="how long it takes here; --device BOARD for there")
+        if found.edgetpu:
+            next_step("bench", file, "--device", "BOARD", "--delegate", "edgetpu")
+        else:
+            next_step("bench", file, why="how long it takes here; --device BOARD for there")
 
 
 def _print(found: Inspection, tensors: bool) -> None:

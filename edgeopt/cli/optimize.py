@@ -197,6 +197,20 @@ def _forecast(read: PlannedRecipe, options: dict[str, Any], recipe_out: str | No
         for rung in plan.rungs:
             add_row(table, rung.name, rung.when, rung.needs, "" if rung.seconds is None else duration(rung.seconds))
         console().print(table)
+        next_step(
+            *_without(click.get_current_context().obj, "--dry-run"), *([] if options["output"] else ["-o", "OUTDIR"])
+        )
+
+
+def _without(given: Sequence[str], flag: str) -> list[str]:
+    """Return the words of this command without a flag, and without what a run does not take."""
+    words, skipped = [], False
+    for word in given:
+        alone = word in ("--recipe-out", "--json")
+        if not skipped and not alone and word != flag and not word.startswith(("--recipe-out=", "--json=")):
+            words.append(word)
+        skipped = alone
+    return words
 
 
 def _check_inputs(model: str, data: Sequence[str | None]) -> None:

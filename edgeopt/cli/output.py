@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Mapping
 from shlex import quote
-from typing import IO, TYPE_CHECKING, Any, TypeVar
+from typing import IO, TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 
@@ -54,15 +55,30 @@ def console(stderr: bool = False, file: IO[str] | None = None) -> Console:
     made = Console(stderr=stderr, file=file, highlight=False)
     if not made.is_terminal:
         made.width = max(made.width, _PIPE_WIDTH)
+        made.file = cast(IO[str], _Trimmed(made.file))
     return made
 
 
-def next_step(*words: str | os.PathLike[str], why: str = "") -> None:
+class _Trimmed:
+    """A text stream without the blanks with which tables fill their lines."""
+
+    def __init__(self, stream: IO[str]) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """Write what rich gives it: whole lines."""
+        return self._stream.write(re.sub(r" +(?=\n)", "", text))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+def next_step(*words: str | os.PathLike[str], why: str = "", program: str = "edgeopt") -> None:
     """End a verb with the command that most people run next, to be copied; words in capitals are theirs to fill in."""
     from rich.text import Text
 
-    command = " ".join(quote(os.fspath(word)) for word in words)
-    console().print(Text(printable(f"Next: edgeopt {command}" + (f"  ({why})" if why else ""))), soft_wrap=True)
+    command = " ".join(quote(os.fspath(word)) for word in (program, *words))
+    console().print(Text(printable(f"Next: {command}" + (f"  ({why})" if why else ""))), soft_wrap=True)
 
 
 def add_row(table: Table, *cells: str) -> None:

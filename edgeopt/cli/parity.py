@@ -66,8 +66,8 @@ def command(file: str, device: str, json_path: str | None, junit_path: str | Non
     if wants_text(lambda: result, json_path):
         _print(report)
     report.raise_for_parity()
-    if json_path != "-" and check is None:
-        next_step("validate", file, "--data", str(options["data"]), "--device", names[0])
+    if json_path != "-":
+        next_step("validate", file, "--data", options["data"] or "TEST_DATA", "--device", names[0])
 
 
 def _compare(file: str, names: list[str], limits: Any, options: dict[str, Any]) -> ParityReport:

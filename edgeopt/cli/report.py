@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 
 from ..artifact.atomic import refuse_to_overwrite
-from .output import console
+from .output import console, next_step
 
 
 @click.command()
@@ -24,3 +26,14 @@ def command(sources: tuple[str, ...], output: str, title: str | None, force: boo
 
     made = report(sources, title=title).save(output, force=force)
     console().print(f"Wrote {made} ({made.stat().st_size / 1024:.0f} KiB).", markup=False)
+    _print_next(sources)
+
+
+def _print_next(sources: tuple[str, ...]) -> None:
+    """Say what to run next: the archive of the one file that was shown, or what sets several side by side."""
+    files = [source for source in sources if source.endswith(".tflite")]
+    evidence = [word for source in sources if source.endswith(".json") for word in ("--evidence", source)]
+    if len(files) == 1:
+        next_step("bundle", files[0], "-o", Path(files[0]).with_suffix(".zip"), *evidence, "--data", "TEST_DATA")
+    else:
+        next_step("compare", *sources, why="side by side; --device BOARD times them there, in turns")

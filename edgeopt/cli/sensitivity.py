@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..artifact.atomic import refuse_to_overwrite
-from .output import add_row, console, json_option, wants_text
+from .output import add_row, console, json_option, next_step, wants_text
 from .progress import live
 from .words import image_options, metric_options, parse_shape, parse_size
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from ..evaluation.sensitivity import OperatorSensitivity, SensitivityReport
 
 _MOST = 20
+_OPTIONS = {"image_size": "--image-size", "image_scaling": "--image-scaling", "image_resize": "--resize"}
 _TAIL = 30  # characters of a tensor's name, where no layer is known
 
 
@@ -73,6 +74,12 @@ def command(
         )
     if wants_text(report.to_dict, json_path):
         _print(report, all_rows)
+        read_so = [] if recipe is None else ["--recipe", recipe]
+        for name in ("image_size", "image_scaling", "image_resize"):
+            if options[name] is not None:
+                read_so += [_OPTIONS[name], options[name]]
+        worst = [] if report.holds else ["--float-ops", "auto"]
+        next_step("convert", model, "--calibration", calibration, *read_so, *worst)
 
 
 def _print(report: SensitivityReport, all_rows: bool) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 
 from .devices import devices_option
-from .output import console, json_option, wants_text
+from .output import console, json_option, next_step, wants_text
 from .progress import live
 
 
@@ -18,7 +20,7 @@ from .progress import live
 def command(archive: str, device: str | None, inventory: str | None, level: str, json_path: str | None) -> None:
     """Check each file of an archive by its SHA-256 and, with --device, what the model answers there (exit 4 if not)."""
     from ..devices.parity import Limits
-    from ..pages.bundle import verify
+    from ..pages.bundle import GOLDEN, verify
 
     with live("verifying"):
         found = verify(archive, device=device, inventory=inventory, limits=Limits(level))
@@ -30,3 +32,10 @@ def command(archive: str, device: str | None, inventory: str | None, level: str,
             out.print(f"{found.parity.limits.level} {held} on {found.parity.sides[1].device}", markup=False)
     if found.parity is not None:
         found.parity.raise_for_parity()
+    if json_path == "-":
+        return
+    if found.parity is None and GOLDEN in found.files:
+        next_step("verify", archive, "--device", "BOARD", why="whether its file answers there as it did")
+    else:
+        folder = Path(archive).with_suffix("")
+        next_step("-m", "zipfile", "-e", archive, folder, program="python3", why="run_on_board.py in it runs the file")

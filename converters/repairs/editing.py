@@ -186,7 +186,6 @@ _OPTIONS = {
     "RESHAPE": "ReshapeOptions",
     "SLICE": "SliceOptions",
     "TRANSPOSE": "TransposeOptions",
-    "PADV2": "PadV2Options",
 }
 
 

@@ -2,8 +2,8 @@
 
 Additions and multiplications with constants run over the whole picture before anything is learnt of it. A factor goes
 into the kernel, whatever the padding; what is added goes into the bias where no border is padded with zeros, to which
-it would not have been added. Where one is, a single addition stays. TensorFlow's converter does so for single numbers
-and without padding only.
+it would not have been added. Where one is, by the convolution or by a PAD in front of it, a single addition stays.
+TensorFlow's converter does so for single numbers and without padding only.
 """
 
 from __future__ import annotations
@@ -27,11 +27,12 @@ _CONVOLUTIONS = frozenset({"CONV_2D", "DEPTHWISE_CONV_2D"})
 
 @dataclass(frozen=True)
 class _Preparation:
-    """``scale * x + shift`` of a picture, operator by operator, and the convolution behind it."""
+    """``scale * x + shift`` of a picture, operator by operator, a PAD perhaps, and the convolution behind it."""
 
     chain: tuple[Operator, ...]
     scale: Array
     shift: Array
+    pad: Operator | None
     convolution: Operator
 
 
@@ -45,7 +46,7 @@ def fold_into_convolution(content: bytes, samples: Samples) -> Change | None:
     exact, editor = Editor(content), Editor(content)
     names, before, after = [], 0, 0
     for item in _preparations(editor):
-        left = int(bool(np.any(item.shift)) and _pads(editor, item.convolution))
+        left = int(bool(np.any(item.shift)) and (item.pad is not None or _pads(editor, item.convolution)))
         if left >= len(item.chain):
             continue
         _fold(exact, item, keep_shift=bool(left), rounded=False)
@@ -70,9 +71,12 @@ def _preparations(editor: Editor) -> Iterator[_Preparation]:
             chain.append(user)
             scale, shift = scale * step[0], shift * step[0] + step[1]
             user = editor.only_user(user.outputs[0])
+        pad = user if user is not None and user.name == "PAD" else None
+        user = user if pad is None else editor.only_user(pad.outputs[0])
         known = user is not None and user.name in _CONVOLUTIONS and _foldable(editor, user, shape)
+        known = known and (pad is None or editor.graph.tensors[pad.outputs[0]].shape[-1] == shape[-1])
         if chain and user is not None and known and np.all(scale != 0) and _spread(scale) <= _ALIKE:
-            yield _Preparation(tuple(chain), scale, shift, user)
+            yield _Preparation(tuple(chain), scale, shift, pad, user)
 
 
 def _spread(scale: Array) -> float:
@@ -147,6 +151,9 @@ def _fold(editor: Editor, item: _Preparation, *, keep_shift: bool, rounded: bool
         old = editor.value(convolution.inputs[2]) if len(convolution.inputs) > 2 and convolution.inputs[2] >= 0 else 0.0
         bias = editor.constant((more + old).astype(np.float32), f"{tensors[convolution.outputs[0]].name}/bias")
         inputs[2:] = [bias]
+    if (pad := item.pad) is not None:
+        around = (tensors[pad.outputs[0]].shape, tensors[pad.outputs[0]].name)
+        inputs[0] = editor.copy(convolution, [inputs[0], pad.inputs[1]], around, like=pad)
     editor.copy(convolution, inputs, convolution.outputs[0])
     editor.drop(convolution)
 

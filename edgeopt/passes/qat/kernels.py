@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -40,11 +40,22 @@ class Kernel:
         grid: Where its scales are.
         masked: Keep zeros zero: a mask of what is not zero.
         clusters: Number of distinct values to keep; 0 keeps none. The values are trained instead of the weights.
+        factor: What each input channel is multiplied by: the file's weights take it in. A convolution's only.
     """
 
-    def __init__(self, owner: Any, layer: Any, grid: Grid, *, masked: bool, clusters: int) -> None:
+    def __init__(
+        self,
+        owner: Any,
+        layer: Any,
+        grid: Grid,
+        *,
+        masked: bool,
+        clusters: int,
+        factor: Sequence[float] | None = None,
+    ) -> None:
         self.variable = getattr(layer, kernel_name(layer))
         self.grid = grid
+        self.factor = None if factor is None else tf.reshape(tf.constant(factor, tf.float32), (1, 1, -1, 1))
         rank = len(self.variable.shape)
         self.kept = tuple(axis % rank for axis in channel_axes(layer))
         self.reduced = tuple(axis for axis in range(rank) if axis not in self.kept)
@@ -84,7 +95,11 @@ class Kernel:
         Args:
             gain: What a BatchNormalization that is folded in later multiplies each output channel by.
         """
-        kernel = self.value()
+        if self.factor is not None:
+            return self._trained(self.value() * self.factor, gain) / self.factor
+        return self._trained(self.value(), gain)
+
+    def _trained(self, kernel: Any, gain: Any) -> Any:
         if self.grid == "channel":
             return straight_through(kernel, on_grid(kernel, self.reduced))
         everything = range(len(kernel.shape))
@@ -95,7 +110,7 @@ class Kernel:
 
     def deployed(self, gain: Any = None) -> Any:
         """The weights of the file, as floats; the converter makes the integers that were meant out of them."""
-        kernel = self.value()
+        kernel = self.value() if self.factor is None else self.value() * self.factor
         factor = None if gain is None else self._spread(gain)
         if self.grid == "channel":
             rounded = on_grid(kernel, self.reduced)
@@ -108,6 +123,15 @@ class Kernel:
         limits = limit * (tf.ones(kernel.shape[-1]) if gain is None else tf.maximum(tf.abs(gain), 1e-12))
         rounded = on_grid(kernel, everything)
         return marked(rounded if factor is None else rounded * factor, limits)
+
+    def response(self, constant: Sequence[float]) -> Any:
+        """Return what the file's weights, a scale a channel, give for constant input channels; gains apart."""
+        kernel = self.value() if self.factor is None else self.value() * self.factor
+        rounded = on_grid(kernel, self.reduced)
+        each = (rounded if self.factor is None else rounded / self.factor) * tf.reshape(
+            tf.constant(constant, tf.float32), (1, 1, -1, 1)
+        )
+        return tf.reshape(tf.reduce_sum(each, axis=self.reduced), (-1,))
 
     def _spread(self, gain: Any) -> Any:
         """Reshape one number for each output channel so that it multiplies the kernel."""

@@ -26,6 +26,7 @@ from .activations import FUSED
 from .choices import Choices, grid_of
 from .layers import QuantizedActivation, QuantizedLayer, QuantizedMerge, QuantizedTensor
 from .neighbours import Neighbours
+from .preparation import preparations
 from .refusals import NoFileError, refuse_long_sequences, refuse_masks, why_no_file
 from .report import QuantizedLayerReport, Reason
 from .separable import split
@@ -89,6 +90,8 @@ class _Lowering:
         self.made: dict[int, Callable[[Any], Any]] = {}
         self.after: list[Callable[[], None]] = []
         self.lacking: dict[str, str] = {}
+        self.prepared = preparations(graph, self.neighbours, choices)
+        self.folded = {id(step) for found in self.prepared.values() for step in found.steps}
 
     def run(self) -> Lowered:
         inputs = {
@@ -113,7 +116,9 @@ class _Lowering:
 
     def _step(self, step: Step) -> None:
         end = step
-        if step.layer is None:
+        if id(step) in self.folded:
+            outputs = self._folded(step)
+        elif step.layer is None:
             outputs = self._operation(step)
         else:
             function = self.made.get(id(step.layer))
@@ -122,6 +127,13 @@ class _Lowering:
                 self.made[id(step.layer)] = function
             outputs = function(step)
         self.tensors.update(zip(end.outputs, flatten_structure(outputs), strict=True))
+
+    def _folded(self, step: Step) -> Any:
+        """A layer that the convolution behind it computes: its values are passed on as they are."""
+        self._note(step, type(step.layer).__name__)
+        if step.layer.weights:
+            self.result.sources[step.name] = lambda: _arrays(step.layer)
+        return self._resolve(refs_in(step.args)[0])
 
     def _make(self, step: Step) -> tuple[Callable[[Step], Any], Step]:
         """Return what computes a step, and the last step that it computes."""
@@ -235,6 +247,7 @@ class _Lowering:
             grid=grid,
             masked=masked,
             clusters=clusters,
+            before=None if (found := self.prepared.get(id(step))) is None else (found.scale, found.offset),
             activation="linear" if split_off else str(function),
             name=self._free(f"{end.name}_linear") if split_off else end.name,
         )

@@ -31,8 +31,7 @@ class Neighbours:
         follower = self._only_user(step)
         if follower is None or type(follower.layer).__name__ != "BatchNormalization":
             return None
-        fits = follower.name not in self._skip and not rules.objection(follower.layer, [step.outputs[0].shape])
-        return follower if fits else None
+        return None if rules.objection(follower.layer, [step.outputs[0].shape]) else follower
 
     def relu_behind(self, step: Step) -> tuple[str, Step]:
         """Return ``relu`` or ``relu6`` with the step that alone uses the output, or ``linear`` with `step` itself."""
@@ -40,14 +39,17 @@ class Neighbours:
         if follower is None or type(follower.layer).__name__ not in ("Activation", "ReLU"):
             return "linear", step
         name = rules.function_name(follower.layer)
-        if name not in ("relu", "relu6") or follower.name in self._skip:
+        if name not in ("relu", "relu6"):
             return "linear", step
         return name, follower
 
-    def _only_user(self, step: Step) -> Step | None:
-        """The step that alone uses the output of a layer that is called once, and is itself called once."""
-        ref = step.outputs[0]
+    def only_user(self, ref: Ref) -> Step | None:
+        """Return the step that alone uses a tensor, of a layer that is called once and not skipped, or None."""
         users = self._users[ref]
-        if len(users) != 1 or ref in self._ends or self._calls[id(step.layer)] > 1 or users[0].layer is None:
+        if len(users) != 1 or ref in self._ends or users[0].layer is None or users[0].name in self._skip:
             return None
         return users[0] if self._calls[id(users[0].layer)] == 1 and len(users[0].outputs) == 1 else None
+
+    def _only_user(self, step: Step) -> Step | None:
+        """The step that alone uses the output of a layer that is called once, and is itself called once."""
+        return None if self._calls[id(step.layer)] > 1 else self.only_user(step.outputs[0])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,7 @@ class QuantizedWeights(Quantized):
         masked: Zeros stay zero.
         clusters: Number of distinct weights that is kept; 0 for none.
         gain: What the result is multiplied by, folded into the weights of the file; without a normalisation only.
+        before: Factor and offset of each channel, with which the inputs are prepared; folded into the weights, too.
     """
 
     def __init__(
@@ -38,11 +40,13 @@ class QuantizedWeights(Quantized):
         masked: bool = False,
         clusters: int = 0,
         gain: float = 1.0,
+        before: Sequence[Sequence[float]] | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.layer = layer
         self.gain = gain
+        self.before = None if before is None else [[float(value) for value in part] for part in before]
         self.norm = norm
         self.norm_frozen = norm_frozen
         self.grid, self.masked, self.clusters = grid, masked, clusters
@@ -57,13 +61,23 @@ class QuantizedWeights(Quantized):
             with tf.name_scope(self.norm.name):
                 self.norm.build(self.layer.compute_output_shape(input_shape))
                 self.norm.built = True
-        self.weight = Kernel(self, self.layer, self.grid, masked=self.masked, clusters=self.clusters)  # type: ignore[arg-type]
+        self.weight = Kernel(
+            self,
+            self.layer,
+            self.grid,  # type: ignore[arg-type]
+            masked=self.masked,
+            clusters=self.clusters,
+            factor=None if self.before is None else self.before[0],
+        )
         super().build(input_shape)
 
     @plain
     def call(self, inputs: Any, training: Any = None) -> Any:
         """Compute with rounded weights."""
         learning = is_training(training)
+        if learning and self.before is not None:
+            factor, offset = (tf.constant(part, inputs.dtype) for part in self.before)
+            inputs = inputs * factor + offset
         with tf.name_scope(self.layer.name):
             if self.norm is None:
                 x = self._multiplied(inputs, learning)
@@ -78,7 +92,8 @@ class QuantizedWeights(Quantized):
             x = self._run(inputs, self.weight.trained())
             return x if self.gain == 1.0 else x * self.gain
         if self.gain == 1.0:
-            return self._run(inputs, self.weight.deployed())
+            x = self._run(inputs, self.weight.deployed())
+            return x if self.before is None else x + tf.cast(self._shift(), x.dtype)
         gain = tf.fill(self.weight.variable.shape[-1:], self.gain)
         bias = {"bias": self.layer.bias * gain} if self.layer.use_bias else {}
         return self._run(inputs, self.weight.deployed(gain), **bias)
@@ -91,9 +106,14 @@ class QuantizedWeights(Quantized):
         if self.norm.beta is not None:
             offset = offset + self.norm.beta
         if not learning:
+            offset = offset if self.before is None else offset + self._shift() * gain
             return self._run(inputs, self.weight.deployed(gain), use_bias=False) + tf.cast(offset, inputs.dtype)
         x = self._run(inputs, self.weight.trained(gain), use_bias=False)
         return x * tf.cast(gain, x.dtype) + tf.cast(offset, x.dtype)
+
+    def _shift(self) -> Any:
+        """What the offset of the inputs gives at each output, of the weights that the file has."""
+        return self.weight.response([] if self.before is None else self.before[1])
 
     def _gain(self) -> Any:
         gain = tf.math.rsqrt(self.norm.moving_variance + self.norm.epsilon)
@@ -145,6 +165,7 @@ class QuantizedWeights(Quantized):
             "masked": self.masked,
             "clusters": self.clusters,
             "gain": self.gain,
+            "before": self.before,
         }
 
 

@@ -66,6 +66,26 @@ def test_factors_far_apart_and_what_the_converter_folded_are_left_alone(any_kera
     assert fold_into_convolution(content, {}) is None
 
 
+@pytest.mark.parametrize(("offset", "first"), [(0.0, ["PAD", "CONV_2D"]), (-1.0, ["ADD", "PAD", "CONV_2D"])])
+def test_zeros_that_are_put_around_a_prepared_picture_are_looked_through(offset, first):
+    import keras
+
+    keras.utils.set_random_seed(0)
+    layers = keras.layers
+    padded = [layers.Rescaling(1 / 127.5, offset=offset), layers.ZeroPadding2D(((2, 0), (1, 1)))]
+    tail = [layers.Conv2D(8, 3, activation="relu"), layers.GlobalAveragePooling2D(), layers.Dense(4)]
+    net = keras.Sequential([keras.Input((12, 12, 3), name="picture"), *padded, *tail])
+    content = edgeopt.convert(net, quantize="float32", isolate=False).model
+    change = fold_into_convolution(content, {"picture": PICTURES[:16]})
+    assert operators(change.content)[: len(first)] == first
+    assert computes_the_same(content, change.proof, {"picture": PICTURES[:16]})
+    bright = PICTURES * np.linspace(0.2, 1, len(PICTURES), dtype=np.float32)[:, None, None, None]
+    before, after = (edgeopt.convert(net, calibration=bright, repair=on, isolate=False) for on in (False, True))
+    assert after.fully_int8 and operators(after.model)[: len(first)] == first
+    # The addition's result, 127.5 below the picture, lies between two steps.
+    assert after.fidelity.snr_db > before.fidelity.snr_db - (1.5 if offset else 0.1) and after.fidelity.snr_db > 30
+
+
 def test_the_file_has_the_same_contract_and_no_operator_on_the_picture(any_keras):
     before, after = (
         edgeopt.convert(model(any_keras, padding="valid"), calibration=PICTURES, repair=repair, isolate=False)

@@ -58,6 +58,29 @@ CHAINS = {
         lambda k: [k.Normalization(mean=[0.1, 0.2, -0.3, 0.0], variance=[1.0, 2.0, 0.5, 1.5], name="l")],
         {"DEPTHWISE_CONV_2D": 1},
     ),
+    "Rescaling of a picture": (
+        IMAGE,
+        lambda k: [k.Rescaling(0.5, name="l"), k.ZeroPadding2D(1), k.Conv2D(6, 3, padding="same", use_bias=False)],
+        {"CONV_2D": 1, "PAD": 1},
+    ),
+    "Normalization of a picture": (
+        IMAGE,
+        lambda k: [
+            k.Normalization(mean=[0.1, 0.2, -0.3, 0.0], variance=[1.0, 2.0, 0.5, 1.5], name="l"),
+            *(k.Rescaling(0.5, offset=0.2), k.Conv2D(6, 3), k.BatchNormalization(), k.ReLU()),
+        ],
+        {"CONV_2D": 1},
+    ),
+    "Rescaling into a depthwise convolution": (
+        IMAGE,
+        lambda k: [k.Rescaling(0.5, offset=-1.0, name="l"), k.DepthwiseConv2D(3, depth_multiplier=2)],
+        {"DEPTHWISE_CONV_2D": 1},
+    ),
+    "an offset in front of a padded border": (
+        IMAGE,
+        lambda k: [k.Rescaling(0.5, offset=-1.0, name="l"), k.Conv2D(6, 3, padding="same")],
+        {"CONV_2D": 1, "DEPTHWISE_CONV_2D": 1},
+    ),
     "PReLU": (
         IMAGE,
         lambda k: [k.PReLU(shared_axes=[1, 2], alpha_initializer="glorot_uniform", name="l")],

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from ..flatbuffer import read_model
+from .rewrite import packed, unpacked
 
 _LSTMS = ("UNIDIRECTIONAL_SEQUENCE_LSTM", "LSTM")
 _CELL_STATE = 19  # place among the operator's inputs
@@ -28,9 +29,7 @@ def widened_cell_states(annotated: bytes) -> bytes:
     }
     if not cells:
         return annotated
-    from tensorflow.lite.tools import flatbuffer_utils
-
-    tree: Any = flatbuffer_utils.convert_bytearray_to_object(bytearray(annotated))
+    tree: Any = unpacked(annotated)
     for index in cells:
         quantization = tree.subgraphs[0].tensors[index].quantization
         if quantization is None or quantization.min is None or not len(quantization.min):
@@ -38,4 +37,4 @@ def widened_cell_states(annotated: bytes) -> bytes:
         if max(abs(quantization.min[0]), abs(quantization.max[0])) < _LEAST:
             quantization.min = np.array([-_LEAST], dtype=np.float32)
             quantization.max = np.array([_LEAST], dtype=np.float32)
-    return bytes(flatbuffer_utils.convert_object_to_bytearray(tree))
+    return packed(tree)

@@ -9,6 +9,7 @@ import numpy as np
 from ..flatbuffer import read_model
 from ..flatbuffer.edges import output_edge
 from ..flatbuffer.layer_names import layers_of
+from .rewrite import unpacked
 
 _FEW_BITS = 3.0  # eight steps: some 18 dB
 
@@ -57,12 +58,8 @@ def _name(tensor: str, layers: Sequence[str]) -> str:
 
 
 def _ranges(annotated: bytes) -> dict[int, Interval]:
-    from tensorflow.lite.tools import flatbuffer_utils
-
     found = {}
-    for index, tensor in enumerate(
-        flatbuffer_utils.convert_bytearray_to_object(bytearray(annotated)).subgraphs[0].tensors
-    ):
+    for index, tensor in enumerate(unpacked(annotated).subgraphs[0].tensors):
         ranges = tensor.quantization
         if ranges is not None and ranges.min is not None and len(ranges.min) and len(ranges.max):
             found[index] = float(ranges.min[0]), float(ranges.max[0])

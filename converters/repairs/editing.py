@@ -12,6 +12,7 @@ import numpy as np
 from ...data.dataset import Array
 from ...flatbuffer import read_model
 from ...flatbuffer.model import Operator, Subgraph
+from ..rewrite import packed, unpacked
 
 AFFINE = frozenset({"ADD", "SUB", "MUL", "DIV"})
 
@@ -28,15 +29,13 @@ class Editor:
 
     def __init__(self, content: bytes) -> None:
         """Read the file."""
-        from tensorflow.lite.tools import flatbuffer_utils
-
         self.graph: Subgraph = read_model(content).main
         self.makers = {index: operator for operator in self.graph.operators for index in operator.outputs}
         self.users: dict[int, list[Operator]] = {}
         for operator in self.graph.operators:
             for index in dict.fromkeys(operator.inputs):
                 self.users.setdefault(index, []).append(operator)
-        self._tree = flatbuffer_utils.convert_bytearray_to_object(bytearray(content))
+        self._tree = unpacked(content)
         self._made = self._tree.subgraphs[0]
         self._originals: list[Any] = list(self._made.operators)
         self._added: dict[int, list[Any]] = {}
@@ -117,15 +116,13 @@ class Editor:
 
     def content(self) -> bytes:
         """Return the changed file, without the operators whose results nobody wants any more."""
-        from tensorflow.lite.tools import flatbuffer_utils
-
         operators = []
         for index, original in enumerate(self._originals):
             operators += self._added.get(index, [])
             operators += [] if index in self.dropped else [original]
         self._made.operators = self._wanted(operators)
         self._drop_codes()
-        return bytes(flatbuffer_utils.convert_object_to_bytearray(self._tree))
+        return packed(self._tree)
 
     def _wanted(self, operators: list[Any]) -> list[Any]:
         """Leave out what nobody takes now, though somebody did before."""
@@ -191,9 +188,7 @@ _OPTIONS = {
 
 def without_orphans(content: bytes) -> bytes:
     """Return a float file of one subgraph without the tensors that no operator takes or gives any more."""
-    from tensorflow.lite.tools import flatbuffer_utils
-
-    tree = flatbuffer_utils.convert_bytearray_to_object(bytearray(content))
+    tree = unpacked(content)
     graph = tree.subgraphs[0]
     used = {int(index) for operator in graph.operators for index in (*operator.inputs, *operator.outputs) if index >= 0}
     kept = sorted(used | {int(index) for index in (*graph.inputs, *graph.outputs)})
@@ -208,4 +203,4 @@ def without_orphans(content: bytes) -> bytes:
     for signature in tree.signatureDefs or []:
         for entry in (*signature.inputs, *signature.outputs):
             entry.tensorIndex = place[int(entry.tensorIndex)]
-    return bytes(flatbuffer_utils.convert_object_to_bytearray(tree))
+    return packed(tree)

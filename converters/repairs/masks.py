@@ -20,6 +20,7 @@ from ...flatbuffer import read_model
 from ...flatbuffer.model import Model, Operator
 from ..cause import MASK
 from ..outputs import Samples, file_tensors
+from ..rewrite import packed, unpacked
 from .change import Change
 
 _VANISHED = 20.0  # below the lowest score: exp(-20) of its weight
@@ -111,9 +112,8 @@ def _bounds(scores: Array) -> tuple[float, float] | None:
 def _with_bounds(content: bytes, found: list[Masked], bounds: Mapping[int, tuple[float, float]]) -> bytes:
     """Give each operator that masks a constant of its own that its scores bound."""
     from ai_edge_litert import schema_py_generated as schema
-    from tensorflow.lite.tools import flatbuffer_utils
 
-    tree = flatbuffer_utils.convert_bytearray_to_object(bytearray(content))
+    tree = unpacked(content)
     graph = tree.subgraphs[0]
     for item in found:
         low, high = bounds[item.softmax.index]
@@ -126,8 +126,10 @@ def _with_bounds(content: bytes, found: list[Masked], bounds: Mapping[int, tuple
             tree.buffers.append(schema.BufferT())
             tree.buffers[-1].data = np.frombuffer(values.tobytes(), np.uint8)
             graph.tensors.append(_like(source, len(tree.buffers) - 1, f"bounded_mask_{len(graph.tensors)}"))
-            graph.operators[operator.index].inputs[position] = len(graph.tensors) - 1
-    return bytes(flatbuffer_utils.convert_object_to_bytearray(tree))
+            masking = graph.operators[operator.index]
+            masking.inputs = np.array(masking.inputs)  # a view of the file is read-only
+            masking.inputs[position] = len(graph.tensors) - 1
+    return packed(tree)
 
 
 def _like(source: Any, buffer: int, name: str) -> Any:

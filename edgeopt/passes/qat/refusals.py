@@ -53,9 +53,11 @@ def refuse_long_sequences(step: Step) -> None:
 def why_no_file(step: Step) -> str:
     """Return why no file could be made of a step that stays float; "" if none is known.
 
-    Recurrent layers are not looked into: they convert.
+    Recurrent layers are not looked into: they convert, but for the last step of a ConvLSTM3D.
     """
     if step.layer is not None and rules.is_recurrent(step.layer):
+        if step.kind == "ConvLSTM3D" and not step.layer.return_sequences:
+            return f"{step.kind} layer {step.name!r} needs StridedSlice on 6 dimensions, which TFLite lacks"
         return ""
     found = lacking(step)
     kind = f"{step.kind} layer" if step.layer is not None else f"keras.ops.{step.operation}"

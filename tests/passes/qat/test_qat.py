@@ -272,6 +272,15 @@ def test_what_tflite_has_no_operator_for_is_refused_before_the_training_by_the_u
     assert report.items[0].remedy == "replace it with layers that TFLite knows"
 
 
+def test_the_last_step_of_volumes_is_refused_before_the_training():
+    from tf_keras import layers
+
+    with pytest.raises(ModelError, match="^ConvLSTM3D layer 'memory' needs StridedSlice on 6 dimensions, which TFLite"):
+        refused(layers.ConvLSTM3D(2, 3, name="memory"), shape=(3, 4, 4, 4, 2))
+    steps = [layers.ConvLSTM3D(2, 3, return_sequences=True), layers.Flatten(), layers.Dense(2)]
+    assert "recurrent" in refused(*steps, shape=(3, 4, 4, 4, 2))
+
+
 def test_a_locally_connected_layer_is_refused_in_the_one_layout_that_cannot_be_run():
     from tf_keras import layers
 

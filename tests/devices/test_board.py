@@ -149,7 +149,6 @@ def test_bench_times_threads_and_two_files_in_turns(inventory, shared_data):
         assert "not a measurement" in run["op_profile"]["latency_note"]
 
 
-@pytest.mark.parametrize("runtime", RUNTIMES)
 def test_a_pipeline_on_the_board_gives_the_wholes_integers(inventory, shared_data, tmp_path):
     whole = shared_data / "kws" / "ref_int8.tflite"
     cut, _ = edgeopt("edgetpu", "segments", whole, "--cut", 2, "-o", tmp_path)
@@ -160,6 +159,7 @@ def test_a_pipeline_on_the_board_gives_the_wholes_integers(inventory, shared_dat
     assert found["machine"] == "aarch64" and found["throughput"]["pairs"] >= 1
 
 
+@pytest.mark.parametrize("runtime", RUNTIMES)
 def test_reference_kernels_give_the_same_integers_on_both_architectures(remote, kws, resnet, runtime):
     options = RunOptions(runtime=runtime)
     with Device.local() as local:

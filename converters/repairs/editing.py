@@ -180,6 +180,7 @@ _OPTIONS = {
     "MUL": "MulOptions",
     "CONCATENATION": "ConcatenationOptions",
     "L2_NORMALIZATION": "L2NormOptions",
+    "MEAN": "ReducerOptions",
     "RESHAPE": "ReshapeOptions",
     "SLICE": "SliceOptions",
     "TRANSPOSE": "TransposeOptions",

@@ -53,10 +53,13 @@ class Norm:
         return math.prod(self.shape[axis] for axis in self.axes)
 
     def rows(self, values: Array) -> Array:
-        """Return ``x - mean`` of all samples, (rows, `count`), of ``x`` in groups along the first axis."""
+        """Return ``x`` of all samples as (rows, `count`), of ``x`` in groups along the first axis."""
         grouped = values.reshape(-1, *self.shape)
         order = (0, *(axis + 1 for axis in (*self.kept, *self.axes)))
-        rows = grouped.transpose(order).reshape(-1, self.count)
+        return grouped.transpose(order).reshape(-1, self.count)
+
+    def centred_rows(self, rows: Array) -> Array:
+        """Return ``x - mean`` of what `rows` gave; of an RMS norm the same."""
         return rows if self.mean is None else rows - rows.mean(axis=-1, keepdims=True)
 
 

@@ -6,6 +6,9 @@ values: where the variance differs from row to row, those of quiet rows fall bel
 squares in 32 bits, and ``x / sqrt(mean(x^2)) = sqrt(n) * x / |x|`` (Ba et al. 2016, eq. 4; Zhang and Sennrich 2019,
 eq. 4). An epsilon that counts is one more element of the row, ``sqrt(n * epsilon)``. Its steps are 1/128 whatever the
 row's length, so that long rows of even variance keep the longer way.
+
+``x - mean`` has one scale for loud and quiet rows, as ``x`` has. Where that costs more than another L2_NORMALIZATION
+does, the rows are divided by their lengths first: the norm of ``x / |x|`` is that of ``x``.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ import math
 import numpy as np
 
 from ...data.dataset import Array
+from ...flatbuffer.model import Operator
 from ..outputs import Samples, file_tensors
 from .change import Change
 from .editing import Editor
@@ -24,6 +28,7 @@ _GAIN_DB = 3.0  # in an estimate that knows minimum and maximum only
 _NO_EPSILON = 1e-6  # of the variance: float32 hardly tells it from none
 _L2_STEPS = 128  # that L2_NORMALIZATION divides 1 into
 _L2_RANK = 4
+_TWICE_DB = 0.5  # gained by two L2_NORMALIZATION
 
 
 def robust_norms(content: bytes, samples: Samples) -> Change | None:
@@ -38,11 +43,15 @@ def robust_norms(content: bytes, samples: Samples) -> Change | None:
     values = file_tensors(content, [tensors[norm.taken] for norm in found], samples) if found else {}
     names, gains = [], []
     for norm in found:
-        rows = norm.rows(values[norm.taken].astype(np.float64))
+        given = norm.rows(values[norm.taken].astype(np.float64))
+        rows = norm.centred_rows(given)
         variance = np.mean(rows**2, axis=-1, keepdims=True)
-        by_root, by_l2 = _by_root(rows, variance, norm.epsilon), _by_l2(rows, variance, norm.epsilon)
+        by_root, by_l2 = _by_root(rows, variance, norm.epsilon), _by_l2(rows, rows, norm.epsilon)
         if by_l2 - by_root >= _GAIN_DB:
-            _through_l2(editor, norm, epsilon=norm.epsilon > _NO_EPSILON * float(variance.min()))
+            seen = _rounded(given, given)
+            once, twice = _by_l2(rows, norm.centred_rows(seen), norm.epsilon), _by_two(rows, seen, norm.epsilon)
+            epsilon = norm.epsilon > _NO_EPSILON * float(variance.min())
+            _through_l2(editor, norm, epsilon=epsilon, twice=norm.mean is not None and twice - once >= _TWICE_DB)
         elif not norm.centred:
             _centre(editor, norm)
         else:
@@ -65,13 +74,27 @@ def _by_root(rows: Array, variance: Array, epsilon: float) -> float:
     return _ratio(rows * root, _rounded(centred * _rounded(1 / np.sqrt(seen + epsilon), root), rows * root))
 
 
-def _by_l2(rows: Array, variance: Array, epsilon: float) -> float:
-    """Estimate the same of a norm by L2_NORMALIZATION."""
-    wanted = rows / np.sqrt(variance + epsilon)
-    centred = _rounded(rows, rows)
-    length = np.sqrt(np.sum(centred**2, axis=-1, keepdims=True) + rows.shape[-1] * epsilon)
-    unit = np.round(centred / np.maximum(length, np.finfo(float).tiny) * _L2_STEPS) / _L2_STEPS
-    return _ratio(wanted, _rounded(unit * math.sqrt(rows.shape[-1]), wanted))
+def _by_l2(rows: Array, seen: Array, epsilon: float) -> float:
+    """Estimate the same of a norm by L2_NORMALIZATION of `seen`, which are the rows in 8 bits."""
+    return _of_units(rows, _units(_rounded(seen, seen), math.sqrt(rows.shape[-1] * epsilon))[0], epsilon)
+
+
+def _by_two(rows: Array, seen: Array, epsilon: float) -> float:
+    """Estimate the same by L2_NORMALIZATION before and after the mean is taken off `seen`, which has it."""
+    units, more = _units(seen, math.sqrt(rows.shape[-1] * epsilon))
+    centred = units - units.mean(axis=-1, keepdims=True)
+    return _of_units(rows, _units(_rounded(centred, centred), _rounded(more, centred))[0], epsilon)
+
+
+def _of_units(rows: Array, units: Array, epsilon: float) -> float:
+    wanted = rows / np.sqrt(np.mean(rows**2, axis=-1, keepdims=True) + epsilon)
+    return _ratio(wanted, _rounded(units * math.sqrt(rows.shape[-1]), wanted))
+
+
+def _units(rows: Array, more: Array | float) -> tuple[Array, Array]:
+    """Return what L2_NORMALIZATION makes of rows with one more element, and of that."""
+    length = np.maximum(np.sqrt(np.sum(rows**2, axis=-1, keepdims=True) + np.square(more)), np.finfo(float).tiny)
+    return np.round(rows / length * _L2_STEPS) / _L2_STEPS, np.round(more / length * _L2_STEPS) / _L2_STEPS
 
 
 def _rounded(values: Array, like: Array) -> Array:
@@ -85,34 +108,53 @@ def _ratio(wanted: Array, got: Array) -> float:
     return float(10 * np.log10(np.sum(wanted**2) / max(float(np.sum((wanted - got) ** 2)), np.finfo(float).tiny)))
 
 
-def _through_l2(editor: Editor, norm: Norm, *, epsilon: bool) -> None:
+def _through_l2(editor: Editor, norm: Norm, *, epsilon: bool, twice: bool) -> None:
     place, name, shape = norm.last, editor.graph.tensors[norm.last.outputs[0]].name, norm.shape
     order = (*norm.kept, *norm.axes)
     turned, rows = tuple(shape[axis] for axis in order), (math.prod(shape) // norm.count, norm.count)
     plain = order == tuple(range(len(shape))) and len(norm.axes) == 1 and len(shape) <= _L2_RANK
-    index = norm.taken if norm.mean is None else editor.add(place, "SUB", [norm.taken, norm.mean], (shape, name))
+    index = norm.taken
+    if norm.mean is not None and not twice:
+        index = editor.add(place, "SUB", [index, norm.mean], (shape, name))
     if not plain:
         index = editor.transpose(place, index, order, (turned, name))
         index = editor.reshape(place, index, (rows, name))
     row_shape = shape if plain else rows
+    more = None
     if epsilon:
-        more = np.full((*row_shape[:-1], 1), math.sqrt(norm.count * norm.epsilon), np.float32)
-        longer = (*row_shape[:-1], norm.count + 1)
-        index = editor.add(
-            place, "CONCATENATION", [index, editor.constant(more, name)], (longer, name), axis=len(longer) - 1
-        )
-        index = editor.add(place, "L2_NORMALIZATION", [index], (longer, name))
-        begin, size = np.zeros(len(longer), np.int32), np.array(row_shape, np.int32)
-        index = editor.add(
-            place, "SLICE", [index, editor.constant(begin, name), editor.constant(size, name)], (row_shape, name)
-        )
-    else:
-        index = editor.add(place, "L2_NORMALIZATION", [index], (row_shape, name))
+        each = np.full((*row_shape[:-1], 1), math.sqrt(norm.count * norm.epsilon), np.float32)
+        more = editor.constant(each, name)
+    if twice:
+        longer = _unit(editor, place, index, more, row_shape)
+        index = longer if more is None else _cut(editor, place, longer, row_shape)
+        axis = editor.constant(np.array([len(row_shape) - 1], np.int32), name)
+        mean = editor.add(place, "MEAN", [index, axis], ((*row_shape[:-1], 1), name), keepDims=True)
+        index = editor.add(place, "SUB", [index, mean], (row_shape, name))
+        more = None if more is None else _cut(editor, place, longer, (*row_shape[:-1], 1), norm.count)
+    index = _unit(editor, place, index, more, row_shape)
+    index = index if more is None else _cut(editor, place, index, row_shape)
     if not plain:
         index = editor.reshape(place, index, (turned, name))
         index = editor.transpose(place, index, tuple(np.argsort(order)), (shape, name))
     gain = editor.constant((norm.gain * math.sqrt(norm.count)).astype(np.float32), name)
     _finish(editor, norm, index, gain)
+
+
+def _unit(editor: Editor, place: Operator, index: int, more: int | None, shape: tuple[int, ...]) -> int:
+    """Write rows divided by their lengths; with `more`, which is one more element of each, rows that have it."""
+    name = editor.graph.tensors[place.outputs[0]].name
+    if more is None:
+        return editor.add(place, "L2_NORMALIZATION", [index], (shape, name))
+    longer = (*shape[:-1], shape[-1] + 1)
+    index = editor.add(place, "CONCATENATION", [index, more], (longer, name), axis=len(longer) - 1)
+    return editor.add(place, "L2_NORMALIZATION", [index], (longer, name))
+
+
+def _cut(editor: Editor, place: Operator, index: int, shape: tuple[int, ...], start: int = 0) -> int:
+    """Write a part of each row, of a shape, from element `start` on."""
+    name = editor.graph.tensors[place.outputs[0]].name
+    begin = editor.constant(np.array([*[0] * (len(shape) - 1), start], np.int32), name)
+    return editor.add(place, "SLICE", [index, begin, editor.constant(np.array(shape, np.int32), name)], (shape, name))
 
 
 def _centre(editor: Editor, norm: Norm) -> None:

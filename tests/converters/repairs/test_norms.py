@@ -97,7 +97,7 @@ def test_int8_keeps_what_it_lost(tmp_path):
         edgeopt.convert(model, calibration=UNEVEN, ranges="minmax", repair=repair, isolate=False)
         for repair in (False, True)
     ]
-    assert files[0].fidelity.snr_db < 20 and files[1].fidelity.snr_db > 22
+    assert files[0].fidelity.snr_db < 20 and files[1].fidelity.snr_db > 24
     [repair] = files[1].sidecar["repairs"]
     assert repair["kind"] == "norm"
 

@@ -10,7 +10,7 @@ from .joins import affine_before_joins
 from .masks import bound_masks
 from .norms import robust_norms
 from .pictures import fold_into_convolution
-from .wide import added_masks, spelled_hard_swish
+from .wide import added_masks, spelled_elu, spelled_hard_swish
 
 Repairing = Callable[[bytes, Samples], Change | None]
 
@@ -46,5 +46,5 @@ def _proven(make: Repairing) -> Repairing:
 # By the type of the activations. Masks come last and prove themselves: a score far below the others may change.
 REPAIRS: dict[str, tuple[Repairing, ...]] = {
     "int8": (_proven(affine_before_joins), _proven(fold_into_convolution), _proven(robust_norms), bound_masks),
-    "int16": (_proven(spelled_hard_swish), _proven(added_masks), bound_masks),
+    "int16": (_proven(spelled_elu), _proven(spelled_hard_swish), _proven(added_masks), bound_masks),
 }

@@ -1,4 +1,4 @@
-"""What TensorFlow's 16-bit quantiser refuses, in operators that it takes: HARD_SWISH, and masks that are selected."""
+"""What TensorFlow's 16-bit quantiser refuses, in operators that it takes: ELU, HARD_SWISH, and selected masks."""
 
 from __future__ import annotations
 
@@ -40,6 +40,32 @@ def spelled_hard_swish(content: bytes, samples: Samples) -> Change | None:
     if not names:
         return None
     return Change("hard-swish", editor.content(), tuple(names), f"{len(names)} HARD_SWISH as ADD and MUL, for 16 bits")
+
+
+def spelled_elu(content: bytes, samples: Samples) -> Change | None:
+    """Return the float file with ``max(x, 0) + (exp(min(x, 0)) - 1)`` for each ELU (Clevert et al. 2015); None without.
+
+    Args:
+        content: A float .tflite file of one subgraph.
+        samples: Not looked at.
+    """
+    editor = Editor(content)
+    names = []
+    for operator in editor.graph.operators:
+        if operator.name != "ELU":
+            continue
+        result = editor.graph.tensors[operator.outputs[0]]
+        new, taken = (result.shape, result.name), operator.inputs[0]
+        zero, less = (editor.constant(np.float32(value), result.name) for value in (0, -1))
+        falling = editor.add(operator, "EXP", [editor.add(operator, "MINIMUM", [taken, zero], new)], new)
+        falling = editor.add(operator, "ADD", [falling, less], new)
+        rising = editor.add(operator, "MAXIMUM", [taken, zero], new)
+        editor.add(operator, "ADD", [rising, falling], operator.outputs[0])
+        editor.drop(operator)
+        names.append(result.name)
+    if not names:
+        return None
+    return Change("elu", editor.content(), tuple(names), f"{len(names)} ELU as EXP and ADD, for 16 bits")
 
 
 def added_masks(content: bytes, samples: Samples) -> Change | None:

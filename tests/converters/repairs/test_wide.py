@@ -1,4 +1,4 @@
-"""Files of 16-bit activations with what their quantiser refuses by itself: HARD_SWISH and selected masks."""
+"""Files of 16-bit activations with what their quantiser refuses by itself: ELU, HARD_SWISH and selected masks."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pytest
 
 import edgeopt
 from edgeopt.converters.repairs.change import computes_the_same
-from edgeopt.converters.repairs.wide import spelled_hard_swish
+from edgeopt.converters.repairs.wide import spelled_elu, spelled_hard_swish
 from edgeopt.errors import ConversionError
 from edgeopt.flatbuffer import read_model
 
@@ -15,10 +15,14 @@ RNG = np.random.default_rng(0)
 X = (3 * RNG.normal(size=(100, 6, 8))).astype(np.float32)
 
 
-def swishing(keras):
+# Operator -> the activation that is it, and what spells it out.
+SPELLED = {"HARD_SWISH": ("hard_silu", spelled_hard_swish), "ELU": ("elu", spelled_elu)}
+
+
+def activated(keras, name):
     keras.utils.set_random_seed(0)
     x = keras.Input((6, 8), name="x")
-    return keras.Model(x, keras.layers.Dense(4)(keras.layers.Activation("hard_silu")(x)))
+    return keras.Model(x, keras.layers.Dense(4)(keras.layers.Activation(SPELLED[name][0])(x)))
 
 
 def masked(keras):
@@ -32,24 +36,26 @@ def wide(model, **options):
     return edgeopt.convert(model, quantize="int16x8", calibration=X, calibration_samples=100, isolate=False, **options)
 
 
-def test_a_hard_swish_is_said_in_additions_and_multiplications():
+@pytest.mark.parametrize("name", SPELLED)
+def test_an_activation_is_said_in_what_16_bits_have(name):
     import keras
 
-    artifact = wide(swishing(keras))
+    artifact = wide(activated(keras, name))
     assert artifact.fidelity.snr_db > 35 and artifact.warnings == ()
-    assert "hard-swish" in [repair["kind"] for repair in artifact.sidecar["repairs"]]
-    with pytest.raises(ConversionError, match="cannot quantise the operator HARD_SWISH"):
-        wide(swishing(keras), repair=False)
+    assert name.lower().replace("_", "-") in [repair["kind"] for repair in artifact.sidecar["repairs"]]
+    with pytest.raises(ConversionError, match=f"cannot quantise the operator {name}"):
+        wide(activated(keras, name), repair=False)
 
 
-def test_it_computes_the_same_in_float():
+@pytest.mark.parametrize("name", SPELLED)
+def test_it_computes_the_same_in_float(name):
     import keras
 
-    content = edgeopt.convert(swishing(keras), quantize="float32", isolate=False).model
-    assert "HARD_SWISH" in [operator.name for operator in read_model(content).main.operators]
-    change = spelled_hard_swish(content, {"x": X})
+    content = edgeopt.convert(activated(keras, name), quantize="float32", isolate=False).model
+    assert name in [operator.name for operator in read_model(content).main.operators]
+    change = SPELLED[name][1](content, {"x": X})
     assert computes_the_same(content, change.content, {"x": X})
-    assert "HARD_SWISH" not in [operator.name for operator in read_model(change.content).main.operators]
+    assert name not in [operator.name for operator in read_model(change.content).main.operators]
 
 
 def test_constant_masks_are_bounded(any_keras):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import cached_property
 
@@ -18,13 +18,18 @@ from .base import ConvertedFile
 from .cause import find_cause
 from .outputs import Samples, file_outputs, model_outputs
 
+Run = Callable[[Samples], dict[str, Array]]
 _SAMPLES = 50
 _LEAST = 4
 _VALUES = 1 << 25  # of all outputs of all samples together, so that pictures as outputs fit into memory
 
 
 def compare_with_model(
-    converted: ConvertedFile, lean: LeanModel, samples: Samples | None, held_back: Samples | None
+    converted: ConvertedFile,
+    lean: LeanModel,
+    samples: Samples | None,
+    held_back: Samples | None,
+    run: Run | None = None,
 ) -> Fidelity:
     """Return how near the file's outputs are to the model's, and where they part if they are not near.
 
@@ -35,6 +40,7 @@ def compare_with_model(
         lean: The exported model.
         samples: Input name -> samples that made the ranges; a part of them is run where none are held back.
         held_back: Input name -> samples that made none.
+        run: Gives the outputs by name where not the file itself is held against the model, but what was made of it.
 
     Raises:
         RuntimeError: TensorFlow's interpreter cannot run the file; ValueError for the same, or without any samples.
@@ -42,9 +48,9 @@ def compare_with_model(
     floats = converted.float_model
     if floats is None:
         chosen = _some(converted.model, samples, held_back)
-        return _compared(model_outputs(lean, chosen), converted.model, chosen, held_back is not None)
+        return _compared(model_outputs(lean, chosen), converted.model, chosen, held_back is not None, run)
     reference = Reference(floats, samples, held_back)
-    found = reference.fidelity_of(converted.model)
+    found = reference.fidelity_of(converted.model, run)
     if found.holds or found.still:
         return found
     return replace(found, cause=find_cause(floats, converted.model, reference.samples, found, lean.layer_names))
@@ -63,14 +69,17 @@ class Reference:
         """Output name -> what the float file gives."""
         return file_outputs(self.float_file, self.samples)
 
-    def fidelity_of(self, file: bytes) -> Fidelity:
-        """Return how near a file's outputs are to those of the float file."""
-        return _compared(self.expected, file, self.samples, self.held_back)
+    def fidelity_of(self, file: bytes, run: Run | None = None) -> Fidelity:
+        """Return how near a file's outputs, or those that `run` gives, are to those of the float file."""
+        return _compared(self.expected, file, self.samples, self.held_back, run)
 
 
-def _compared(expected: Mapping[str, Array], file: bytes, chosen: Samples, held_back: bool) -> Fidelity:
+def _compared(
+    expected: Mapping[str, Array], file: bytes, chosen: Samples, held_back: bool, run: Run | None
+) -> Fidelity:
     scales = [spec.scale for spec in output_specs(read_model(file))]
-    return compare_outputs(expected, file_outputs(file, chosen), scales, held_back=held_back)
+    got = file_outputs(file, chosen) if run is None else run(chosen)
+    return compare_outputs(expected, got, scales, held_back=held_back)
 
 
 def _some(file: bytes, samples: Samples | None, held_back: Samples | None) -> dict[str, Array]:

@@ -36,7 +36,7 @@ def file_outputs(content: bytes, samples: Samples) -> dict[str, Array]:
         feed(interpreter, model, group)
         for spec in outs:
             found[spec.name].append(real_values(interpreter.get_tensor(spec.index), spec))
-    return {name: _joined(parts, batch_of(model), count_of(samples)) for name, parts in found.items()}
+    return {name: joined(parts, batch_of(model), count_of(samples)) for name, parts in found.items()}
 
 
 def file_tensors(
@@ -74,7 +74,7 @@ def model_outputs(lean: LeanModel, samples: Samples) -> dict[str, Array]:
         )
         for index, name in enumerate(lean.output_names):
             found[name].append(np.asarray(outputs[output_key(index)]))
-    return {name: _joined(parts, batch, count_of(samples)) for name, parts in found.items()}
+    return {name: joined(parts, batch, count_of(samples)) for name, parts in found.items()}
 
 
 def interpreter_of(content: bytes, *, keep_all: bool = False, delegates: bool = True, threads: int = 1) -> Any:
@@ -153,7 +153,7 @@ def count_of(samples: Samples) -> int:
     return len(next(iter(samples.values())))
 
 
-def _joined(parts: Sequence[Array], batch: int, count: int) -> Array:
+def joined(parts: Sequence[Array], batch: int, count: int) -> Array:
     """Put the outputs of all invocations together; one without a batch dimension gets an axis a sample."""
     whole = all(part.ndim and len(part) == batch for part in parts)
     return np.concatenate(parts)[:count] if whole else np.stack(parts)

@@ -14,10 +14,11 @@ from ..artifact.provenance import model_fingerprint, tool_versions
 from ..artifact.scratch import scratch_folder
 from ..errors import ConversionError, RecipeError
 from ..evaluation.classes import fits_output
+from ..onnxfile import require_onnx
 from ..process.isolation import ChildCrash, Event, OnEvent, run_isolated
 from ..recipes.convert import ConvertRecipe
 from ..recipes.values import type_name
-from .convert_verify import describe_file, edge_rows, verify
+from .convert_verify import describe_file, describe_onnx, edge_rows, verify
 
 if TYPE_CHECKING:
     from ..models.spec import LoadedModel
@@ -78,6 +79,8 @@ def convert(
     """
     started = time.monotonic()
     settings = settings_of(recipe, options)
+    if settings.is_onnx:
+        require_onnx()
     if (settings.max_drop is None) != (data is None):
         raise RecipeError("max_drop and the labelled samples it is measured on (data, --data) go together; give both.")
 
@@ -96,11 +99,13 @@ def convert(
         why = "a model that was trained quantised" if report.trained_ranges else f"quantize={settings.quantize!r}"
         use = "; the file was compared with the model on them" if report.fidelity else ""
         warnings.append(f"unused: the calibration data were not needed for {why}{use}")
-    description = describe_file(file, settings)
+    description = {**describe_file(file, settings), **(describe_onnx(made.onnx) if made.onnx is not None else {})}
     outputs: Any = description["outputs"]
     images = _image_record(report.images, outputs, warnings)
     sidecar = {
+        "format": settings.to,
         **description,
+        "onnx": report.onnx,
         "calibration": report.calibration,
         "images": images,
         "front": report.front,
@@ -124,7 +129,7 @@ def convert(
         "converter": {"name": report.backend, "flags": dict(report.flags)},
         "tools": tool_versions(),
     }
-    return Artifact(file, sidecar)
+    return Artifact(file if made.onnx is None else made.onnx, sidecar)
 
 
 @dataclass(frozen=True)
@@ -145,6 +150,7 @@ class Conversion:
         source: The model that it was made from.
         progress: What was heard on the way.
         start: How long the child took to start, in seconds.
+        onnx: The .onnx file that was made of it; None where none was asked for.
     """
 
     data: bytes = field(repr=False)
@@ -152,6 +158,7 @@ class Conversion:
     source: Mapping[str, object]
     progress: _Progress
     start: float
+    onnx: bytes | None = field(default=None, repr=False)
 
 
 def run_conversion(
@@ -175,6 +182,7 @@ def run_conversion(
         isolate: In a child process.
         on_event: Told how far it is.
     """
+    from .convert_job import MODEL_FILE, ONNX_FILE
     from .study import NOTHING
 
     progress = _Progress(on_event or (lambda event: None))
@@ -191,7 +199,8 @@ def run_conversion(
         begun, progress.heard = time.monotonic(), None
         report = _isolated(job, progress) if isolate else job.run(progress)
         start = (progress.heard or begun) - begun
-        return Conversion((folder / "model.tflite").read_bytes(), report, source, progress, start)
+        onnx = (folder / ONNX_FILE).read_bytes() if report.onnx is not None else None
+        return Conversion((folder / MODEL_FILE).read_bytes(), report, source, progress, start, onnx)
 
 
 def _image_record(images: Mapping[str, Any] | None, outputs: Any, warnings: list[str]) -> dict[str, Any] | None:

@@ -23,8 +23,12 @@ from .written import HELD_BACK_FILE, SAMPLES_FILE, WrittenChosen, read_arrays, w
 
 if TYPE_CHECKING:
     from ..converters.base import ConvertedFile
+    from ..converters.comparison import Run
 
 MODEL_FILE = "model.tflite"
+ONNX_FILE = "model.onnx"
+_FLOAT_DB = 60.0  # more is rounding
+_OTHER_KERNELS_DB = 3.0  # other kernels round otherwise
 
 if TYPE_CHECKING:
     from ..converters.selective import Selection
@@ -182,10 +186,14 @@ def _convert(prepared: Prepared, recipe: ConvertRecipe, study: Study, folder: Pa
             converted, recovery = _recovered(converted, samples, held_back, emit)
         warnings += [f"recover: nothing was tried, because {recovery['why']}"] if recovery["why"] else []
     (folder / MODEL_FILE).write_bytes(converted.model)
+    onnx, run = _as_onnx(converted.model, prepared.lean, recipe, folder, seconds, emit) if recipe.is_onnx else (None, None)
     if recipe.fidelity and (samples is not None or held_back is not None):
         with stage("fidelity", seconds, emit):
             try:
-                fidelity = compare_with_model(converted, prepared.lean, samples, held_back)
+                fidelity = compare_with_model(converted, prepared.lean, samples, held_back, run)
+                if run is not None:
+                    plain = compare_with_model(converted, prepared.lean, samples, held_back)
+                    warnings += _lost_on_the_way(plain, fidelity)
             except (RuntimeError, ValueError) as error:
                 warnings.append(f"fidelity: not measured, because the file does not run here ({one_line(error)})")
     if fidelity is None and recipe.needs_calibration:
@@ -203,7 +211,31 @@ def _convert(prepared: Prepared, recipe: ConvertRecipe, study: Study, folder: Pa
         fidelity=None if fidelity is None else fidelity.to_dict(),
         selective=None if selection is None else selection.to_dict(),
         sensitivity=following.sensitivity,
+        onnx=onnx,
     )
+
+
+def _as_onnx(
+    tflite: bytes, lean: LeanModel, recipe: ConvertRecipe, folder: Path, seconds: dict[str, float], emit: OnEvent
+) -> tuple[dict[str, Any], Run]:
+    """Write the .onnx form of the file; return what there is to say of it, and what runs it."""
+    from ..converters.onnx import export_onnx, onnx_outputs
+
+    with stage("onnx", seconds, emit):
+        names = [item.name for item in lean.inputs], lean.output_names
+        made = export_onnx(tflite, names, for_tensorrt=recipe.to == "tensorrt")
+        (folder / ONNX_FILE).write_bytes(made.model)
+    return made.facts, lambda chosen: onnx_outputs(made.model, chosen)
+
+
+def _lost_on_the_way(tflite: Fidelity, onnx: Fidelity) -> list[str]:
+    """Say where the .onnx file is further from the model than the .tflite file that it was made from."""
+    if onnx.snr_db >= min(tflite.snr_db, _FLOAT_DB) - _OTHER_KERNELS_DB:
+        return []
+    return [
+        f"onnx: its outputs have {onnx.snr_db:.1f} dB, those of the .tflite file that it was made from "
+        f"{tflite.snr_db:.1f} dB; validate it on your own data"
+    ]
 
 
 def _recovered(

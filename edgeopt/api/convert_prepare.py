@@ -47,6 +47,7 @@ class ConvertReport(Request):
         front: What is to be done in front of the file, as `Cut.front` says; None where it takes the model's inputs.
         back: What makes the model's outputs of the file's, as `Cut.behind` says; None where these are the model's.
         sensitivity: What each operator costs, as `SensitivityReport` has it; None where that was not asked.
+        onnx: Of an .onnx file, what `edgeopt.converters.onnx.OnnxFile.facts` says; None for a .tflite file.
     """
 
     flavour: str
@@ -67,6 +68,7 @@ class ConvertReport(Request):
     sensitivity: Mapping[str, Any] | None = None
     front: Mapping[str, Any] | None = None
     back: Mapping[str, Any] | None = None
+    onnx: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True)

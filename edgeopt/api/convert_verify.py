@@ -23,6 +23,7 @@ from ..flatbuffer.memory import memory_use
 from ..flatbuffer.model import Operator, Tensor
 from ..flatbuffer.specs import input_specs, output_specs
 from ..flatbuffer.totals import gzip_bytes, op_histogram, parameters
+from ..onnxfile import read_onnx
 from ..recipes.convert import ConvertRecipe
 from .float_remedies import Layers, layer_of, remedy
 
@@ -143,6 +144,22 @@ def describe_file(data: bytes, recipe: ConvertRecipe) -> dict[str, object]:
         "stateful": stateful(model),
         "peak_activation_bytes": memory.peak_bytes,
         "expanded_weight_bytes": memory.expanded_weight_bytes,
+    }
+
+
+def describe_onnx(data: bytes) -> dict[str, object]:
+    """Return those sidecar fields that an .onnx file has otherwise than the .tflite file that it was made from."""
+    model = read_onnx(data)
+    return {
+        "sha256": hashlib.sha256(data).hexdigest(),
+        "size_bytes": len(data),
+        "gzip_bytes": gzip_bytes(data),
+        "fully_int8": False,
+        "inputs": [spec.to_dict() for spec in model.inputs],
+        "outputs": [spec.to_dict() for spec in model.outputs],
+        "ops": model.ops,
+        "peak_activation_bytes": None,
+        "expanded_weight_bytes": None,
     }
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from ..recipes.convert import IMAGE_SCALINGS
 from .contract import source_of
 
+_Named = tuple[Mapping[str, Any], str]  # an input or output, and its variable
 _QUANTIZED = ("int8", "uint8", "int16")
 _TAKEN = (
     "np",
@@ -25,6 +26,8 @@ _TAKEN = (
     "interpreter",
     "Interpreter",
     "load_delegate",
+    "onnxruntime",
+    "session",
     "quantize",
     "resize",
     "Image",
@@ -36,6 +39,10 @@ try:
     from ai_edge_litert.interpreter import {names}
 except ImportError:
     from tflite_runtime.interpreter import {names}
+"""
+_ONNX_HEAD = """\
+import numpy as np
+import onnxruntime
 """
 _ANNOTATIONS = """\
 from __future__ import annotations
@@ -90,13 +97,8 @@ def inference_snippet(file_name: str, sidecar: Mapping[str, Any], *, delegate: s
     names = _identifiers([str(item["name"]) for item in (*inputs, *outputs, *given)])
     feeds, results = names[: len(inputs)], names[len(inputs) : len(inputs) + len(outputs)]
     raw = names[len(inputs) + len(outputs) :]
-    run_by = "" if delegate is None else f", experimental_delegates=[load_delegate({delegate!r})]"
-    lines = [
-        f"interpreter = Interpreter({file_name!r}{run_by})",
-        "interpreter.allocate_tensors()",
-        "inputs, outputs = interpreter.get_input_details(), interpreter.get_output_details()",
-        "",
-    ]
+    onnx = sidecar.get("format", "tflite") != "tflite"
+    lines = _opened_onnx(file_name) if onnx else _opened(file_name, delegate)
     if sidecar.get("preprocess"):
         lines.append(f"# prepared so: {' '.join(str(sidecar['preprocess']).split())}")
     resized = _from_picture(sidecar.get("images"), inputs, feeds)
@@ -107,26 +109,50 @@ def inference_snippet(file_name: str, sidecar: Mapping[str, Any], *, delegate: s
         if item["name"] not in made
     ]
     lines += _prepared(front, inputs, feeds, dict(zip((item["name"] for item in given), raw, strict=True)))
-    if sidecar.get("stateful"):
-        lines.append("interpreter.reset_all_variables()  # before each new sequence")
-    lines += [
-        f"interpreter.set_tensor(inputs[{index}]['index'], {_stored(item, variable)})"
-        for index, (item, variable) in enumerate(zip(inputs, feeds, strict=True))
-    ]
-    lines.append("interpreter.invoke()")
-    lines += [
-        f"{variable} = {_real(item, index)}  # {item['name']!r}"
-        for index, (item, variable) in enumerate(zip(outputs, results, strict=True))
-    ]
+    named = list(zip(inputs, feeds, strict=True)), list(zip(outputs, results, strict=True))
+    lines += _run_onnx(*named) if onnx else _run(*named, stateful=bool(sidecar.get("stateful")))
     back = sidecar.get("back")
     lines += _joined(back, dict(zip((item["name"] for item in outputs), results, strict=True)))
     lines.append("print(joined)" if back else f"print({', '.join(results)})")
     helpers = (_RESIZE if resized else "") + (_QUANTIZE if any(_is_quantized(item) for item in inputs) else "\n")
     head = _HEAD.format(names="Interpreter" if delegate is None else "Interpreter, load_delegate")
+    head = _ONNX_HEAD if onnx else head
     steps = [*(front["layers"] if front else ()), *(back["layers"] if back else ())]
     if steps:
         head, helpers = f"{_ANNOTATIONS}{head}", f"\n\n{source_of(steps)}{helpers}"
     return head + helpers + "\n" + "\n".join(lines) + "\n"
+
+
+def _opened(file_name: str, delegate: str | None) -> list[str]:
+    run_by = "" if delegate is None else f", experimental_delegates=[load_delegate({delegate!r})]"
+    return [
+        f"interpreter = Interpreter({file_name!r}{run_by})",
+        "interpreter.allocate_tensors()",
+        "inputs, outputs = interpreter.get_input_details(), interpreter.get_output_details()",
+        "",
+    ]
+
+
+def _opened_onnx(file_name: str) -> list[str]:
+    return [f'session = onnxruntime.InferenceSession({file_name!r}, providers=["CPUExecutionProvider"])', ""]
+
+
+def _run(inputs: Sequence[_Named], outputs: Sequence[_Named], *, stateful: bool) -> list[str]:
+    reset = ["interpreter.reset_all_variables()  # before each new sequence"] if stateful else []
+    fed = [
+        f"interpreter.set_tensor(inputs[{index}]['index'], {_stored(item, variable)})"
+        for index, (item, variable) in enumerate(inputs)
+    ]
+    read = [
+        f"{variable} = {_real(item, index)}  # {item['name']!r}" for index, (item, variable) in enumerate(outputs)
+    ]
+    return [*reset, *fed, "interpreter.invoke()", *read]
+
+
+def _run_onnx(inputs: Sequence[_Named], outputs: Sequence[_Named]) -> list[str]:
+    fed = ", ".join(f"{item['name']!r}: {variable}" for item, variable in inputs)
+    names = [item["name"] for item, _ in outputs]
+    return [f"{', '.join(variable for _, variable in outputs)}, = session.run({names!r}, {{{fed}}})"]
 
 
 def _front_of(sidecar: Mapping[str, Any]) -> Mapping[str, Any] | None:

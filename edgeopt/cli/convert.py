@@ -38,6 +38,13 @@ if TYPE_CHECKING:
     help="What to quantise to.",
 )
 @click.option(
+    "--to",
+    default="tflite",
+    show_default=True,
+    metavar="tflite|onnx|tensorrt",
+    help="Format of the file; onnx (int8: QDQ) and tensorrt (QDQ as that reads it) need the extra onnx.",
+)
+@click.option(
     "--calibration",
     metavar="DATA",
     help="Samples for int8 and int16x8: .npz, .npy, a folder of images, or module:callable.",
@@ -143,7 +150,7 @@ def command(
     json_path: str | None,
     **options: Any,
 ) -> None:
-    """Convert MODEL (.keras, .h5, or a SavedModel folder) to a .tflite file, full int8 by default.
+    """Convert MODEL (.keras, .h5, or a SavedModel folder) to a .tflite (or .onnx) file, full int8 by default.
 
     The file is read back and checked: int8 means that no float operator and no dynamic dimension is left.
     """
@@ -151,7 +158,7 @@ def command(
 
     loading = {name: options.pop(name) for name in ("custom_objects", "unsafe_load", "data", "metric", "output_name")}
     settings = _recipe(recipe, options)
-    output = output or _beside(model, settings.quantize)
+    output = output or _beside(model, settings)
     sidecar = _check_outputs(model, output, (json_path, snippet), force)
     plan = _Target(target, output, predict_only, force)
     settings = plan.adapt(settings)
@@ -211,6 +218,8 @@ class _Target:
             return recipe
         from ..api.target import compiled_path, recipe_for, require_compiler
 
+        if recipe.is_onnx:
+            raise UsageError(f"--target {self.name} compiles .tflite files; drop it, or --to {recipe.to}.")
         adapted = recipe_for(self.name, recipe)
         if self._compile:
             compiled_path(self.name, self._output, self._force)
@@ -247,13 +256,14 @@ class _Target:
             click.echo(f"             {reason.op} {reason.index}: {reason.why} {reason.remedy}")
 
 
-def _beside(model: str, quantize: str) -> str:
+def _beside(model: str, recipe: ConvertRecipe) -> str:
     """Return where a file goes that was given no name: beside the model."""
     from pathlib import Path
 
     path = Path(model)
     stem = path.name if path.is_dir() else path.stem
-    return str(path.with_name(f"{stem}_{quantize}.tflite"))
+    kind = "_tensorrt" if recipe.to == "tensorrt" else ""
+    return str(path.with_name(f"{stem}_{recipe.quantize}{kind}{'.onnx' if recipe.is_onnx else '.tflite'}"))
 
 
 def _write_snippet(text: str, path: str) -> None:
@@ -319,8 +329,9 @@ def _print_summary(output: str, sidecar: str, artifact: Artifact) -> None:
         for item in fields[kind]:
             scale = "" if item["scale"] is None else f"  scale {item['scale']:.6g}, zero point {item['zero_point']}"
             add_row(table, kind[:-1], f"{item['name']}  {item['dtype']} {tuple(item['shape'])}{scale}")
-    add_row(table, "work", f"{fields['macs'] / 1e6:.2f} MMACs, {fields['parameters']:,} parameters, "
-                          f"{readable_bytes(fields['peak_activation_bytes'])} peak activations")  # fmt: skip
+    peak = fields["peak_activation_bytes"]
+    peak_words = "" if peak is None else f", {readable_bytes(peak)} peak activations"
+    add_row(table, "work", f"{fields['macs'] / 1e6:.2f} MMACs, {fields['parameters']:,} parameters{peak_words}")
     if fields["granularity"]:
         add_row(table, "weights", ", ".join(f"{op} {kind}" for op, kind in fields["granularity"].items()))
     if fields["calibration"]:

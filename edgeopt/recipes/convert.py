@@ -22,6 +22,13 @@ RANGES = {
 }
 _DEFAULT_RANGES = "best"
 EDGES = ("auto", "int8", "prepared")
+# format -> what becomes of the .tflite file in the end
+FORMATS = {
+    "tflite": "it is the result",
+    "onnx": "an .onnx file with its numbers, for onnxruntime: QDQ where it is int8",
+    "tensorrt": "the same with zero points of 0 and float biases, as TensorRT reads it",
+}
+_ONNX_MODES = {"onnx": ("int8", "float32"), "tensorrt": ("int8",)}
 # quantize mode -> the input and output types the converter can give, the default first
 IO_TYPES: dict[str, tuple[str, ...]] = {
     "int8": ("int8", "uint8", "float32"),
@@ -85,6 +92,7 @@ class ConvertRecipe:
             goal.
         from_layer: Names of the layers with which the file begins; what is in front of them goes to the sidecar, and is
             done in Python where the data are read. Empty, the default, for the whole model.
+        to: The format of the file, one of `FORMATS`: ``tflite``, the default, ``onnx`` or ``tensorrt``.
     """
 
     quantize: str = "int8"
@@ -111,6 +119,7 @@ class ConvertRecipe:
     float_ops: str | int | tuple[str, ...] | None = None
     max_drop: float | None = None
     from_layer: tuple[str, ...] = ()
+    to: str = "tflite"
 
     def __post_init__(self) -> None:
         for name in ("dynamic_batch", "per_tensor_dense", "allow_float_ops", "sparse_weights"):
@@ -129,6 +138,24 @@ class ConvertRecipe:
         self._check_fidelity()
         self._check_ranges()
         self._check_float_ops()
+        self._check_format()
+
+    def _check_format(self) -> None:
+        _require("to", self.to, str, "text")
+        if self.to not in FORMATS:
+            raise RecipeError(f"Unknown format to={self.to!r}{nearest(self.to, FORMATS)}")
+        if not self.is_onnx:
+            return
+        modes = _ONNX_MODES[self.to]
+        if self.quantize not in modes:
+            raise RecipeError(f"to={self.to!r} goes with quantize={' or '.join(modes)}, not {self.quantize!r}.")
+        for name, value in (("input_type", self.input_type), ("output_type", self.output_type)):
+            if value not in (None, "float32"):
+                raise RecipeError(f"{name}={value!r} does not go with to={self.to!r}, whose ends are float32; drop it.")
+        asked = {"dynamic_batch": self.dynamic_batch, "sparse_weights": self.sparse_weights}
+        for name, given in {**asked, "edges='prepared'": self.edges == "prepared"}.items():
+            if given:
+                raise RecipeError(f"{name} does not go with to={self.to!r}; drop one of them.")
 
     def _check_float_ops(self) -> None:
         if self.max_drop is not None:
@@ -196,14 +223,23 @@ class ConvertRecipe:
         return self.ranges or (_DEFAULT_RANGES if self.quantize == "int8" else "minmax")
 
     @property
+    def is_onnx(self) -> bool:
+        """Whether the result is an .onnx file."""
+        return self.to != "tflite"
+
+    @property
     def file_input_type(self) -> str:
         """The type of the file's inputs, the default put in."""
-        return self.input_type or IO_TYPES[self.quantize][0]
+        return self.input_type or self._end_type
 
     @property
     def file_output_type(self) -> str:
         """The type of the file's outputs, the default put in."""
-        return self.output_type or IO_TYPES[self.quantize][0]
+        return self.output_type or self._end_type
+
+    @property
+    def _end_type(self) -> str:
+        return "float32" if self.is_onnx else IO_TYPES[self.quantize][0]
 
     @property
     def activations(self) -> str:

@@ -91,6 +91,11 @@ class OptimizeRecipe:
             if key not in valid:
                 raise RecipeError(f"Unknown option {key!r} of [distillation]{nearest(key, valid)}")
         DistillationOptions(**(self.distillation or {}))
+        if self.convert.is_onnx:
+            raise RecipeError(
+                f"convert.to={self.convert.to!r}: optimize judges .tflite files; drop it, and convert the model that it "
+                "leaves with --to."
+            )
         require_whole("seed", self.seed)
         for name in ("loss", "metric", "output_name"):
             value = getattr(self, name)

@@ -15,6 +15,7 @@ from ..artifact.shown import Shown
 from ..errors import InvalidRunError, UsageError
 from ..flatbuffer import read_model
 from ..flatbuffer.memory import memory_use
+from ..onnxfile import is_onnx
 from .agent.arith import percentile
 from .measurement import NOT_A_MEASUREMENT, Latency, Measurement
 from .measures import Measures
@@ -240,7 +241,7 @@ def run_bench(
 
 def _facts(model: bytes, against: bytes | None) -> FileFacts:
     facts: FileFacts = {"sha256": hashlib.sha256(model).hexdigest(), "size_bytes": len(model)}
-    facts["arena_bytes"] = memory_use(read_model(model)).arena_bytes
+    facts["arena_bytes"] = None if is_onnx(model) else memory_use(read_model(model)).arena_bytes
     if against is not None:
         facts["against"] = {"sha256": hashlib.sha256(against).hexdigest(), "size_bytes": len(against)}
     return facts

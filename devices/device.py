@@ -22,9 +22,11 @@ from ..evaluation.metrics import load_metric
 from ..evaluation.report import Answers, ValidationReport, build_report
 from ..flatbuffer import read_model
 from ..flatbuffer.specs import TensorSpec, input_specs
+from ..onnxfile import is_onnx, read_onnx
 from .agent.npy import NotAnArray, map_npy
 from .agent.protocol import Message
 from .agent.records import Evaluated, Info
+from .agent.runtimes import ONNX
 from .boards.inventory import LOCAL, Inventory
 from .boards.profile import Profile, load_profile
 from .measurement import Evaluation, Latency, Measurement
@@ -130,7 +132,7 @@ class Device(AbstractContextManager["Device"]):
         """Time a model, run samples through it, or both, in one interpreter set-up; the timing comes first.
 
         Args:
-            model: The bytes of a .tflite file.
+            model: The bytes of a .tflite or an .onnx file.
             inputs: Input name (of the signature, or of the tensor) to real values, shape ``(n, ...)``; quantised
                 with the file's own scale and zero point before it is sent. None: only time it, on noise.
             options: How the model is run; None takes the defaults of `RunOptions`.
@@ -144,15 +146,16 @@ class Device(AbstractContextManager["Device"]):
             ModelError: The runtime cannot run it; `InvokeError` when it fails in the middle.
             DeviceError: The device failed; `DeviceLostError`, `RuntimeMissingError`.
         """
-        chosen = options or RunOptions()
-        specs = input_specs(read_model(model))
+        chosen = (options or RunOptions()).for_format(onnx=is_onnx(model))
+        specs = _input_specs(model)
         bound = None if inputs is None else _bind(specs, inputs)
         with scratch_folder("device") as folder:
             parts = pieces(bound)
             fields = self._fields(model, next(parts), chosen, folder)
             fields["evaluate"] = bound is not None and evaluate
             if against is not None:
-                read_model(against)
+                _input_specs(against)
+                chosen.for_format(onnx=is_onnx(against))
                 fields["against"] = self.put(_written(folder / "against.tflite", against))
                 fields["against_sha256"] = hashlib.sha256(against).hexdigest()
             with self.job("measure", fields, folder, on_progress) as job:
@@ -357,8 +360,16 @@ class Device(AbstractContextManager["Device"]):
             fields,
             timeouts=self.timeouts,
             on_progress=on_progress,
-            runtime_remedy=self.profile.install_runtime,
+            runtime_remedy=self._remedy(fields.get("runtime")),
         )
+
+    def _remedy(self, runtime: object) -> str:
+        """Say how a runtime is installed there."""
+        if runtime != ONNX:
+            return self.profile.install_runtime
+        if self.label == LOCAL:
+            return "pip install 'edgeopt[onnx]'"
+        return f"run `edgeopt devices setup {shlex.quote(self.label)} --runtime onnxruntime`"
 
     def _fetch(self, result: Message, folder: Path) -> tuple[Evaluated, list[npt.NDArray[Any]]]:
         raw, stored = evaluation(result), []
@@ -371,6 +382,10 @@ class Device(AbstractContextManager["Device"]):
                 raise DeviceError(f"An output of {self.label} is no .npy file ({error}); run it again.") from error
         check_outputs(raw["outputs"], stored, raw["samples"])
         return raw, stored
+
+
+def _input_specs(model: bytes) -> tuple[TensorSpec, ...]:
+    return read_onnx(model).inputs if is_onnx(model) else input_specs(read_model(model))
 
 
 def _written(path: Path, data: bytes) -> Path:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ..errors import UsageError, nearest
 from .agent.plan import Plan
-from .agent.runtimes import AUTO, KERNELS, RUNTIMES
+from .agent.runtimes import AUTO, KERNELS, KNOWN, ONNX
 
 _AGENT = Plan()  # what the agent does by hand is what is asked of it from here
 
@@ -45,7 +45,8 @@ class RunOptions:
     """How a model is run.
 
     Attributes:
-        runtime: "ai_edge_litert", "tflite_runtime", or "auto": the first of them that loads on the device.
+        runtime: "ai_edge_litert", "tflite_runtime", or "auto": the first of them that loads on the device. Or
+            "onnxruntime", which "auto" means for an .onnx file.
         threads: Number of threads of one inference, at least 1 (default 1).
         kernels: "default", "builtin" (without XNNPACK) or "reference" (slow, the same integers everywhere).
         bench: When the timing ends (default: as `BenchPlan` says), or None for no timing.
@@ -65,8 +66,26 @@ class RunOptions:
     op_profile: bool = False
 
     def __post_init__(self) -> None:
-        for name, value, known in (("runtime", self.runtime, (AUTO, *RUNTIMES)), ("kernels", self.kernels, KERNELS)):
+        for name, value, known in (("runtime", self.runtime, (AUTO, *KNOWN)), ("kernels", self.kernels, KERNELS)):
             if value not in known:
                 raise UsageError(f"Unknown {name} {value!r}{nearest(value, known)}")
         if self.threads < 1:
             raise UsageError(f"threads is {self.threads}; expected at least 1.")
+
+    def for_format(self, *, onnx: bool) -> RunOptions:
+        """Return the options for a .tflite or an .onnx file, the runtime put in.
+
+        Raises:
+            UsageError: The runtime is one of the other format.
+        """
+        if not onnx:
+            if self.runtime == ONNX:
+                raise UsageError("onnxruntime runs .onnx files, and this is a .tflite file; convert it with --to onnx.")
+            return self
+        if self.runtime not in (AUTO, ONNX):
+            raise UsageError(
+                f"{self.runtime} runs .tflite files, and this is an .onnx file; use --runtime onnxruntime."
+            )
+        if self.delegate is not None or self.kernels != "default":
+            raise UsageError("An .onnx file takes neither delegate nor kernels, which are TFLite's; drop them.")
+        return replace(self, runtime=ONNX, op_profile=False)

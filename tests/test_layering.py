@@ -18,7 +18,12 @@ LOOSE = {"__init__", "__main__", "_version", "bridge", "callbacks", "errors"}
 ERRORS = ("edgeopt.errors", "edgeopt._version")
 ARITHMETIC = tuple(f"edgeopt.devices.agent.{name}" for name in ("arith", "stats", "npy", "outside", "front"))
 LIGHT = (*ERRORS, "edgeopt.recipes", "edgeopt.artifact", "edgeopt.evaluation")
-SHARED = (*LIGHT, *ARITHMETIC, "edgeopt.flatbuffer", "edgeopt.onnxfile")  # what both TensorFlow's side and the devices' side know
+SHARED = (
+    *LIGHT,
+    *ARITHMETIC,
+    "edgeopt.flatbuffer",
+    "edgeopt.onnxfile",
+)  # what both TensorFlow's side and the devices' side know
 MODELS = (*SHARED, "edgeopt.process", "edgeopt.data")
 PASSES = (*MODELS, "edgeopt.models", "edgeopt.training")
 WORKFLOWS = (*PASSES, "edgeopt.passes", "edgeopt.converters", "edgeopt.devices")
@@ -50,7 +55,14 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "edgeopt": (*ERRORS, "edgeopt.bridge", "edgeopt.callbacks"),  # its names are loaded when they are asked for
 }
 NEVER = {"edgeopt.cli": ("edgeopt.passes", "edgeopt.training")}  # through `edgeopt.api` only
-TENSORFLOW_FREE = ("edgeopt.devices", "edgeopt.flatbuffer", "edgeopt.onnxfile", "edgeopt.schemas", "edgeopt.cli", *LIGHT)
+TENSORFLOW_FREE = (
+    "edgeopt.devices",
+    "edgeopt.flatbuffer",
+    "edgeopt.onnxfile",
+    "edgeopt.schemas",
+    "edgeopt.cli",
+    *LIGHT,
+)
 
 
 def modules(checkout: Path) -> dict[str, Path]:

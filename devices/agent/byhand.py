@@ -12,7 +12,7 @@ from .conditions import board, state
 from .processes import measure
 from .protocol import AgentError, Message
 from .records import Evaluated
-from .runtimes import AUTO, KERNELS, RUNTIMES
+from .runtimes import AUTO, KERNELS, KNOWN
 from .scratch import scratch
 from .sidecar import read_ends
 from .supervisor import Supervisor
@@ -25,8 +25,8 @@ Data are .npy files of real values, shape (samples, ...); they are quantised wit
 Where MODEL.json lies beside MODEL.tflite and says how the model's data are prepared, or outputs joined, that is done,
 too; --outputs then has the model's outputs as joined-0.npy, ...
 For a model with several inputs give --inputs NAME=FILE for each. "auto" takes ai_edge_litert when it is installed,
-then tflite_runtime. Without a command the agent waits for a request of a host on stdin; --detached makes it outlive
-the end of stdin.
+then tflite_runtime; an .onnx file takes --runtime onnxruntime. Without a command the agent waits for a request of a
+host on stdin; --detached makes it outlive the end of stdin.
 """
 
 
@@ -83,7 +83,7 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("model", metavar="MODEL.tflite")
         command.add_argument("--inputs", action="append", default=[], metavar="[NAME=]X.npy", help="the data")
         command.add_argument("--labels", metavar="Y.npy", help="class numbers, or the values to be predicted")
-        command.add_argument("--runtime", choices=(AUTO, *RUNTIMES), default=AUTO)
+        command.add_argument("--runtime", choices=(AUTO, *KNOWN), default=AUTO)
         command.add_argument("--delegate", metavar="edgetpu|LIBRARY", help="run the model with it")
         command.add_argument("--threads", type=int, default=1, metavar="N", help="threads of one inference (1)")
         command.add_argument("--kernels", choices=sorted(KERNELS), default="default", help="as it says (default)")

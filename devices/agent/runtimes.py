@@ -1,4 +1,4 @@
-"""Which TFLite runtime runs the model. Only here is one imported, and only in a worker, which may die of it."""
+"""Which runtime runs the model. Only here is one imported, and only in a worker, which may die of it."""
 
 from __future__ import annotations
 
@@ -9,12 +9,15 @@ import sys
 from typing import Any, List, Optional, Tuple
 
 from .delegate import load
+from .onnx import Onnx
 from .protocol import AgentError
 
 # In the order in which ``auto`` tries them. ai_edge_litert comes first because it gives int8 models to XNNPACK, which
 # tflite_runtime 2.14 does not; that is worth several times the speed.
 RUNTIMES = ("ai_edge_litert", "tflite_runtime")
 AUTO = "auto"
+ONNX = "onnxruntime"  # for .onnx files, which no other runs; ``auto`` does not try it
+KNOWN = (*RUNTIMES, ONNX)
 
 # What `kernels` means -> the name in the runtime's OpResolverType.
 KERNELS = {
@@ -30,8 +33,8 @@ def candidates(wanted: str) -> Tuple[List[str], List[Tuple[str, str]]]:
     Raises:
         AgentError: `wanted` is no runtime's name.
     """
-    if wanted != AUTO and wanted not in RUNTIMES:
-        known = ", ".join((AUTO, *RUNTIMES))
+    if wanted != AUTO and wanted not in KNOWN:
+        known = ", ".join((AUTO, *KNOWN))
         raise AgentError("request", "unknown runtime %r; expected one of %s" % (wanted, known))
     names = list(RUNTIMES) if wanted == AUTO else [wanted]
     found = [name for name in names if importlib.util.find_spec(name) is not None]
@@ -50,7 +53,7 @@ class Runtime:
     """An imported runtime that has proved that it can make an interpreter.
 
     Attributes:
-        name: "ai_edge_litert" or "tflite_runtime".
+        name: One of `KNOWN`.
         version: The version that the package states.
     """
 
@@ -64,7 +67,7 @@ class Runtime:
         self.delegate: Optional[str] = None
         self._delegates: List[Any] = []
         try:
-            self._module: Any = importlib.import_module(name + ".interpreter")
+            self._module: Any = importlib.import_module(name if name == ONNX else name + ".interpreter")
             self.version: str = importlib.import_module(name).__version__
             self._prove()
         except (ImportError, SystemError, AttributeError) as error:
@@ -72,12 +75,17 @@ class Runtime:
 
     def _prove(self) -> None:
         """Make an interpreter. A wheel that was built for another NumPy imports well, and fails only here."""
-        self._module.Interpreter(model_content=_EMPTY_MODEL)
+        if self.name != ONNX:
+            self._module.Interpreter(model_content=_EMPTY_MODEL)
 
     def interpreter(self, path: str, threads: int, kernels: str) -> Any:
         """Return a new interpreter of the file at `path`; what it raises is mapped by `Session`."""
         if kernels not in KERNELS:
             raise AgentError("request", "unknown kernels %r; expected one of %s" % (kernels, ", ".join(KERNELS)))
+        if self.name == ONNX:
+            if kernels != "default":
+                raise AgentError("request", "onnxruntime has no kernels but its own; drop --kernels %s" % kernels)
+            return Onnx(path, threads)
         resolver = getattr(self._module.OpResolverType, KERNELS[kernels])
         return self._module.Interpreter(
             model_path=path,
@@ -94,6 +102,8 @@ class Runtime:
         Raises:
             AgentError: It cannot be loaded.
         """
+        if self.name == ONNX:
+            raise AgentError("request", "delegates are TFLite's, and onnxruntime takes none; drop --delegate")
         self._delegates = [load(self._module, delegate, minimum_runtime)]
         self.delegate = os.path.basename(delegate)
 

@@ -10,7 +10,7 @@ from typing import List, Optional, Sequence, Tuple
 
 from .protocol import AgentError, Message, decode, encode
 from .records import Installation, Skipped
-from .runtimes import RUNTIMES, candidates
+from .runtimes import KNOWN, ONNX, RUNTIMES, candidates
 
 _DOING = {
     "start": "starting",
@@ -64,10 +64,13 @@ class Supervisor:
                     raise
                 skipped.append((name, error.message))
             else:
-                before = RUNTIMES[: RUNTIMES.index(name)]  # one that would have come later is not missed
+                before = KNOWN[: KNOWN.index(name)]  # one that would have come later is not missed
                 return dict(result, runtimes_skipped=[_skip(item) for item in skipped if item[0] in before])
         reasons = "; ".join("%s: %s" % item for item in skipped)
-        message = "no TFLite runtime can be used here (%s)" % reasons
+        message = "no %s can be used here (%s)" % (
+            ONNX if skipped and skipped[-1][0] == ONNX else "TFLite runtime",
+            reasons,
+        )
         raise AgentError("runtime_missing", message, tried=[_skip(item) for item in skipped])
 
     def probe(self, nonce: str, delegate: Optional[str] = None) -> List[Installation]:

@@ -14,7 +14,7 @@ class Wheel:
     """One release of a runtime and what its wheels need.
 
     Attributes:
-        package: "ai-edge-litert" or "tflite-runtime".
+        package: "ai-edge-litert", "tflite-runtime" or "onnxruntime".
         version: The version of the release.
         pythons: First and last minor version of Python 3 that there are wheels for.
         machines: The oldest glibc that the wheels run with, by machine, as `uname -m` prints that.
@@ -65,6 +65,14 @@ WHEELS = (
           {"aarch64": _MANYLINUX2014, "armv7l": _MANYLINUX2014, "x86_64": _MANYLINUX2014}),
 )  # fmt: skip
 
+# For .onnx files; only where it is asked for.
+ONNX = "onnxruntime"
+ONNX_WHEELS = (
+    Wheel(ONNX, "1.32.0", (11, 14), {"aarch64": (2, 28), "x86_64": (2, 28)}, "numpy>=1.21.6"),
+    Wheel(ONNX, "1.23.2", (10, 10), {"aarch64": (2, 27), "x86_64": (2, 27)}, "numpy>=1.21.6"),
+    Wheel(ONNX, "1.19.2", (8, 9), {"aarch64": (2, 27), "x86_64": (2, 27)}, "numpy>=1.21.6"),
+)
+
 # Machines without NumPy wheels: there it comes from the system's packages.
 NUMPY_FROM_SYSTEM = frozenset({"armv7l"})
 
@@ -80,14 +88,15 @@ def choose(facts: BoardFacts, runtime: str | None = None) -> Wheel:
         '2.11.0'
     """
     wanted = None if runtime is None else runtime.replace("_", "-")
-    packages = [wheel for wheel in WHEELS if wanted in (None, wheel.package)]
+    packages = [wheel for wheel in (ONNX_WHEELS if wanted == ONNX else WHEELS) if wanted in (None, wheel.package)]
     if not packages:
-        known = ", ".join(sorted({wheel.package for wheel in WHEELS}))
+        known = ", ".join(sorted({wheel.package for wheel in (*WHEELS, *ONNX_WHEELS)}))
         raise DeviceError(f"Unknown runtime {runtime!r}; expected one of {known}.")
     found = next((wheel for wheel in packages if wheel.fits(facts)), None)
     if found is None:
         built = "; ".join(_describe(wheel) for wheel in packages)
-        raise DeviceError(f"No TFLite runtime was built for {facts} ({built}); use another Python or system.")
+        kind = ONNX if wanted == ONNX else "TFLite runtime"
+        raise DeviceError(f"No {kind} was built for {facts} ({built}); use another Python or system.")
     return found
 
 

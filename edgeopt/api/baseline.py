@@ -8,11 +8,12 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from ..artifact.artifact import Artifact
+from ..devices.agent.runtimes import AUTO, ONNX
 from ..errors import DataError
 from ..evaluation.metrics import Array
 from ..flatbuffer.reader import IDENTIFIER
-from ..flatbuffer.specs import input_specs
-from .reading import TFLiteFile, read_tflite
+from ..onnxfile import is_onnx
+from .reading import ModelFile, read_any
 
 if TYPE_CHECKING:
     from ..devices import Device, Progress, RunOptions
@@ -43,24 +44,24 @@ class BaselineOutputs:
     facts: Mapping[str, object]
 
 
-def check_baseline(baseline: Baseline) -> TFLiteFile | None:
-    """Return the baseline's file, if it is a .tflite file; raise, before anything slow runs, where it is no model.
+def check_baseline(baseline: Baseline) -> ModelFile | None:
+    """Return the baseline's file, if it is a .tflite or .onnx file; raise early where it is no model.
 
     Raises:
         UsageError: The path leads nowhere; `FileFormatError` when it leads to no model.
     """
     model = baseline.model
-    if isinstance(model, (str, os.PathLike)) and not _is_tflite(model):
+    if isinstance(model, (str, os.PathLike)) and not _is_file(model):
         from ..models.detect import detect
 
         detect(os.fspath(model))
         return None
-    return read_tflite(model, "The baseline") if isinstance(model, (str, os.PathLike, bytes, Artifact)) else None
+    return read_any(model, "The baseline") if isinstance(model, (str, os.PathLike, bytes, Artifact)) else None
 
 
 def run_baseline(
     baseline: Baseline,
-    file: TFLiteFile | None,
+    file: ModelFile | None,
     inputs: Mapping[str, Array],
     device: Device,
     options: RunOptions,
@@ -101,11 +102,12 @@ def run_baseline(
     return BaselineOutputs(dict(zip(names, outputs, strict=True)), {"kind": "keras"})
 
 
-def _is_tflite(path: str | os.PathLike[str]) -> bool:
+def _is_file(path: str | os.PathLike[str]) -> bool:
     if not os.path.isfile(path):
         return False
     with open(path, "rb") as stream:
-        return stream.read(8)[4:] == IDENTIFIER
+        head = stream.read(8)
+    return head[4:] == IDENTIFIER or is_onnx(head)
 
 
 def telling(on_progress: Callable[[Progress], None] | None) -> OnEvent:
@@ -120,27 +122,30 @@ def telling(on_progress: Callable[[Progress], None] | None) -> OnEvent:
 
 
 def _run_file(
-    file: TFLiteFile,
+    file: ModelFile,
     inputs: Mapping[str, Array],
     device: Device,
     options: RunOptions,
     names: Sequence[str],
     on_progress: Callable[[Progress], None] | None,
 ) -> BaselineOutputs:
-    own, contract = [spec.name for spec in input_specs(file.model)], file.artifact.contract
+    own, contract = [spec.name for spec in file.inputs], file.artifact.contract
     if contract.front is not None and not set(own) <= inputs.keys():
         inputs = {name: array for name, array in contract.prepared(inputs).items() if name in own}
     if len(own) == len(inputs) == 1:
         inputs = dict(zip(own, inputs.values(), strict=True))
     elif set(own) != set(inputs):
         raise DataError(f"The baseline's inputs are {', '.join(own)}, but the file's {', '.join(inputs)}; rename them.")
+    if is_onnx(file.data) != (options.runtime == ONNX):  # the runtime of the other format
+        options = replace(options, runtime=AUTO)
     measured = device.measure(file.data, inputs, replace(options, bench=None), on_progress=on_progress)
     found = contract.joined(measured.real_outputs())
     if len(found) == len(names) == 1:
         found = dict(zip(names, found.values(), strict=True))
     elif set(found) != set(names):
         raise _other_outputs(len(found), names)
-    return BaselineOutputs(found, {"kind": "tflite", "kernel_profile": measured.kernel_profile.to_dict()})
+    kind = "onnx" if is_onnx(file.data) else "tflite"
+    return BaselineOutputs(found, {"kind": kind, "kernel_profile": measured.kernel_profile.to_dict()})
 
 
 def _other_outputs(count: int, names: Sequence[str]) -> DataError:

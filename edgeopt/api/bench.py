@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ..flatbuffer import Model
 from .binding import bound_inputs
 from .devices import open_device
-from .reading import PathLike, read_tflite
+from .reading import PathLike, TFLiteFile, read_any
 
 if TYPE_CHECKING:
     from ..artifact.artifact import Artifact
@@ -31,7 +31,7 @@ def bench(
     keep: bool = False,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> BenchReport:
-    """Time a .tflite file on a device.
+    """Time a .tflite or .onnx file on a device.
 
     Args:
         artifact: The file: a path, its bytes, or an `edgeopt.Artifact`.
@@ -58,12 +58,12 @@ def bench(
     """
     from ..devices import BenchPlan, RunOptions
 
-    file, other = read_tflite(artifact), None if against is None else read_tflite(against).data
+    file, other = read_any(artifact), None if against is None else read_any(against).data
     options = RunOptions(
         runtime=runtime,
         kernels=kernels,
         delegate=delegate,
-        minimum_runtime=minimum_runtime(file.model),
+        minimum_runtime=minimum_runtime(file.model) if isinstance(file, TFLiteFile) else None,
         keep=keep,
         op_profile=op_profile,
         bench=plan or BenchPlan(),

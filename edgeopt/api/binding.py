@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ..artifact.contract import Contract
 from ..data.dataset import Array, Dataset
-from ..flatbuffer import Model
-from ..flatbuffer.specs import input_specs
+from ..flatbuffer.specs import TensorSpec
 
 if TYPE_CHECKING:
-    from .reading import TFLiteFile
+    from .reading import ModelFile
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,13 +28,17 @@ class Bound:
     given: Mapping[str, Array] = field(repr=False)
 
 
-def bind(model: Model, dataset: Dataset, contract: Contract) -> Bound:
+def bind(specs: Sequence[TensorSpec], dataset: Dataset, contract: Contract) -> Bound:
     """Bind samples to a file: as they are where they have its inputs' names, else prepared as its contract says.
+
+    Args:
+        specs: The file's inputs, in its order.
+        dataset: The samples.
+        contract: What stands in front of the file.
 
     Raises:
         DataError: They fit neither the file's inputs nor the model's.
     """
-    specs = input_specs(model)
     names = [spec.name for spec in specs]
     front = contract.front or {"inputs": [], "layers": None}
     wanted = {item["name"]: tuple(item["shape"]) for item in front["inputs"]}
@@ -51,7 +54,7 @@ def bind(model: Model, dataset: Dataset, contract: Contract) -> Bound:
     return Bound({name: found[name] for name in names}, given)
 
 
-def bound_inputs(file: TFLiteFile, data: Any, samples: int | None = None) -> dict[str, Any]:
+def bound_inputs(file: ModelFile, data: Any, samples: int | None = None) -> dict[str, Any]:
     """Return samples (the first `samples` of them) by input name, in the file's order.
 
     A folder of images is read as the file's calibration was, and values are prepared as its sidecar says.
@@ -68,4 +71,4 @@ def bound_inputs(file: TFLiteFile, data: Any, samples: int | None = None) -> dic
     dataset = load_dataset(data, **(image_options(file.artifact) if folder else {}))
     if samples is not None:
         dataset = dataset.take(np.arange(min(samples, dataset.count)))
-    return dict(bind(file.model, dataset, file.artifact.contract).inputs)
+    return dict(bind(file.inputs, dataset, file.artifact.contract).inputs)

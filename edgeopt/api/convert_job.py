@@ -186,7 +186,9 @@ def _convert(prepared: Prepared, recipe: ConvertRecipe, study: Study, folder: Pa
             converted, recovery = _recovered(converted, samples, held_back, emit)
         warnings += [f"recover: nothing was tried, because {recovery['why']}"] if recovery["why"] else []
     (folder / MODEL_FILE).write_bytes(converted.model)
-    onnx, run = _as_onnx(converted.model, prepared.lean, recipe, folder, seconds, emit) if recipe.is_onnx else (None, None)
+    onnx, run = (
+        _as_onnx(converted.model, prepared.lean, recipe, folder, seconds, emit) if recipe.is_onnx else (None, None)
+    )
     if recipe.fidelity and (samples is not None or held_back is not None):
         with stage("fidelity", seconds, emit):
             try:

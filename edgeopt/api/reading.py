@@ -1,7 +1,8 @@
-"""Reading a .tflite file that is given as a path, as bytes or as an artifact: once, whoever asks."""
+"""Reading a .tflite or .onnx file that is given as a path, as bytes or as an artifact: once, whoever asks."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -9,6 +10,8 @@ from typing import Any, Protocol
 from ..artifact.artifact import Artifact
 from ..errors import UsageError
 from ..flatbuffer import Model, read_file, read_model
+from ..flatbuffer.specs import TensorSpec, input_specs, output_specs
+from ..onnxfile import OnnxModel, is_onnx, read_onnx
 
 PathLike = str | os.PathLike[str]
 
@@ -23,8 +26,8 @@ class HasModel(Protocol):
 
 
 @dataclass(frozen=True, eq=False)
-class TFLiteFile:
-    """A .tflite file, read and parsed.
+class ModelFile:
+    """A .tflite or an .onnx file, read and parsed.
 
     Attributes:
         data: Its bytes.
@@ -34,9 +37,19 @@ class TFLiteFile:
     """
 
     data: bytes = field(repr=False)
-    model: Model = field(repr=False)
+    model: Model | OnnxModel = field(repr=False)
     path: str | None = None
     given: Artifact | None = field(default=None, repr=False)
+
+    @property
+    def inputs(self) -> tuple[TensorSpec, ...]:
+        """Its inputs, in its order."""
+        return self.model.inputs if isinstance(self.model, OnnxModel) else input_specs(self.model)
+
+    @property
+    def outputs(self) -> tuple[TensorSpec, ...]:
+        """Its outputs, in its order."""
+        return self.model.outputs if isinstance(self.model, OnnxModel) else output_specs(self.model)
 
     @property
     def artifact(self) -> Artifact:
@@ -50,6 +63,13 @@ class TFLiteFile:
         return Artifact(self.data) if self.path is None else Artifact.beside(self.path, self.data)
 
 
+@dataclass(frozen=True, eq=False)
+class TFLiteFile(ModelFile):
+    """A .tflite file."""
+
+    model: Model = field(repr=False)
+
+
 def read_tflite(source: Any, name: str = "The model") -> TFLiteFile:
     """Read a .tflite file through, and see that it is whole.
 
@@ -58,16 +78,38 @@ def read_tflite(source: Any, name: str = "The model") -> TFLiteFile:
         name: What messages call a file without a path.
 
     Raises:
-        UsageError: The path cannot be read, or `source` is something else.
+        UsageError: The path cannot be read, or `source` is something else, such as an .onnx file.
         FileFormatError: The file is corrupt, or no .tflite file.
     """
+    found = read_any(source, name)
+    if not isinstance(found, TFLiteFile):
+        raise UsageError(
+            f"{name if found.path is None else readable(found.path)} is an .onnx file, and a .tflite file is expected; "
+            "its sidecar says what is in it, and validate and bench run it."
+        )
+    return found
+
+
+def read_any(source: Any, name: str = "The model") -> ModelFile:
+    """Read a .tflite or an .onnx file through; as `read_tflite`."""
     if isinstance(source, (str, os.PathLike)):
-        content = read_file(source)
-        return TFLiteFile(content, read_model(content, readable(source)), os.fspath(source))
-    data = source.model if hasattr(source, "model") else source
+        data, path, name, given = _content(source), os.fspath(source), readable(source), None
+    else:
+        data, path = source.model if hasattr(source, "model") else source, None
+        given = source if isinstance(source, Artifact) else None
     if not isinstance(data, bytes):
         raise UsageError(f"Received {type(source).__name__}, expected a path, bytes or an artifact; convert it first.")
-    return TFLiteFile(data, read_model(data, name), given=source if isinstance(source, Artifact) else None)
+    if is_onnx(data):
+        return ModelFile(data, read_onnx(data, name), path, given)
+    return TFLiteFile(data, read_model(data, name), path, given)
+
+
+def _content(path: PathLike) -> bytes:
+    """Return the bytes of a file of either format; one of another kind is refused before it is read whole."""
+    with contextlib.suppress(OSError), open(path, "rb") as stream:  # `read_file` says why it cannot be read
+        if is_onnx(head := stream.read(8)):
+            return head + stream.read()
+    return read_file(path)
 
 
 def readable(path: PathLike) -> str:

@@ -57,7 +57,12 @@ def sensitivity(
     """
     # A file whose operators are being asked about is not refused because of them.
     settings = replace(
-        settings_of(recipe, options), allow_float_ops=True, float_ops=None, max_drop=None, min_fidelity=None, to="tflite"
+        settings_of(recipe, options),
+        allow_float_ops=True,
+        float_ops=None,
+        max_drop=None,
+        min_fidelity=None,
+        to="tflite",
     )
     if settings.quantize != "int8":
         raise RecipeError(f"Received quantize={settings.quantize!r}; the sensitivities are those of int8 files.")

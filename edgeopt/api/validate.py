@@ -13,14 +13,12 @@ from ..evaluation.fidelity import Fidelity, compare_outputs
 from ..evaluation.metrics import Array, Metric, Outputs, check_output, load_metric
 from ..evaluation.report import Answers, ValidationReport, build_report
 from ..evaluation.scoring import require_labels
-from ..flatbuffer import Model
 from ..flatbuffer.memory import resident_bytes
-from ..flatbuffer.specs import input_specs, output_specs
 from .baseline import Baseline, BaselineOutputs, check_baseline, run_baseline
 from .binding import Bound, bind
 from .devices import open_device
 from .pictures import image_options, sidecar_table
-from .reading import read_tflite
+from .reading import ModelFile, TFLiteFile, read_any
 
 if TYPE_CHECKING:
     from ..artifact.artifact import Artifact
@@ -53,14 +51,15 @@ def validate(
     """Measure accuracy and latency of a .tflite file on a device, in one interpreter set-up, and judge a budget.
 
     Args:
-        artifact: The file: a path, its bytes, or an `edgeopt.Artifact`. The sidecar, if there is one, tells which
-            samples calibrated it.
+        artifact: The file, .tflite or .onnx: a path, its bytes, or an `edgeopt.Artifact`. The sidecar, if there is one,
+            tells which samples calibrated it.
         data: Samples with labels: whatever `edgeopt.data.load_dataset` takes, such as ``test.npz`` with the arrays
             ``x`` and ``y``, or a tuple ``(x, y)``, where `y` may be a dict by output name or a list in the file's
             order. Real values, as the model takes them; they are prepared and quantised as the file says.
         device: "local", a name of the inventory, or a `edgeopt.devices.Device`, which stays open.
         inventory: The inventory's file; None looks for the project's and the user's.
-        runtime: "ai_edge_litert", "tflite_runtime", or "auto": the first of them that loads on the device.
+        runtime: "ai_edge_litert", "tflite_runtime", or "auto": the first of them that loads on the device;
+            "onnxruntime" for an .onnx file, which "auto" knows.
         threads: How many threads one inference may use, 1 by default.
         baseline: What to compare with: a .tflite file, a Keras model, a SavedModel, or a `Baseline` of one.
         metric: "accuracy", "top5", "auc", "mae", "mse", ``module:callable``, or a callable ``(y_true, y_pred)``.
@@ -95,18 +94,18 @@ def validate(
     )
     given = baseline if baseline is None or isinstance(baseline, Baseline) else Baseline(baseline)
     other = None if given is None else check_baseline(given)
-    file = read_tflite(artifact)
+    file = read_any(artifact)
     found = file.artifact
     dataset = load_dataset(data, **image_options(found, image_size, image_scaling, image_resize))
     contract = found.contract
-    bound, labels = _bound(file.model, dataset, contract, scoring, output_name)
-    images = dataset.image_record(input_specs(file.model)[0].signature)
+    bound, labels = _bound(file, dataset, contract, scoring, output_name)
+    images = dataset.image_record(file.inputs[0].signature)
     with open_device(device, inventory) as target:
         measured = target.measure(found.model, bound.inputs, options, on_progress=on_progress)
         outputs = contract.joined(measured.real_outputs())
         names, samples = list(outputs), bound.given
         reference = None if given is None else run_baseline(given, other, samples, target, options, names, on_progress)
-    fidelities = {"fidelity": found.fidelity, "baseline_fidelity": _fidelity(file.model, outputs, reference)}
+    fidelities = {"fidelity": found.fidelity, "baseline_fidelity": _fidelity(file, outputs, reference)}
     answers = Answers(
         labels,
         _scored(outputs, output_name),
@@ -119,7 +118,7 @@ def validate(
         measured.to_dict(),
         {
             **_facts(found, file.path, reference, seed),
-            "memory_bytes": resident_bytes(file.model),
+            "memory_bytes": resident_bytes(file.model) if isinstance(file, TFLiteFile) else None,
             "images": images,
             **{name: None if item is None else item.to_dict() for name, item in fidelities.items()},
         },
@@ -134,16 +133,16 @@ def validate(
 
 
 def _bound(
-    model: Model, dataset: Dataset, contract: Contract, metric: Metric, output_name: str | None
+    file: ModelFile, dataset: Dataset, contract: Contract, metric: Metric, output_name: str | None
 ) -> tuple[Bound, Outputs | None]:
     """Return the samples by input name, and the labels, both checked before anything slow runs."""
-    shapes = {spec.name: spec.signature for spec in output_specs(model)}
+    shapes = {spec.name: spec.signature for spec in file.outputs}
     names = list(shapes if contract.back is None else contract.back["outputs"])
     check_output(metric, output_name, names, "file")
     scored = output_name or names[0]
     if metric.of_classes and scored in shapes:
         check_classes(dataset.class_names, shapes[scored], scored, dataset.source)
-    return bind(model, dataset, contract), require_labels(metric, dataset.labels_of(output_name, names))
+    return bind(file.inputs, dataset, contract), require_labels(metric, dataset.labels_of(output_name, names))
 
 
 def _scored(outputs: Mapping[str, Array], output: str | None) -> Outputs:
@@ -153,11 +152,11 @@ def _scored(outputs: Mapping[str, Array], output: str | None) -> Outputs:
     return next(iter(outputs.values())) if len(outputs) == 1 else outputs
 
 
-def _fidelity(model: Model, outputs: Mapping[str, Array], reference: BaselineOutputs | None) -> Fidelity | None:
+def _fidelity(file: ModelFile, outputs: Mapping[str, Array], reference: BaselineOutputs | None) -> Fidelity | None:
     """Return how near the outputs are to the baseline's; None without one, or where their shapes differ."""
     if reference is None or any(array.shape != reference.outputs[name].shape for name, array in outputs.items()):
         return None
-    scales = {spec.name: spec.scale for spec in output_specs(model)}  # what is joined of several has none
+    scales = {spec.name: spec.scale for spec in file.outputs}  # what is joined of several has none
     return compare_outputs(reference.outputs, outputs, [scales.get(name) for name in outputs], held_back=True)
 
 

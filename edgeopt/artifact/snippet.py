@@ -143,9 +143,7 @@ def _run(inputs: Sequence[_Named], outputs: Sequence[_Named], *, stateful: bool)
         f"interpreter.set_tensor(inputs[{index}]['index'], {_stored(item, variable)})"
         for index, (item, variable) in enumerate(inputs)
     ]
-    read = [
-        f"{variable} = {_real(item, index)}  # {item['name']!r}" for index, (item, variable) in enumerate(outputs)
-    ]
+    read = [f"{variable} = {_real(item, index)}  # {item['name']!r}" for index, (item, variable) in enumerate(outputs)]
     return [*reset, *fed, "interpreter.invoke()", *read]
 
 

@@ -249,6 +249,8 @@ def _operators(run: BenchRun, file: str, note: str) -> list[tuple[str, str]]:
     if "problem" in profile:
         return [(f"operators: not profiled: {profile['problem']}", "")]
     operators = profile.get("operators", [])
+    if not operators:
+        return []
     layers = profiled_layers(read_model(read_file(file)), operators)
     slowest = sorted(zip(operators, layers, strict=True), key=lambda item: -item[0]["ms"])[:SLOWEST]
     lines = [f"  {item['ms']:.3f} ms ({100 * item['share']:.0f} %) {item['op']}{f' of {layer}' if layer else ''}"

@@ -93,8 +93,8 @@ class OptimizeRecipe:
         DistillationOptions(**(self.distillation or {}))
         if self.convert.is_onnx:
             raise RecipeError(
-                f"convert.to={self.convert.to!r}: optimize judges .tflite files; drop it, and convert the model that it "
-                "leaves with --to."
+                f"convert.to={self.convert.to!r}: optimize judges .tflite files; drop it, and convert the model that "
+                "it leaves with --to."
             )
         require_whole("seed", self.seed)
         for name in ("loss", "metric", "output_name"):

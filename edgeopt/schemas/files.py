@@ -97,6 +97,22 @@ class _Targeted(TypedDict, total=False):
     artifact: str
 
 
+class OnnxFacts(TypedDict):
+    """An .onnx file.
+
+    Attributes:
+        opset: Version of ONNX's own operators.
+        ops: Histogram of its operators.
+        quantized: How many tensors stand between QuantizeLinear and DequantizeLinear.
+        converter: What made it of the .tflite file.
+    """
+
+    opset: int
+    ops: Counts
+    quantized: int
+    converter: str
+
+
 class Convert(_Targeted):
     """What ``edgeopt convert --json`` writes, and the sidecar beside the file.
 
@@ -106,13 +122,17 @@ class Convert(_Targeted):
         snippet: The lines of Python that run it on a board.
         target: With ``--target``: the accelerator.
         compiled: With ``--target``: the compiled file; null with ``--predict-only``.
+        format: "tflite", "onnx" or "tensorrt".
+        onnx: Of an .onnx file; null for a .tflite file.
         size_bytes: Raw.
         gzip_bytes: After gzip, level 9.
         fully_int8: Whether no float tensor is left and inputs and outputs have 8 bits.
-        float_ops: The operators that read or write float tensors.
+        float_ops: The operators that read or write float tensors; for .onnx those of the .tflite file behind it.
         granularity: "per-channel" or "per-tensor", by kind of operator.
         ops: Histogram of the operators.
         macs: Multiply-accumulates of one inference.
+        peak_activation_bytes: As TFLite places them; null for an .onnx file.
+        expanded_weight_bytes: Likewise.
         stateful: Whether an inference depends on earlier ones.
         edges: Operators that stayed float at an input or output.
         selective: Operators that stayed float on request.
@@ -121,6 +141,8 @@ class Convert(_Targeted):
     """
 
     verdict: Faithful
+    format: str
+    onnx: OnnxFacts | None
     sha256: str
     size_bytes: int
     gzip_bytes: int
@@ -134,8 +156,8 @@ class Convert(_Targeted):
     macs: int
     parameters: int
     stateful: bool
-    peak_activation_bytes: int
-    expanded_weight_bytes: int
+    peak_activation_bytes: int | None
+    expanded_weight_bytes: int | None
     calibration: Calibration | None
     images: Images | None
     front: Front | None

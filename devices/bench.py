@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, TypedDict
+from typing import TYPE_CHECKING, Any, TypedDict
 
 import numpy as np
 import numpy.typing as npt
@@ -21,7 +21,11 @@ from .measurement import NOT_A_MEASUREMENT, Latency, Measurement
 from .measures import Measures
 from .plans import BenchPlan, RunOptions
 from .runner import Progress
+from .threads import ThreadChoice, best_threads
 from .validity import invalid_reasons
+
+if TYPE_CHECKING:
+    from .device import Device
 
 SUSTAINED_S = 30.0  # runs at least this long are looked at over time
 WINDOWS = 20
@@ -154,6 +158,7 @@ class BenchReport(Shown):
 
     Attributes:
         runs: One timing for each number of threads, in the order in which they were asked for; at least one.
+        choice: How the number of threads was chosen; None where it was given.
         facts: The file's "sha256", "size_bytes" and "arena_bytes" (planned from the file; None where it cannot be),
             and "against": the other file's, where there was one.
 
@@ -164,6 +169,7 @@ class BenchReport(Shown):
 
     runs: tuple[BenchRun, ...]
     facts: FileFacts
+    choice: ThreadChoice | None = None
 
     def shown(self) -> Mapping[str, object]:
         """Return what a prompt or a notebook shows."""
@@ -207,6 +213,8 @@ class BenchReport(Shown):
         """Return everything but the envelope, as JSON holds it."""
         found = {"device": self.device, **self.facts, "runs": [run.to_dict() for run in self.runs]}
         found["emulated"] = self.emulated
+        if self.choice is not None:
+            found["threads_auto"] = self.choice.to_dict()
         return {**found, "latency_note": NOT_A_MEASUREMENT} if self.emulated else found
 
     def to_dict(self) -> dict[str, object]:
@@ -237,6 +245,24 @@ def run_bench(
         latency = measured.timed()
         runs.append(BenchRun(measured, tuple(invalid_reasons(latency.conditions, latency.observed))))
     return BenchReport(tuple(runs), _facts(model, against))
+
+
+def bench_best_threads(
+    device: Device,
+    model: bytes,
+    inputs: Mapping[str, npt.NDArray[Any]] | None = None,
+    options: RunOptions | None = None,
+    against: bytes | None = None,
+    on_progress: Callable[[Progress], None] | None = None,
+) -> BenchReport:
+    """Find the best number of threads, and time a model with it; see `Device.bench`."""
+    chosen = options or RunOptions()
+    cores = device.info()["board"]["cores"]
+    choice = best_threads(device, model, inputs, chosen, cores, on_progress)
+    report = run_bench(
+        device, model, inputs, threads=[choice.chosen], options=chosen, against=against, on_progress=on_progress
+    )
+    return replace(report, choice=choice)
 
 
 def _facts(model: bytes, against: bytes | None) -> FileFacts:

@@ -180,7 +180,7 @@ class Device(AbstractContextManager["Device"]):
         model: bytes,
         inputs: Mapping[str, npt.NDArray[Any]] | None = None,
         *,
-        threads: Sequence[int] = (1,),
+        threads: Sequence[int] | None = (1,),
         options: RunOptions | None = None,
         against: bytes | None = None,
         on_progress: Callable[[Progress], None] | None = None,
@@ -191,6 +191,7 @@ class Device(AbstractContextManager["Device"]):
             model: The bytes of a .tflite file.
             inputs: As in `measure`; the first sample is what is timed. None: noise.
             threads: Numbers of threads of one inference; there is one timing for each (default: 1 thread).
+                None: the best number, which is found by timing numbers in turns.
             options: How the model is run; None takes the defaults of `RunOptions`. Its `threads` are not looked at.
             against: Another .tflite file, to be timed in turns with `model`.
             on_progress: Called with every sign of life of the device.
@@ -198,8 +199,10 @@ class Device(AbstractContextManager["Device"]):
         Raises:
             EdgeoptError: As in `measure`; `UsageError` for threads that are none.
         """
-        from .bench import run_bench
+        from .bench import bench_best_threads, run_bench
 
+        if threads is None:
+            return bench_best_threads(self, model, inputs, options, against, on_progress)
         return run_bench(
             self, model, inputs, threads=threads, options=options, against=against, on_progress=on_progress
         )
@@ -306,6 +309,7 @@ class Device(AbstractContextManager["Device"]):
             "model_sha256": hashlib.sha256(model).hexdigest(),
             "runtime": options.runtime,
             "threads": options.threads,
+            "against_threads": options.against_threads,
             "kernels": options.kernels,
             "delegate": options.delegate,
             "minimum_runtime": options.minimum_runtime,

@@ -51,6 +51,7 @@ class RunOptions:
         kernels: "default", "builtin" (without XNNPACK) or "reference" (slow, the same integers everywhere).
         bench: When the timing ends (default: as `BenchPlan` says), or None for no timing.
         op_profile: After a timing, also tell the time of each operator, where the runtime has a profiler.
+        against_threads: Threads of the file that it is timed in turns with; None for as many.
         keep: Leave the run's folder, with the outputs, on the device until its next run.
         delegate: "edgetpu", or the path of a shared library on the device; None for none but the runtime's own.
         minimum_runtime: The Edge TPU runtime that the file was compiled for, 10 to 14; an older one is refused by name.
@@ -63,14 +64,16 @@ class RunOptions:
     delegate: str | None = None
     minimum_runtime: int | None = None
     keep: bool = False
+    against_threads: int | None = None
     op_profile: bool = False
 
     def __post_init__(self) -> None:
         for name, value, known in (("runtime", self.runtime, (AUTO, *KNOWN)), ("kernels", self.kernels, KERNELS)):
             if value not in known:
                 raise UsageError(f"Unknown {name} {value!r}{nearest(value, known)}")
-        if self.threads < 1:
-            raise UsageError(f"threads is {self.threads}; expected at least 1.")
+        for count in (self.threads, self.against_threads):
+            if count is not None and count < 1:
+                raise UsageError(f"threads is {count}; expected at least 1.")
 
     def for_format(self, *, onnx: bool) -> RunOptions:
         """Return the options for a .tflite or an .onnx file, the runtime put in.

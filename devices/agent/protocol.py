@@ -39,7 +39,7 @@ FIELDS: Dict[str, Tuple[type, ...]] = {
     **dict.fromkeys(("workdir", "name", "model", "model_sha256", "against", "against_sha256"), (str,)),
     **dict.fromkeys(("runtime", "kernels", "delegate"), (str,)),
     **dict.fromkeys(("keep", "op_profile", "evaluate", "quiet"), (bool,)),
-    **dict.fromkeys(("threads", "minimum_runtime", "queue"), (int,)),
+    **dict.fromkeys(("threads", "against_threads", "minimum_runtime", "queue"), (int,)),
     **dict.fromkeys(("bench", "inputs", "whole"), (dict,)),
     "segments": (list,),
     "wait_s": (int, float),
@@ -161,9 +161,10 @@ def _check_types(request: Message, needed: Tuple[str, ...]) -> None:
         if value is not None and (flag or not isinstance(value, kinds)):
             found, expected = type(value).__name__, " or ".join(kind.__name__ for kind in kinds)
             raise AgentError("request", "the field %r is of the type %s; expected %s" % (name, found, expected))
-    threads = request.get("threads")
-    if threads is not None and not 1 <= threads <= MOST_THREADS:
-        raise AgentError("request", "the field 'threads' is %d; expected 1 to %d" % (threads, MOST_THREADS))
+    for name in ("threads", "against_threads"):
+        threads = request.get(name)
+        if threads is not None and not 1 <= threads <= MOST_THREADS:
+            raise AgentError("request", "the field %r is %d; expected 1 to %d" % (name, threads, MOST_THREADS))
 
 
 def _check_texts(request: Message) -> None:

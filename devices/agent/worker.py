@@ -87,7 +87,7 @@ def _measure(request: Message, stage: Stage, report: Progress) -> Dict[str, obje
     other = None
     if request.get("against"):
         _verify(request["against"], request.get("against_sha256"))
-        other = Session(runtime, request["against"], threads, kernels)
+        other = Session(runtime, request["against"], request.get("against_threads") or threads, kernels)
     samples: Optional[Samples] = None
     if request.get("inputs"):
         files = request["inputs"]

@@ -20,7 +20,7 @@ def bench(
     *,
     device: str | Device = "local",
     inventory: PathLike | None = None,
-    threads: Sequence[int] = (1,),
+    threads: Sequence[int] | None = (1,),
     runtime: str = "auto",
     kernels: str = "default",
     delegate: str | None = None,
@@ -38,6 +38,7 @@ def bench(
         device: "local", a name of the inventory, or a `edgeopt.devices.Device`, which stays open.
         inventory: The inventory's file; None looks for the project's and the user's.
         threads: Numbers of threads of one inference, each at least 1; there is one timing for each (default: 1 thread).
+            None: the best number, found by timing numbers in turns (`BenchReport.choice` has the evidence).
         runtime: "ai_edge_litert", "tflite_runtime", or "auto": the first of them that loads on the device.
         kernels: "default", "builtin" (without XNNPACK) or "reference".
         delegate: "edgetpu", or the path of a shared library on the device.

@@ -35,8 +35,8 @@ SLOWEST = 5  # operators that are printed; the JSON has all
     "--threads",
     default="1",
     show_default=True,
-    metavar="N[,N]",
-    help="Threads of one inference; of a pipeline one number, or one a part.",
+    metavar="N[,N]|auto",
+    help="Threads of one inference, auto the best number, found in turns; of a pipeline one number, or one a part.",
 )
 @click.option("--runs", type=int, metavar="N", help="Time exactly this many runs.")
 @click.option("--seconds", type=float, metavar="S", help="Time for this long; 300 shows throttling over time.")
@@ -150,16 +150,20 @@ def _bench_job(file: str, options: Mapping[str, Any]) -> Callable[..., BenchRepo
 def _pipeline_job(files: Sequence[str], queue: int | None, options: dict[str, Any]) -> Callable[..., PipelineReport]:
     from ..api.pipeline import bench_pipeline
 
+    if options["threads"] is None:
+        raise UsageError("--threads auto is of one file; give a pipeline one number, or one a part.")
     options.pop("op_profile")  # a part's operators are those of a bench of its file
     delegates = (options.pop("delegate") or "").split(",")
     return partial(bench_pipeline, files, queue=queue, delegates=[text for text in delegates if text], **options)
 
 
-def _counts(text: str) -> list[int]:
+def _counts(text: str) -> list[int] | None:
+    if text == "auto":
+        return None
     try:
         return [int(word) for word in text.split(",")]
     except ValueError as error:
-        raise UsageError(f"--threads is {text!r}; expected whole numbers with commas between them.") from error
+        raise UsageError(f"--threads is {text!r}; expected whole numbers with commas between them, or auto.") from error
 
 
 def _print(file: str, reports: list[BenchReport]) -> None:
@@ -171,9 +175,26 @@ def _print(file: str, reports: list[BenchReport]) -> None:
     out.print(f"{file}, {readable_bytes(facts['size_bytes'])}{arena}", markup=False)
     out.print(_table(reports))
     for report in reports:
+        for line in _choice(report):
+            out.print(line, markup=False)
         for run in report.runs:
             for text, style in _remarks(run, file):
                 out.print(text, style=style, markup=False)
+
+
+def _choice(report: BenchReport) -> list[str]:
+    """Say which number of threads was chosen, and what each of the others gave."""
+    if report.choice is None:
+        return []
+    from ..evaluation.figures import figure
+
+    found = report.choice
+    lines = [f"threads: {found.chosen} on {report.device}, of {found.cores} cores"]
+    for trial in found.trials:
+        compared = trial.comparison
+        ratio = f"{figure(compared.ratio, compared.ratio_ci95)} of the time ({_interval(compared.ratio_ci95)})"
+        lines.append(f"  {trial.threads} against {trial.held_against}: {ratio}: {compared.verdict}")
+    return lines
 
 
 def _table(reports: list[BenchReport]) -> Table:

@@ -188,9 +188,26 @@ class OtherFile(TypedDict, total=False):
     arena_bytes: int | None
 
 
+class ThreadTrial(TypedDict):
+    """A number of threads, timed in turns with the best so far."""
+
+    threads: int
+    held_against: int
+    comparison: Turns
+
+
+class ThreadsAuto(TypedDict):
+    """With ``--threads auto``: the number that was chosen, and what was tried."""
+
+    chosen: int
+    cores: int
+    trials: list[ThreadTrial]
+
+
 class _BenchMore(TypedDict, total=False):
     against: OtherFile
     latency_note: str
+    threads_auto: ThreadsAuto
 
 
 class DeviceBench(_BenchMore):

@@ -12,11 +12,12 @@ import numpy.typing as npt
 
 from ..artifact.envelope import envelope
 from ..artifact.shown import Shown
-from ..errors import InvalidRunError, UsageError
+from ..errors import DeviceError, InvalidRunError, UsageError
 from ..flatbuffer import read_model
 from ..flatbuffer.memory import memory_use
 from ..onnxfile import is_onnx
 from .agent.arith import percentile
+from .agent.protocol import MOST_THREADS
 from .measurement import NOT_A_MEASUREMENT, Latency, Measurement
 from .measures import Measures
 from .plans import BenchPlan, RunOptions
@@ -257,7 +258,9 @@ def bench_best_threads(
 ) -> BenchReport:
     """Find the best number of threads, and time a model with it; see `Device.bench`."""
     chosen = options or RunOptions()
-    cores = device.info()["board"]["cores"]
+    cores = device.info()["board"].get("cores")
+    if not isinstance(cores, int) or not 1 <= cores <= MOST_THREADS:
+        raise DeviceError(f"{device.label} has {cores!r} cores by its own account; give numbers of threads instead.")
     choice = best_threads(device, model, inputs, chosen, cores, on_progress)
     report = run_bench(
         device, model, inputs, threads=[choice.chosen], options=chosen, against=against, on_progress=on_progress

@@ -61,4 +61,4 @@ def _real(
     if scale.ndim:
         shape[axis] = -1
         scale, zero_point = scale.reshape(shape), zero_point.reshape(shape)
-    return ((stored.astype(np.float64) - zero_point) * scale).astype(np.float32)
+    return np.asarray((stored.astype(np.float64) - zero_point) * scale, np.float32)

@@ -19,7 +19,7 @@ TEXTS = [CHECKOUT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.
 EXAMPLES = {"tests/passes/test_clip.py"}  # of CONTRIBUTING.md
 # A line about one of these may name its options, which are not edgeopt's.
 OTHER_PROGRAMS = re.compile(
-    r"pip |scripts/|\.py\b|edgeopt-agent\.pyz|pytest|systemctl|docker|uv |git |benchmark_app|venv|Vela|vela|litert-benchmark"
+    r"pip |scripts/|\.py\b|edgeopt-agent\.pyz|pytest|systemctl|docker|uv |git |benchmark_app|venv|Vela|vela|litert-benchmark|trtexec"
 )
 
 

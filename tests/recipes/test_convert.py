@@ -33,6 +33,7 @@ EVERYTHING = {
     "float_ops": ["stem", "scores"],
     "max_drop": None,
     "from_layer": ["embedding"],
+    "to": "tflite",
 }
 
 
@@ -70,6 +71,12 @@ def test_only_integer_activations_need_calibration(mode):
         ({"seed": -1}, "seed is -1; expected a whole number of at least 0"),
         ({"dynamic_batch": "yes"}, "dynamic_batch is 'yes'; expected true or false"),
         ({"preprocess": 3}, "preprocess is 3; expected text"),
+        ({"to": "onn"}, r"Unknown format to='onn'; did you mean 'onnx'\?"),
+        ({"to": "onnx", "quantize": "float16"}, "to='onnx' goes with quantize=int8 or float32, not 'float16'"),
+        ({"to": "tensorrt", "quantize": "float32"}, "to='tensorrt' goes with quantize=int8, not 'float32'"),
+        ({"to": "onnx", "input_type": "int8"}, "input_type='int8' does not go with to='onnx', whose ends are float32"),
+        ({"to": "onnx", "dynamic_batch": True}, "dynamic_batch does not go with to='onnx'"),
+        ({"to": "onnx", "edges": "prepared"}, "edges='prepared' does not go with to='onnx'"),
         ({"dynamic_batch": True, "batch_size": 2}, "batch_size and dynamic_batch exclude each other"),
         ({"per_tensor_dense": True, "quantize": "dynamic"}, "per_tensor_dense goes with quantize='int8', not 'dynamic'"),
         ({"input_shapes": [1, 2]}, r"input_shapes is \[1, 2\]; expected a table"),

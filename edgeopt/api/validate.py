@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from ..data.dataset import Dataset, load_dataset, sample_hashes
+from ..evaluation.answers import data_hash
 from ..evaluation.budget import Budget
 from ..evaluation.classes import check_classes, other_classes
 from ..evaluation.fidelity import Fidelity, compare_outputs
@@ -105,6 +106,7 @@ def validate(
         outputs = contract.joined(measured.real_outputs())
         names, samples = list(outputs), bound.given
         reference = None if given is None else run_baseline(given, other, samples, target, options, names, on_progress)
+    hashes = sample_hashes(list(bound.inputs.values()))
     fidelities = {"fidelity": found.fidelity, "baseline_fidelity": _fidelity(file, outputs, reference)}
     answers = Answers(
         labels,
@@ -118,12 +120,13 @@ def validate(
         measured.to_dict(),
         {
             **_facts(found, file.path, reference, seed),
+            "data_sha256": data_hash(hashes, labels),
             "memory_bytes": resident_bytes(file.model) if isinstance(file, TFLiteFile) else None,
             "images": images,
             **{name: None if item is None else item.to_dict() for name, item in fidelities.items()},
         },
         budget=limits,
-        seen=_seen(found, bound.inputs),
+        seen=_seen(found, hashes),
         warnings=[
             *measured.warnings,
             *other_classes(dataset.class_names, sidecar_table(found, "images").get("classes", ())),
@@ -160,13 +163,13 @@ def _fidelity(file: ModelFile, outputs: Mapping[str, Array], reference: Baseline
     return compare_outputs(reference.outputs, outputs, [scales.get(name) for name in outputs], held_back=True)
 
 
-def _seen(found: Artifact, inputs: Mapping[str, Array]) -> list[bool] | None:
+def _seen(found: Artifact, hashes: list[str]) -> list[bool] | None:
     """Return, for each sample, whether it calibrated the file; None when the sidecar does not tell."""
     calibration = found.sidecar.get("calibration") or {}
     if "hashes" not in calibration:
         return None
     known = frozenset(calibration["hashes"])
-    return [digest in known for digest in sample_hashes(list(inputs.values()))]
+    return [digest in known for digest in hashes]
 
 
 def _facts(found: Artifact, path: str | None, reference: BaselineOutputs | None, seed: int) -> dict[str, object]:

@@ -12,6 +12,7 @@ from ..artifact.envelope import SCHEMA_VERSION, envelope
 from ..artifact.shown import Shown
 from ..artifact.typed import Unfit, fitted, item
 from ..errors import DataError, InvalidRunError
+from .answers import right_of
 from .budget import Budget, BudgetLine, Evidence, overall_verdict, raise_for_budget
 from .classes import chance_warnings, class_record
 from .fidelity import Fidelity, remedy_of, verdict_of
@@ -228,12 +229,14 @@ class ValidationReport(Shown):
     def to_dict(self) -> dict[str, Any]:
         """Return the report as JSON holds it, in the envelope that all verbs share; without raw latency samples."""
         measured = {name: value for name, value in self.measurement.items() if name != "samples_ms"}
+        right = right_of(self.scores.candidate)
         return envelope(
             "validate",
             self.verdict,
             {
                 **self.facts,
                 **self.scores.to_dict(),
+                **({} if right is None else {"right": right}),
                 "calibration_overlap": None if self.overlap is None else self.overlap.to_dict(),
                 **measured,
                 "budget": [line.to_dict() for line in self.budget],

@@ -14,9 +14,9 @@ from ..evaluation.figures import figure, interval_ends
 from .comparison import BETTER, WORSE, Comparison, Line, TimedTurns, comparison_of, place_words
 from .document import Block, Cell, Note, Page, Pictures, Section, Table, table
 from .evidence import Evidence, Subject, gather
-from .measured import COSTS, flaws_of, metric_ends, metric_figure, place_of, timings_of
+from .measured import COSTS, difference_figure, flaws_of, metric_ends, metric_figure, place_of, timings_of
 from .overview import pictures_of
-from .records import Profile, Timing, Turns
+from .records import Metric, Profile, Timing, Turns
 from .render import render
 from .timing import conditions_section
 from .words import bytes_cell, count_cell
@@ -28,7 +28,7 @@ _MARKS = {BETTER: "good", WORSE: "bad"}
 _NAMES = {"size_bytes": "size", "gzip_bytes": "zipped", "macs": "MACs", "peak_activation_bytes": "activations"}
 NOTE = (
     "Each file is held against the first: ✓ better, ✗ worse. Metrics count where the 95 % interval of the difference "
-    "leaves out 0, sizes from 1 % on, times where the two were timed in turns."
+    "leaves out 0 (paired: on the same samples), sizes from 1 % on, times where the two were timed in turns."
 )
 
 
@@ -214,7 +214,7 @@ def _row(line: Line, places: Sequence[str], turned: Sequence[str], *, first: boo
     metric = (
         Cell("–")
         if score is None
-        else Cell(metric_figure(score.metric), metric_ends(score.metric), mark=mark("metric"))
+        else Cell(metric_figure(score.metric), _metric_detail(line, score.metric), mark=mark("metric"))
     )
     row = [Cell(line.subject.name, "what the others are held against" if first else ""), metric]
     for name in COSTS:
@@ -228,6 +228,14 @@ def _row(line: Line, places: Sequence[str], turned: Sequence[str], *, first: boo
         row.append(Cell("–") if place not in latencies else Cell(f"{figure(latencies[place], ends.get(place))} ms"))
     by_place = {item.place: item for item in line.turns}
     return [*row, *(_turns_cell(by_place.get(place), first) for place in turned)]
+
+
+def _metric_detail(line: Line, metric: Metric) -> str:
+    """Return the interval of a metric, and how much better it is than the first file's."""
+    if line.difference is None:
+        return metric_ends(metric)
+    gain, ends = difference_figure(metric["name"], line.difference.gain, line.difference.ci95)
+    return f"{metric_ends(metric)}; {gain} ({ends}{', paired' if line.difference.paired else ''})"
 
 
 def _turns_cell(item: TimedTurns | None, first: bool) -> Cell:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..artifact.envelope import envelope
+from ..evaluation.tango import tango_interval
 from .evidence import Subject
 from .measured import COSTS, Score, costs_of, place_of, score_of, timings_of
 from .records import Profile, Turns
@@ -50,6 +51,25 @@ class TimedTurns:
 
 
 @dataclass(frozen=True)
+class Difference:
+    """How much better one file's metric is than another's.
+
+    Attributes:
+        gain: Positive is better.
+        ci95: Its 95 % interval.
+        paired: Whether both were scored on the same samples, and compared one by one.
+    """
+
+    gain: float
+    ci95: tuple[float, float]
+    paired: bool
+
+    def to_dict(self) -> dict[str, object]:
+        """Return the difference as JSON values."""
+        return {"gain": self.gain, "ci95": list(self.ci95), "paired": self.paired}
+
+
+@dataclass(frozen=True)
 class Line:
     """One file of a comparison.
 
@@ -57,7 +77,7 @@ class Line:
         subject: The file, and all that is known of it.
         costs: "size_bytes", "gzip_bytes", "macs" and "peak_activation_bytes"; None where it is not known.
         verdicts: What is to be said of each of them, and of "metric", against the reference.
-        difference: The metric's gain over the reference's, with its 95 % interval; positive is better, None unknown.
+        difference: The metric's gain over the reference's; None where it is not known.
         turns: Its timings in turns with the reference.
     """
 
@@ -65,7 +85,7 @@ class Line:
     score: Score | None
     costs: Mapping[str, int | None]
     verdicts: Mapping[str, str]
-    difference: tuple[float, tuple[float, float]] | None
+    difference: Difference | None
     turns: tuple[TimedTurns, ...]
 
     def latencies(self) -> dict[str, float]:
@@ -77,7 +97,7 @@ class Line:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the file as JSON values."""
-        difference = None if self.difference is None else {"gain": self.difference[0], "ci95": list(self.difference[1])}
+        difference = None if self.difference is None else self.difference.to_dict()
         score = self.score
         return {
             "name": self.subject.name,
@@ -139,19 +159,25 @@ def comparison_of(subjects: Sequence[Subject], turns: Mapping[str, Sequence[Time
     return Comparison(tuple(_line(subject, reference, tuple(turns.get(subject.name, ()))) for subject in subjects))
 
 
-def metric_difference(ours: Score, theirs: Score) -> tuple[float, tuple[float, float]] | None:
-    """Return how much better one score is than another, and a 95 % interval; None for different metrics.
+def metric_difference(ours: Score, theirs: Score) -> Difference | None:
+    """Return how much better one score is than another; None for different metrics.
 
-    The two intervals make that of the difference (Newcombe, Statistics in Medicine 17, 1998, method 10), as if the two
-    were of samples of their own: of the same samples it is wider than need be, and claims too little rather than much.
+    Answers to the same samples are compared one by one, with Tango's interval. Otherwise the two intervals make that of
+    the difference (Newcombe, Statistics in Medicine 17, 1998, method 10), as if the two were of samples of their own:
+    of the same samples it is wider than need be, and claims too little rather than much.
     """
     one, other = ours.metric, theirs.metric
     if one["name"] != other["name"] or one["higher_is_better"] != other["higher_is_better"]:
         return None
     gain = one["value"] - other["value"]
+    if ours.data is not None and ours.data == theirs.data and ours.right is not None and theirs.right is not None:
+        won, lost = (
+            int((first & ~second).sum()) for first, second in ((ours.right, theirs.right), (theirs.right, ours.right))
+        )
+        return Difference(gain, tango_interval(won, lost, len(ours.right)), paired=True)
     low = gain - math.hypot(one["value"] - one["ci95"][0], other["ci95"][1] - other["value"])
     high = gain + math.hypot(one["ci95"][1] - one["value"], other["value"] - other["ci95"][0])
-    return (gain, (low, high)) if one["higher_is_better"] else (-gain, (-high, -low))
+    return Difference(*((gain, (low, high)) if one["higher_is_better"] else (-gain, (-high, -low))), paired=False)
 
 
 def _line(subject: Subject, reference: Subject, turns: tuple[TimedTurns, ...]) -> Line:
@@ -160,7 +186,7 @@ def _line(subject: Subject, reference: Subject, turns: tuple[TimedTurns, ...]) -
     costs, theirs = costs_of(subject), costs_of(reference)
     verdicts = {} if subject is reference else {name: _of_costs(costs[name], theirs[name]) for name in COSTS}
     if subject is not reference:
-        low, high = (0.0, 0.0) if difference is None else difference[1]
+        low, high = (0.0, 0.0) if difference is None else difference.ci95
         verdicts["metric"] = UNKNOWN if difference is None else BETTER if low > 0 else WORSE if high < 0 else SAME
     return Line(subject, score, costs, verdicts, difference, turns)
 

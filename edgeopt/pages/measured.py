@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from ..evaluation.answers import read_right
 from ..evaluation.figures import figure, interval_ends
+from ..evaluation.metrics import Array
 from .evidence import Subject
 from .records import Fidelity, Metric, Profile, Stage, Timing, Validation
 
@@ -20,7 +22,7 @@ VERDICTS = {
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Score:
     """A file's metric.
 
@@ -29,12 +31,16 @@ class Score:
         samples: How many were scored; None where that is not told.
         drop: From the baseline, positive when the file is worse; None without a baseline.
         drop_ci95: Its interval.
+        data: Hash of the samples; None where it is not told.
+        right: Which of them were answered rightly, ``(samples,)``; None where it is not told.
     """
 
     metric: Metric
     samples: int | None
     drop: float | None
     drop_ci95: tuple[float, float] | None
+    data: str | None = None
+    right: Array | None = field(default=None, repr=False)
 
 
 def score_of(subject: Subject) -> Score | None:
@@ -44,8 +50,15 @@ def score_of(subject: Subject) -> Score | None:
         if "metric" in held:
             drop = held.get("accuracy_drop", held.get("drop"))
             ends = held.get("accuracy_drop_ci95", held.get("drop_ci95"))
-            return Score(held["metric"], held.get("samples"), drop, ends)
+            return Score(held["metric"], held.get("samples"), drop, ends, *_answers(held))
     return None
+
+
+def _answers(held: Validation | Stage) -> tuple[str | None, Array | None]:
+    text, samples = held.get("right"), held.get("samples")
+    right = read_right(text, samples) if isinstance(text, str) and isinstance(samples, int) else None
+    data = held.get("data_sha256")
+    return (data if isinstance(data, str) else None), right
 
 
 def timings_of(subject: Subject) -> list[Timing]:
@@ -143,12 +156,15 @@ def metric_ends(metric: Metric) -> str:
 
 def drop_figure(score: Score) -> tuple[str, str]:
     """Return a drop, and the ends of its interval, as text; of a share in points."""
-    if score.drop is None:
-        return "", ""
-    scale, unit = (100, " points") if is_share(score.metric["name"]) else (1, "")
-    ends = None if score.drop_ci95 is None else (scale * score.drop_ci95[0], scale * score.drop_ci95[1])
-    told = "" if ends is None else " to ".join(interval_ends(ends, signed=True))
-    return f"{figure(scale * score.drop, ends, signed=True)}{unit}", told
+    return ("", "") if score.drop is None else difference_figure(score.metric["name"], score.drop, score.drop_ci95)
+
+
+def difference_figure(metric: str, value: float, ends: tuple[float, float] | None) -> tuple[str, str]:
+    """Return a difference of two scores, and the ends of its interval, as text; of a share in points."""
+    scale, unit = (100, " points") if is_share(metric) else (1, "")
+    scaled = None if ends is None else (scale * ends[0], scale * ends[1])
+    told = "" if scaled is None else " to ".join(interval_ends(scaled, signed=True))
+    return f"{figure(scale * value, scaled, signed=True)}{unit}", told
 
 
 def _hundred(ends: tuple[float, float]) -> tuple[float, float]:

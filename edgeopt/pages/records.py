@@ -154,6 +154,8 @@ class Validation(Timing, total=False):
     samples: int
     metric: Metric
     agreement: float | None
+    right: str
+    data_sha256: str
     baseline: dict[str, object] | None
     accuracy_drop: float
     accuracy_drop_ci95: Interval

@@ -91,6 +91,8 @@ class Evaluation(TypedDict):
 class _ValidateMore(Scored, Profiled, total=False):
     edge_tpu: records.EdgeTpuFacts
     classes: Classes | None
+    right: str
+    data_sha256: str
     artifact: str | None
     baseline: Baseline | None
     memory_bytes: int | None
@@ -104,6 +106,8 @@ class Validate(_ValidateMore):
 
     Attributes:
         verdict: The worst that is to be said of the budget and the outputs.
+        right: Of accuracy and top5: a bit a sample, 1 where it was answered rightly, from the highest on, in base64.
+        data_sha256: Of the samples and labels, in their order; where two have it alike, they are paired.
         artifact: The file.
         memory_bytes: What the interpreter needs.
         images: How a folder of images was read; null for data of another kind.
@@ -312,10 +316,11 @@ class ParityGolden(TypedDict):
 
 
 class MetricDifference(TypedDict):
-    """The gain over the reference's metric; positive is better."""
+    """The gain over the reference's metric, positive is better; paired where both saw the same samples."""
 
     gain: float
     ci95: Interval
+    paired: bool
 
 
 Better = Literal["better", "worse", "no difference shown", "not known"]

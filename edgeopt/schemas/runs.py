@@ -9,7 +9,13 @@ from ..devices.measurement import KernelProfile
 from ..evaluation.budget import BudgetLine
 from ..evaluation.sensitivity import MetricValues, OperatorSensitivity
 from .measured import Head, Scored
-from .shared import Counts, Faithful, Interval, Judged, Profiled, Turns
+from .shared import Counts, Faithful, Flaw, Interval, Judged, Profiled, Turns
+
+
+class StageTurns(Turns):
+    """Two stages that were timed in turns; `unmeasured` says why that does not count."""
+
+    unmeasured: list[Flaw]
 
 
 class _Figures(Scored, Profiled, total=False):
@@ -23,8 +29,8 @@ class _Figures(Scored, Profiled, total=False):
     fully_int8: bool
     densify_ops: int
     sparsity: float
-    against_previous: Turns | None
-    against_original: Turns | None
+    against_previous: StageTurns | None
+    against_original: StageTurns | None
 
 
 class Measured(_Figures):
@@ -67,6 +73,7 @@ class ChangedCost(TypedDict):
     after: float | None
     changed: bool
     ratio: float | None
+    ratio_ci95: Interval | None
 
 
 class ChangedShare(TypedDict):

@@ -78,6 +78,11 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
     )
 
 
+def on_page_content(html: str, **_: object) -> str:
+    """Let the choices of an option in a table break where one ends."""
+    return re.sub(r"(?<=<td><code>)[^<]*\|[^<]*(?=</code>)", lambda found: found[0].replace("|", "|<wbr>"), html)
+
+
 def _cells(text: str) -> str:
     """Take the escape from bars in the code of tables, which this Markdown shows."""
     return _CELL_CODE.sub(lambda found: found[0].replace("\\|", "|"), text)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import csv
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +14,8 @@ import pytest
 
 import edgeopt
 from edgeopt.errors import UsageError
-from edgeopt.evaluation.tango import share_interval
+from edgeopt.evaluation.answers import read_right
+from edgeopt.evaluation.tango import share_interval, tango_interval
 from edgeopt.pages.comparison import TimedTurns, metric_difference
 from edgeopt.pages.measured import Score
 
@@ -23,15 +26,15 @@ def score(right: int, count: int, *, higher: bool = True) -> Score:
 
 
 def test_a_difference_beyond_its_interval_and_one_within() -> None:
-    gain, (low, high) = metric_difference(score(900, 1000), score(800, 1000))
-    assert gain == pytest.approx(0.1) and 0 < low < gain < high
-    gain, (low, high) = metric_difference(score(81, 100), score(80, 100))
+    found = metric_difference(score(900, 1000), score(800, 1000))
+    assert found.gain == pytest.approx(0.1) and 0 < found.ci95[0] < found.gain < found.ci95[1]
+    low, high = metric_difference(score(81, 100), score(80, 100)).ci95
     assert low < 0 < high
 
 
 def test_of_errors_less_is_a_gain() -> None:
-    gain, (low, _) = metric_difference(score(800, 1000, higher=False), score(900, 1000, higher=False))
-    assert gain == pytest.approx(0.1) and low > 0
+    found = metric_difference(score(800, 1000, higher=False), score(900, 1000, higher=False))
+    assert found.gain == pytest.approx(0.1) and found.ci95[0] > 0 and not found.paired
 
 
 def test_the_interval_of_a_difference_covers() -> None:
@@ -40,9 +43,49 @@ def test_the_interval_of_a_difference_covers() -> None:
     ours, theirs = rng.binomial(300, 0.9, 2000), rng.binomial(300, 0.85, 2000)
     inside = 0
     for one, other in zip(ours.tolist(), theirs.tolist(), strict=True):
-        low, high = metric_difference(score(one, 300), score(other, 300))[1]
+        low, high = metric_difference(score(one, 300), score(other, 300)).ci95
         inside += low <= 0.05 <= high
     assert 0.93 <= inside / 2000 <= 0.99
+
+
+def test_on_the_same_samples_a_smaller_difference_is_beyond_doubt() -> None:
+    """Fifteen of a thousand answers are won and none lost: paired that is a gain, of samples of their own it is not."""
+    theirs = np.arange(1000) < 800
+    ours = np.arange(1000) < 815
+
+    def answered(right: np.ndarray, data: str | None) -> Score:
+        return replace(score(int(right.sum()), 1000), data=data, right=right)
+
+    paired = metric_difference(answered(ours, "these"), answered(theirs, "these"))
+    assert paired.paired and paired.ci95 == tango_interval(15, 0, 1000) and paired.ci95[0] > 0
+    for other in ("others", None):
+        alone = metric_difference(answered(ours, "these"), answered(theirs, other))
+        assert not alone.paired and alone.gain == paired.gain and alone.ci95[0] < 0 < alone.ci95[1]
+
+
+def test_a_validation_tells_which_samples_were_right(results: Path) -> None:
+    held = json.loads((results / "validate.json").read_text())
+    right = read_right(held["right"], held["samples"])
+    assert (
+        right is not None and list(np.flatnonzero(~right)) == [0, 10, 20, 30, 40, 50] and len(held["data_sha256"]) == 64
+    )
+    assert read_right(held["right"], 100) is None and read_right("not base64!", 60) is None
+
+
+def test_two_validations_of_the_same_samples_are_a_pair(results: Path, tmp_path: Path) -> None:
+    held = json.loads((results / "validate.json").read_text())
+    other = edgeopt.Artifact.load(results / "other.tflite")
+    worse = np.ones(60, bool)
+    worse[:30] = False
+    text = base64.b64encode(np.packbits(worse).tobytes()).decode()
+    metric = {**held["metric"], "value": 0.5, "ci95": [0.37, 0.63]}
+    changed = {**held, "artifact": None, "sha256": other.sha256, "metric": metric, "right": text}
+    (tmp_path / "other.json").write_text(json.dumps(changed))
+    sources = [results / "m.tflite", results / "other.tflite", results / "validate.json", tmp_path / "other.json"]
+    found = edgeopt.compare(sources)
+    against = found.to_dict()["files"][1]["against_reference"]
+    assert against["metric"] == "worse" and against["metric_difference"]["paired"]
+    assert "points (-" in found.html() and ", paired)" in found.html()
 
 
 def test_different_metrics_are_not_compared() -> None:

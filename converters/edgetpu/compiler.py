@@ -27,8 +27,8 @@ IMAGE_VARIABLE = "EDGEOPT_EDGETPU_IMAGE"
 _ENGINES = ("docker", "podman")
 HOW_TO_GET = (
     "install it on x86-64 Debian or Ubuntu from Google's package repository (coral.ai/docs/edgetpu/compiler), set "
-    f"{EXECUTABLE_VARIABLE} to its path, or name a container image that holds it (--image or {IMAGE_VARIABLE}); "
-    "edgeopt check --for edgetpu predicts the result without it"
+    f"{EXECUTABLE_VARIABLE} to its path, or {IMAGE_VARIABLE} to the name of a container image that holds it; "
+    "--predict-only (edgeopt check --for edgetpu) predicts the result without it"
 )
 
 

@@ -43,19 +43,24 @@ def open_device(device: str | Device, inventory: PathLike | None = None) -> Abst
     return Device.from_inventory(device, inventory)
 
 
-def device_names(text: str) -> list[str]:
-    """Return the names of a list such as ``kitchen,garage``.
+def device_names(text: str, inventory: PathLike | None = None) -> list[str]:
+    """Return the names of a list such as ``kitchen,garage``; that they exist is looked up before anything slow runs.
 
     Raises:
-        UsageError: It is empty, or names one twice.
+        UsageError: It is empty, names one twice, or one that the inventory does not have.
 
     Example:
         >>> device_names("kitchen, garage")
         ['kitchen', 'garage']
     """
+    from ..devices.boards.inventory import LOCAL, Inventory
+
     names = [name.strip() for name in text.split(",")]
     if not all(names) or len(set(names)) < len(names):
         raise UsageError(f"The devices are {text!r}; expected different names with commas between them.")
+    for name in names:
+        if name != LOCAL:
+            Inventory.find(inventory).place(name)
     return names
 
 

@@ -85,7 +85,7 @@ def command(
     from ..api.devices import device_names
 
     reports: list[BenchReport | PipelineReport] = []
-    for name in device_names(device):
+    for name in device_names(device, options["inventory"]):
         with live(f"starting on {name}") as display:
             reports.append(job(device=name, on_progress=display.progress))
     if json_path is not None or junit_path is not None:

@@ -56,7 +56,7 @@ def command(
     from ..devices import BenchPlan
     from ..pages.compare import compare
 
-    names = None if device is None else device_names(device)
+    names = None if device is None else device_names(device, inventory)
     plan = BenchPlan(min_seconds=min(2.0, seconds), max_seconds=seconds)
     with live("reading the files") as display:
         found = compare(

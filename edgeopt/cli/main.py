@@ -13,7 +13,7 @@ from typing import Any
 import click
 
 from .._version import __version__
-from ..errors import INTERRUPTED_EXIT_CODE, EdgeoptError, EdgeoptWarning
+from ..errors import INTERRUPTED_EXIT_CODE, EdgeoptError, EdgeoptWarning, nearest
 
 # verb -> (module that defines `command`, its line in --help)
 VERBS: dict[str, tuple[str, str]] = {
@@ -60,6 +60,14 @@ class LazyGroup(click.Group):
         if not isinstance(command, click.Command):
             raise TypeError(f"{VERBS[cmd_name][0]}.command is {type(command)}, expected a click.Command")
         return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the verb; of a word that is none, name the nearest."""
+        if args[0] not in VERBS and not args[0].startswith("-"):
+            ctx.fail(f"No such command {args[0]!r}{nearest(args[0], VERBS)}")
+        return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the verbs from the table, without importing any of them."""

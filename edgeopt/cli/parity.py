@@ -46,7 +46,7 @@ def command(file: str, device: str, json_path: str | None, junit_path: str | Non
     from ..api.devices import device_names
     from ..devices.parity import Limits
 
-    names = device_names(device)
+    names = device_names(device, options["inventory"])
     if len(names) > 2:
         raise UsageError(f"--device names {len(names)} devices; expected one or two.")
     level, lsb, agreement = (options.pop(name) for name in ("level", "max_lsb", "min_agreement"))

@@ -60,7 +60,7 @@ def command(
         refuse_to_overwrite(json_path, force=True)  # before minutes of measuring, not after
     from ..api.devices import device_names
 
-    names = device_names(options.pop("device"))
+    names = device_names(options.pop("device"), options["inventory"])
     reports = [_validate(file, {**options, "device": name}) for name in names]
     if wants_text(lambda: _joined(reports), json_path):
         if len(reports) > 1:

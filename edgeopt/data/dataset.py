@@ -24,7 +24,7 @@ from ..devices.agent.npy import NotAnArray, map_npy
 from ..errors import DataError, nearest
 from ..process.user_code import import_user_object
 from .folder import Pictures, Preparation
-from .images import Choose, load_image_folder
+from .images import Choose, load_image_folder, require_images
 from .labels import Labels, leaves, map_labels, read_labels
 from .streams import is_endless, read_stream
 
@@ -307,12 +307,14 @@ def check_named(name: str) -> None:
     """Refuse a path that cannot be data, at no cost: nothing is read.
 
     Raises:
-        DataError: It does not exist, or is of a kind that is not accepted.
+        DataError: It does not exist, is of a kind that is not accepted, or is a folder without an image.
     """
     if not os.path.exists(name) and not _is_reference(name):
         raise DataError(f"Data {name} does not exist; {_KINDS}.")
     if os.path.isfile(name) and not name.endswith((".npz", ".npy")):
         raise DataError(f"Data {name} is of an unknown kind; {_KINDS}.")
+    if os.path.isdir(name):
+        require_images(Path(name))
 
 
 def _is_reference(name: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -29,6 +30,21 @@ class ImageFolder(NamedTuple):
     classes: tuple[str, ...]
 
 
+def require_images(folder: Path) -> None:
+    """Raise where no file below `folder` is called like an image; the search ends at the first.
+
+    Raises:
+        DataError: None is.
+    """
+    if not any(Path(file).suffix.lower() in SUFFIXES for _, _, files in os.walk(folder) for file in files):
+        raise _no_images(folder)
+
+
+def _no_images(folder: Path) -> DataError:
+    kinds = ", ".join(sorted(SUFFIXES))
+    return DataError(f"The folder {folder} holds no images ({kinds}); expected a sub-folder of them per class.")
+
+
 def load_image_folder(folder: Path, prepared: Preparation, choose: Choose | None = None) -> ImageFolder:
     """Look at the images below `folder`; each sub-folder is a class, numbered in alphabetical order.
 
@@ -42,8 +58,7 @@ def load_image_folder(folder: Path, prepared: Preparation, choose: Choose | None
     """
     files, labels, classes = list_folder(folder)
     if not files:
-        kinds = ", ".join(sorted(SUFFIXES))
-        raise DataError(f"The folder {folder} holds no images ({kinds}); expected a sub-folder of them per class.")
+        raise _no_images(folder)
     if choose is not None:
         chosen = choose(len(files), labels)
         files, labels = [files[index] for index in chosen], None if labels is None else labels[chosen]

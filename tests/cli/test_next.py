@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import shutil
+import time
 
 import pytest
 
@@ -35,6 +36,7 @@ def folder(shared_data, tmp_path_factory):
     for name, source in {"m": "split_concat", "m_edgetpu": "split_concat_edgetpu"}.items():
         shutil.copy(shared_data / "coral" / f"{source}.tflite", made / f"{name}.tflite")
     shutil.copy(shared_data / "kws" / "ref_int8.tflite", made / "other.tflite")
+    shutil.copy(shared_data / "cifar10" / "mlperf_resnet8.h5", made / "m.h5")
     (made / "mine.toml").write_text('[devices.kitchen]\nprofile = "rpi4"\nhost = "pi@kitchen"\n')
     assert (
         main(
@@ -64,3 +66,24 @@ def test_the_last_line_is_the_next_command(folder, monkeypatch, capsys, words):
     lines = capsys.readouterr().out.splitlines()
     assert lines[-1].partition("  (")[0] == f"Next: {LAST[words]}"
     assert [line for line in lines if line != line.rstrip()] == []
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("optmize m.h5", "No such command 'optmize'; did you mean 'optimize'?"),
+        ("validate m.tflite --data nowhere --device kichen", "Unknown device 'kichen'"),
+        ("parity m.tflite --data nowhere --device local,kichen", "Unknown device 'kichen'"),
+        ("bench m.tflite --device kichen", "Unknown device 'kichen'"),
+        ("compare m.tflite other.tflite --device kichen", "Unknown device 'kichen'"),
+        ("convert m.h5 --calibration empty", "The folder empty holds no images"),
+    ],
+)
+def test_a_slip_is_told_before_anything_slow_runs(folder, monkeypatch, capsys, words, said):
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(folder))
+    (folder / "empty").mkdir(exist_ok=True)
+    started = time.monotonic()
+    assert main(shlex.split(words)) == 2
+    assert said in capsys.readouterr().err
+    assert time.monotonic() - started < 10, "no TensorFlow, and no data, were loaded"

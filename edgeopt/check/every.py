@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ..errors import EdgeoptError, UsageError
+from .apart import ALL, goes_apart, look_apart
 from .items import OK, CheckItem, CheckResult
 from .registry import Subject
 from .stages import STAGES, StageChecker, StageInspection, load
@@ -28,6 +29,8 @@ class EveryStageChecker:
                 f"{subject.name} is a .tflite file, which is checked for an accelerator; give --for edgetpu "
                 "(target='edgetpu'), or a Keras model."
             )
+        if goes_apart(subject):
+            return look_apart(ALL, subject)
         model = load(subject)
         shared: dict[str, object] = {}
         found = {stage: StageChecker(stage).look(StageInspection(model, subject, shared=shared)) for stage in STAGES}

@@ -31,6 +31,14 @@ class Loading:
 
 
 @dataclass(frozen=True)
+class Conversion:
+    """What a Keras model became as int8: the file, or why it could not be converted; neither where nobody asked."""
+
+    file: bytes | None = field(repr=False)
+    refused: str = ""
+
+
+@dataclass(frozen=True)
 class Subject:
     """The model that is checked.
 
@@ -40,6 +48,7 @@ class Subject:
         keras: A Keras model or the path of one; None for a .tflite file.
         loading: How to load and convert `keras`.
         on_event: Told which stage looks at the model, and what its conversion says of itself.
+        conversion: What came of converting it, where that was done before.
     """
 
     name: str
@@ -47,6 +56,7 @@ class Subject:
     keras: Any = None
     loading: Loading = field(default_factory=Loading)
     on_event: OnEvent = field(default=lambda _event: None)
+    conversion: Conversion | None = None
 
 
 class Checker(Protocol):

@@ -15,6 +15,7 @@ from ..errors import DataError, EdgeoptError, ModelError, UsageError
 from ..flatbuffer import Model, read_model
 from ..flatbuffer.layer_names import layers_in, paths_in
 from ..flatbuffer.model import Operator
+from .apart import goes_apart, look_apart
 from .items import OK, REFUSED, SKIPPED, CheckItem, CheckResult
 from .registry import Subject
 
@@ -92,6 +93,8 @@ class StageChecker:
         """Ask the stage (see `Checker.check`)."""
         if subject.tflite is not None:
             raise UsageError(f"{subject.name} is a .tflite file; check for {self.stage!r} takes a Keras model.")
+        if goes_apart(subject):
+            return look_apart(self.stage, subject)
         return self.look(StageInspection(load(subject), subject))
 
     def look(self, look: StageInspection) -> CheckResult:
@@ -260,12 +263,23 @@ def _qat(look: StageInspection) -> None:
 
 def _convert(look: StageInspection) -> None:
     from ..api.float_remedies import REPLACE, remedy
-    from .accelerator import convert_for_check
 
-    file, layers = read_model(convert_for_check(look.subject, {}, look.model)), _parts(look)
+    file, layers = read_model(_converted(look)), _parts(look)
     for name, operator in float_layers(file, [name for name, _ in layers]).items():
         reason, known = f"{operator.name} stays float in an int8 file", remedy(file, [(file.main, operator)], layers)
         look.findings.setdefault(name, Finding(REFUSED, "float", reason, "" if known == REPLACE else known))
+
+
+def _converted(look: StageInspection) -> bytes:
+    """Return the int8 file of the model, made now if it was not before."""
+    from .accelerator import convert_for_check
+
+    made = look.subject.conversion
+    if made is None:
+        return convert_for_check(look.subject, {}, look.model)
+    if made.file is None:
+        raise ModelError(made.refused)
+    return made.file
 
 
 def float_layers(file: Model, names: Collection[str]) -> dict[str, Operator]:

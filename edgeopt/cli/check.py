@@ -79,8 +79,8 @@ def command(
     if given["intermediate_tensors"]:
         given["intermediate_tensors"] = given["intermediate_tensors"].split(",")
     with live("reading the model" if tflite else LOADING) as display:
-        if not tflite:
-            _quiet(target, fix)
+        if fix:
+            _load_quietly()
         report, extra = check_model(model, target=target, on_event=display.event, **given), {}
     text = json_path != "-"
     if text:
@@ -136,20 +136,13 @@ def _check_usage(model: str, fix: bool, fixing: dict[str, Any], json_path: str |
         refuse_to_overwrite(json_path, force=True)
 
 
-def _quiet(target: str | None, fix: bool) -> None:
-    """Load TensorFlow without its log, where this process needs it: accelerators are checked without, or in a child.
+def _load_quietly() -> None:
+    """Load TensorFlow without its log, for the rewriting; the children that check load it at the same time."""
+    from ..process.isolation import warm_up
+    from ..process.quiet import load_tensorflow_quietly
 
-    The child of a conversion loads it at the same time.
-    """
-    from ..check.registry import STAGES
-
-    if fix or target in (None, *STAGES):
-        from ..process.isolation import warm_up
-        from ..process.quiet import load_tensorflow_quietly
-
-        if target in (None, "convert"):
-            warm_up()
-        load_tensorflow_quietly()
+    warm_up()
+    load_tensorflow_quietly()
 
 
 def _fix(model: str, output: str | None, batch_size: int | None, force: bool, options: dict[str, Any]) -> FixResult:

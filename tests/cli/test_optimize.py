@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from edgeopt.cli import main
+from edgeopt.cli.optimize import _without
 from edgeopt.recipes.convert import parse_toml
 from edgeopt.recipes.optimize import BUILT_IN, OptimizeRecipe
 
@@ -201,3 +202,8 @@ def test_a_whole_run_leaves_its_files_and_is_exit_4_when_the_budget_is_missed(ru
     )  # fmt: skip
     assert code == 2
     assert "is not empty; pass --resume" in err
+
+
+def test_what_is_forecast_is_run_by_the_same_words_without_what_asked_for_the_forecast():
+    words = "optimize m.keras --dry-run --max-drop 0.01 --recipe-out r.toml --json=p.json --train t.npz --json -"
+    assert " ".join(_without(words.split(), "--dry-run")) == "optimize m.keras --max-drop 0.01 --train t.npz"

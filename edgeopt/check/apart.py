@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -45,8 +46,9 @@ class Look(Request):
 
 
 def goes_apart(subject: Subject) -> bool:
-    """Whether a subject is a file that a child may look at."""
-    return isinstance(subject.keras, (str, os.PathLike)) and os.name == "posix" and subject.conversion is None
+    """Whether a child looks at a subject: at a file, unless TensorFlow, and what the user registered, is here."""
+    is_file = isinstance(subject.keras, (str, os.PathLike)) and os.name == "posix"
+    return is_file and subject.conversion is None and "tensorflow" not in sys.modules
 
 
 def look_apart(stage: str, subject: Subject) -> CheckResult:

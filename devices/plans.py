@@ -53,7 +53,7 @@ class RunOptions:
         op_profile: After a timing, also tell the time of each operator, where the runtime has a profiler.
         against_threads: Threads of the file that it is timed in turns with; None for as many.
         keep: Leave the run's folder, with the outputs, on the device until its next run.
-        delegate: "edgetpu", or the path of a shared library on the device; None for none but the runtime's own.
+        delegate: "edgetpu", "gpu", or the path of a shared library on the device; None for the runtime's own alone.
         minimum_runtime: The Edge TPU runtime that the file was compiled for, 10 to 14; an older one is refused by name.
     """
 

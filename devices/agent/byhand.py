@@ -84,7 +84,7 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--inputs", action="append", default=[], metavar="[NAME=]X.npy", help="the data")
         command.add_argument("--labels", metavar="Y.npy", help="class numbers, or the values to be predicted")
         command.add_argument("--runtime", choices=(AUTO, *KNOWN), default=AUTO)
-        command.add_argument("--delegate", metavar="edgetpu|LIBRARY", help="run the model with it")
+        command.add_argument("--delegate", metavar="edgetpu|gpu|LIBRARY", help="run the model with it")
         command.add_argument("--threads", type=int, default=1, metavar="N", help="threads of one inference (1)")
         command.add_argument("--kernels", choices=sorted(KERNELS), default="default", help="as it says (default)")
     info = commands.add_parser("info", help="tell what this device is, and which runtimes load")

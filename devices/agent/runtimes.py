@@ -9,6 +9,7 @@ import sys
 from typing import Any, List, Optional, Tuple
 
 from .delegate import load
+from .gpu import GPU, Gpu, require
 from .onnx import Onnx
 from .protocol import AgentError
 
@@ -87,12 +88,13 @@ class Runtime:
                 raise AgentError("request", "onnxruntime has no kernels but its own; drop --kernels %s" % kernels)
             return Onnx(path, threads)
         resolver = getattr(self._module.OpResolverType, KERNELS[kernels])
-        return self._module.Interpreter(
+        plain = self._module.Interpreter(
             model_path=path,
             num_threads=threads,
             experimental_op_resolver_type=resolver,
             experimental_delegates=self._delegates or None,
         )
+        return Gpu(plain, path) if self.delegate == GPU else plain
 
     def use_delegate(self, delegate: str, minimum_runtime: Optional[int] = None) -> None:
         """Load a delegate for all interpreters to come (see `delegate.load`).
@@ -104,6 +106,10 @@ class Runtime:
         """
         if self.name == ONNX:
             raise AgentError("request", "delegates are TFLite's, and onnxruntime takes none; drop --delegate")
+        if delegate == GPU:
+            require(self.name)
+            self.delegate = GPU
+            return
         self._delegates = [load(self._module, delegate, minimum_runtime)]
         self.delegate = os.path.basename(delegate)
 

@@ -100,7 +100,8 @@ class Session:
         self.inputs = [_tensor(detail, inputs) for detail in self._interpreter.get_input_details()]
         self.outputs = [_tensor(detail, outputs) for detail in self._interpreter.get_output_details()]
         operators = {operator["op_name"] for operator in self._interpreter._get_ops_details()}
-        self.delegate = self._given or ("xnnpack" if "DELEGATE" in operators else "none")
+        given = getattr(self._interpreter, "delegate", self._given)
+        self.delegate = given or ("xnnpack" if "DELEGATE" in operators else "none")
         self.stateful = bool(operators & STATEFUL_OPERATORS)
 
     def set(self, tensor: Tensor, stored: Array) -> None:

@@ -41,7 +41,7 @@ def bench(
             None: the best number, found by timing numbers in turns (`BenchReport.choice` has the evidence).
         runtime: "ai_edge_litert", "tflite_runtime", or "auto": the first of them that loads on the device.
         kernels: "default", "builtin" (without XNNPACK) or "reference".
-        delegate: "edgetpu", or the path of a shared library on the device.
+        delegate: "edgetpu", "gpu", or the path of a shared library on the device.
         against: Another file, to be timed in turns with this one: the way to say "faster".
         data: Samples as `edgeopt.data.load_dataset` takes them, the first of which is run; None: noise.
         plan: When a timing ends (default: as `BenchPlan` says); see `edgeopt.devices.bench_plan`.

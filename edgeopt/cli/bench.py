@@ -46,7 +46,9 @@ SLOWEST = 5  # operators that are printed; the JSON has all
 @click.option("--processes", type=int, metavar="N", help="Fresh processes to time in; see the interval.  [default: 9]")
 @runtime_option
 @click.option("--kernels", default="default", show_default=True, metavar="default|builtin|reference")
-@click.option("--delegate", metavar="edgetpu|LIBRARY", help="Run the model with it; of a pipeline one, or one a part.")
+@click.option(
+    "--delegate", metavar="edgetpu|gpu|LIBRARY", help="Run the model with it; of a pipeline one, or one a part."
+)
 @click.option(
     "--against",
     metavar="OTHER.tflite",

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 @click.option("--min-agreement", default=0.98, show_default=True, metavar="X", help="Of L3, a fraction.")
 @runtime_option
 @click.option("--kernels", metavar="default|builtin|reference", help="Default: reference at L1, else default.")
-@click.option("--delegate", metavar="edgetpu|LIBRARY", help="Run the file with it on the device.")
+@click.option("--delegate", metavar="edgetpu|gpu|LIBRARY", help="Run the file with it on the device.")
 @click.option("--compiled", metavar="FILE_edgetpu.tflite", help="What the device runs with --delegate, in its place.")
 @click.option("--threads", default=1, show_default=True, metavar="N", help="Threads of one inference.")
 @click.option("--record", metavar="GOLDEN.npz", help="Write samples and outputs of the one device there.")

@@ -129,7 +129,7 @@ def _run_file(
     names: Sequence[str],
     on_progress: Callable[[Progress], None] | None,
 ) -> BaselineOutputs:
-    own, contract = [spec.name for spec in file.inputs], file.artifact.contract
+    own, contract = [spec.name for spec in file.inputs], file.contract
     if contract.front is not None and not set(own) <= inputs.keys():
         inputs = {name: array for name, array in contract.prepared(inputs).items() if name in own}
     if len(own) == len(inputs) == 1:

@@ -71,4 +71,4 @@ def bound_inputs(file: ModelFile, data: Any, samples: int | None = None) -> dict
     dataset = load_dataset(data, **(image_options(file.artifact) if folder else {}))
     if samples is not None:
         dataset = dataset.take(np.arange(min(samples, dataset.count)))
-    return dict(bind(file.inputs, dataset, file.artifact.contract).inputs)
+    return dict(bind(file.inputs, dataset, file.contract).inputs)

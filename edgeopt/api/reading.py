@@ -5,15 +5,19 @@ from __future__ import annotations
 import contextlib
 import os
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol
 
 from ..artifact.artifact import Artifact
+from ..artifact.contract import Contract
 from ..errors import UsageError
 from ..flatbuffer import Model, read_file, read_model
 from ..flatbuffer.specs import TensorSpec, input_specs, output_specs
 from ..onnxfile import OnnxModel, is_onnx, read_onnx
 
 PathLike = str | os.PathLike[str]
+
+_COMPILED = ("_edgetpu", "_vela")  # what compilers put behind a file's name
 
 
 class HasModel(Protocol):
@@ -61,6 +65,30 @@ class ModelFile:
         if self.given is not None:
             return self.given
         return Artifact(self.data) if self.path is None else Artifact.beside(self.path, self.data)
+
+    @property
+    def contract(self) -> Contract:
+        """How the model's own inputs and outputs become the file's; of a compiled file, as of what it was made from.
+
+        Raises:
+            FileFormatError: As `artifact`.
+        """
+        own = self.artifact
+        if own.sidecar or self.path is None:
+            return own.contract
+        path = Path(self.path)
+        for suffix in _COMPILED:
+            source = path.with_name(f"{path.stem.removesuffix(suffix)}.tflite")
+            if path.stem.endswith(suffix) and source.is_file():
+                plain = read_tflite(source)
+                if plain.names == self.names:
+                    return plain.artifact.contract
+        return own.contract
+
+    @property
+    def names(self) -> tuple[tuple[str, ...], ...]:
+        """Names of its inputs, and of its outputs."""
+        return tuple(tuple(spec.name for spec in specs) for specs in (self.inputs, self.outputs))
 
 
 @dataclass(frozen=True, eq=False)

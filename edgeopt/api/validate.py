@@ -98,7 +98,7 @@ def validate(
     file = read_any(artifact)
     found = file.artifact
     dataset = load_dataset(data, **image_options(found, image_size, image_scaling, image_resize))
-    contract = found.contract
+    contract = file.contract
     bound, labels = _bound(file, dataset, contract, scoring, output_name)
     images = dataset.image_record(file.inputs[0].signature)
     with open_device(device, inventory) as target:

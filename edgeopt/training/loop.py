@@ -19,6 +19,7 @@ from .feed import Feed, open_feed
 from .losses import check_labels, loss_of, loss_text
 from .options import Training
 from .report import Trained
+from .strategies import devices_of
 from .watch import Keep, Watch, as_callback
 
 if TYPE_CHECKING:
@@ -72,6 +73,9 @@ def train(
         done = run_elsewhere(_train, model, context, training, name, callbacks, keep)
     else:
         done = _train(model, context, training, name, callbacks, keep)
+        done = replace(done, devices=devices_of(None))
+    if any(device.startswith(("GPU", "TPU")) for device in done.devices) or len(done.devices) > 1:
+        context.progress(f"{name}: trained on {', '.join(done.devices)}")
     return replace(done, renewed_norms=renew_statistics(model, context, training, done.steps))
 
 

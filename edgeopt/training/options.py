@@ -13,7 +13,14 @@ from ..recipes.values import require_choice, require_number, require_whole
 OPTIMIZERS = ("adam", "adamw", "rmsprop", "sgd")
 SCHEDULES = ("constant", "cosine", "exponential")
 PRECISIONS = ("mixed_bfloat16", "mixed_float16")
-STRATEGIES = ("mirrored", "multi_worker")
+# Our names of TensorFlow's classes; either may be given.
+STRATEGIES = {
+    "mirrored": "MirroredStrategy",
+    "multi_worker": "MultiWorkerMirroredStrategy",
+    "central_storage": "CentralStorageStrategy",
+    "one_device": "OneDeviceStrategy",
+    "tpu": "TPUStrategy",
+}
 
 
 @dataclass(frozen=True)
@@ -63,7 +70,8 @@ class Training:
             Hutter 2017, no restarts); ``exponential``, down to a hundredth of it.
         early_stop: An `EarlyStop`, its metric's name, or a table of its fields; None trains all epochs.
         mixed_precision: ``mixed_bfloat16`` or ``mixed_float16``: compute in half precision, weights in float32.
-        strategy: ``mirrored``, ``multi_worker`` (reads ``TF_CONFIG``), or a ``tf.distribute.Strategy``.
+        strategy: ``mirrored`` (all GPUs of this machine), ``multi_worker`` (reads ``TF_CONFIG``), ``central_storage``,
+            ``one_device``, ``tpu`` (reads ``TPU_NAME``), TensorFlow's name of one, or a ``tf.distribute.Strategy``.
 
     Raises:
         RecipeError: An option is unknown or out of its range.
@@ -94,7 +102,9 @@ class Training:
         if self.mixed_precision is not None:
             require_choice("mixed_precision", self.mixed_precision, PRECISIONS)
         if isinstance(self.strategy, str):
-            require_choice("strategy", self.strategy, STRATEGIES)
+            short = {name: key for key, name in STRATEGIES.items()}.get(self.strategy, self.strategy)
+            require_choice("strategy", short, tuple(STRATEGIES))
+            object.__setattr__(self, "strategy", short)
         object.__setattr__(self, "early_stop", _early_stop(self.early_stop))
 
     def steps(self, sample_count: int) -> int:

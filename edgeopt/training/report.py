@@ -24,6 +24,7 @@ class TrainingReport:
         renewed_norms: BatchNormalization layers whose statistics were measured anew, as the training was too short for
             them to follow.
         skipped: Layers that were left as they were, with a reason from the pass's closed list.
+        devices: What it ran on, a GPU with its model.
     """
 
     training: Training
@@ -32,6 +33,7 @@ class TrainingReport:
     best_epoch: int | None = None
     renewed_norms: int = 0
     skipped: tuple[Skipped, ...] = ()
+    devices: tuple[str, ...] = ()
 
     @classmethod
     def of(
@@ -52,6 +54,7 @@ class TrainingReport:
             best_epoch=done.best_epoch,
             renewed_norms=done.renewed_norms,
             skipped=skipped,
+            devices=done.devices,
             **own,
         )
 
@@ -63,6 +66,7 @@ class TrainingReport:
             "resumed_at": self.resumed_at,
             "best_epoch": self.best_epoch,
             "renewed_norms": self.renewed_norms,
+            "devices": list(self.devices),
             "skipped": [entry.to_dict() for entry in self.skipped],
         }
 
@@ -79,6 +83,7 @@ class Trained:
         steps: Optimiser steps that its weights come from.
         renewed_norms: BatchNormalization layers whose moving statistics were measured anew at the end, as the steps
             were too few for them to follow.
+        devices: What it ran on, a GPU with its model: "CPU:0", "GPU:0 (NVIDIA L4)".
     """
 
     model: Any
@@ -87,3 +92,4 @@ class Trained:
     best_epoch: int | None = None
     steps: int = 0
     renewed_norms: int = 0
+    devices: tuple[str, ...] = ()

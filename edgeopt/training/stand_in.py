@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from functools import cache
 from typing import Any
 
 from ..errors import ModelError, UsageError, one_line
@@ -20,6 +19,7 @@ from ..models.load import flavour_of, import_keras
 from .context import PassContext
 from .options import Training
 from .report import Trained
+from .strategies import devices_of, needs_tf_keras, strategy_of
 
 Run = Callable[..., Trained]
 # Packages whose layers wrap others and compute in float32 inside.
@@ -56,7 +56,7 @@ def run_elsewhere(
         UsageError: A strategy that cannot be made here, or options that do not go with each other.
         ModelError: Half precision for a model whose layers cannot have it.
     """
-    strategy = _strategy(training.strategy)
+    strategy = strategy_of(training.strategy)
     plain = replace(training, strategy=None, mixed_precision=None)
     with ExitStack() as stack:
         stack.enter_context(_known_wrappers(model))
@@ -67,46 +67,12 @@ def run_elsewhere(
         done = run(stand_in.model, context, plain, name, callbacks, _moved(keep, stand_in, source is model, name))
     stand_in.bring_back()
     back()
-    return replace(done, model=model)
-
-
-def _strategy(asked: Any) -> Any:
-    """Return the ``tf.distribute.Strategy`` that was asked for, or None."""
-    import tensorflow as tf
-
-    if asked is None or isinstance(asked, tf.distribute.Strategy):
-        return asked
-    if asked == "mirrored":
-        return tf.distribute.MirroredStrategy()
-    if asked == "multi_worker":
-        return join_workers()
-    raise UsageError(f"Received a strategy of type {type(asked).__name__}; expected a tf.distribute.Strategy.")
-
-
-@cache
-def join_workers() -> Any:
-    """Return the strategy of all workers of ``TF_CONFIG``; made once, before TensorFlow computes anything.
-
-    Raises:
-        UsageError: TensorFlow has begun to compute.
-    """
-    import tensorflow as tf
-
-    try:
-        return tf.distribute.MultiWorkerMirroredStrategy()
-    except RuntimeError as error:
-        raise UsageError(
-            "strategy='multi_worker' came after TensorFlow had begun to compute (making a model is enough), which is "
-            "too late for its collective operations; run `edgeopt optimize` on a model file, or, in Python, make "
-            "tf.distribute.MultiWorkerMirroredStrategy() first of all and pass that as the strategy."
-        ) from error
+    return replace(done, model=model, devices=devices_of(strategy))
 
 
 def _for_workers(model: Any, strategy: Any) -> tuple[Any, Callable[[], None]]:
-    """Return the model in the flavour that several workers can train: Keras 3's `fit` fails on them."""
-    import tensorflow as tf
-
-    if flavour_of(model) is not Flavour.KERAS3 or not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
+    """Return the model in the flavour that the strategy can train, and what brings the weights back."""
+    if flavour_of(model) is not Flavour.KERAS3 or not needs_tf_keras(strategy):
         return model, lambda: None
     bridged = to_tf_keras(model).model
 

@@ -329,7 +329,7 @@ def _join_workers(planned: Sequence[Planned], resume: bool) -> None:
             "A run with strategy='multi_worker' cannot be resumed: only the first worker has written checkpoints, and "
             "the others would begin elsewhere; begin anew with force=True."
         )
-    from ...training.stand_in import join_workers
+    from ...training.strategies import join_workers
 
     join_workers()
 

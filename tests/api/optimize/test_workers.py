@@ -71,7 +71,7 @@ def test_a_run_of_several_workers_cannot_be_resumed():
 def test_workers_that_come_too_late_are_told_what_to_do(monkeypatch):
     import tensorflow as tf
 
-    from edgeopt.training.stand_in import join_workers
+    from edgeopt.training.strategies import join_workers
 
     join_workers.cache_clear()
     cluster = {"worker": ["127.0.0.1:1", "127.0.0.1:2"]}

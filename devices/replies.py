@@ -134,7 +134,8 @@ def pipelined(result: Mapping[str, Any], parts: int) -> Pipelined:
     _require(found, _PIPELINED, "pipeline")
     whole = [found["whole"]] if "whole" in found else []
     for place, part in enumerate([*found["parts"], *whole]):
-        _require(part, ("kernel_profile", "load_ns", *(("name", "run_ns") if place < parts else ())), "pipeline.parts")
+        _require(part, ("kernel_profile", "load_ns", "run_ns", *(("name",) if place < parts else ())), "pipeline.parts")
+        _positive([part["run_ns"]], "pipeline.parts.run_ns")
         fitted(KernelProfile, part["kernel_profile"], "pipeline.parts.kernel_profile")
     ways = ("stream_ns", "single_ns", *(("whole_ns",) if whole else ()))
     for times in [found, *found["processes"]]:

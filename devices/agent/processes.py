@@ -139,6 +139,8 @@ def _merged_pipeline(parts: List[Pipelined]) -> Pipelined:
         cast(Pipelined, {name: dict(part)[name] for name in ("stream_ns", "single_ns", "whole_ns") if name in part})
         for part in parts
     ]
+    if "whole" in result:
+        result["whole"]["run_ns"] = sorted(part["whole"]["run_ns"] for part in parts)[len(parts) // 2]
     for place, member in enumerate(result["parts"]):
         runs = sorted(part["parts"][place]["run_ns"] for part in parts)
         member["run_ns"] = runs[len(runs) // 2]

@@ -145,7 +145,7 @@ def _pipeline(request: Message, stage: Stage, report: Progress) -> Mapping[str, 
     session, result = pipeline(request, load if whole else None, lambda: stage("invoke"), report)
     if session is not None:
         facts = {"kernel_profile": _kernel_profile(runtime, session, kernels), "load_ns": session.load_ns}
-        result["pipeline"]["whole"] = {**facts, **_edge_tpu(whole)}
+        result["pipeline"]["whole"].update(facts, **_edge_tpu(whole))
     return result
 
 

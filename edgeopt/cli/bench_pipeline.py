@@ -51,7 +51,7 @@ def remarks(report: PipelineReport) -> list[tuple[str, str]]:
         found.append((f"throughput: {_ratio(through)} of the whole's time a sample: {through.verdict}", "bold"))
         found.append((f"latency: {_ratio(latency)} of the whole's: {latency.verdict}", "bold"))
         slowest = report.slowest
-        least = slowest["run_ns"] / 1e6 / report.whole.ms
+        least = slowest["run_ns"] / report.raw["whole"]["run_ns"]
         share = f"{least:.2f} of the whole's time by itself"
         text = f"the slowest part, {slowest['name']}, takes {share}: these parts cannot beat that"
         found.append((text, ""))

@@ -36,12 +36,13 @@ class Way(TypedDict):
 
 
 class Whole(_PartMore, Way):
-    """The whole model, with the number of threads that made it faster."""
+    """The whole model, with the number of threads that made it faster; `run_ns` is its median inference."""
 
     sha256: str
     size_bytes: int
     kernel_profile: KernelProfile
     load_ns: int
+    run_ns: float
 
 
 class Blocks(TypedDict):

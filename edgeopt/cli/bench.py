@@ -11,6 +11,7 @@ import click
 from ..errors import UsageError
 from .devices import devices_option, runtime_option
 from .junit import junit_option, write_junit
+from .model_explorer import model_explorer_option, write_node_data
 from .output import console, interval_words, json_option, next_step, readable_bytes
 from .progress import live
 
@@ -60,6 +61,7 @@ SLOWEST = 5  # operators that are printed; the JSON has all
 @click.option("--op-profile/--no-op-profile", default=True, show_default=True, help="The time of each operator, too.")
 @click.option("--keep", is_flag=True, help="Leave the run's folder on the device until its next run.")
 @click.option("--strict", is_flag=True, help="Exit 5 when the board throttled, was busy, or is emulated.")
+@model_explorer_option("the time of each operator")
 @json_option
 @junit_option
 def command(
@@ -68,6 +70,7 @@ def command(
     threads: str,
     json_path: str | None,
     junit_path: str | None,
+    explorer_path: str | None,
     strict: bool,
     pipeline: bool,
     queue: int | None,
@@ -77,11 +80,13 @@ def command(
 
     With --pipeline the files are the parts of one model, in their order (see "edgetpu segments --cut").
     """
-    from ..devices import PipelineReport, bench_plan
+    from ..devices import BenchReport, PipelineReport, bench_plan
 
     options["plan"] = bench_plan(**{name: options.pop(name) for name in ("runs", "seconds", "warmup", "processes")})
     if not pipeline and (len(files) > 1 or queue is not None):
         raise UsageError("Received several files, or --queue; add --pipeline if they are the parts of one model.")
+    if explorer_path is not None and (pipeline or not options["op_profile"] or "," in device):
+        raise UsageError("--model-explorer needs the time of each operator: of one file, on one device, profiled.")
     options["threads"] = _counts(threads)
     job = _pipeline_job(files, queue, options) if pipeline else _bench_job(files[0], options)
     from ..api.devices import device_names
@@ -95,6 +100,8 @@ def command(
         if pipeline:
             artifact, kind = options["against"] or files[0], "bench-pipeline"
         _write(kind, artifact, reports, json_path, junit_path, strict)
+    if isinstance(reports[0], BenchReport):
+        write_node_data(explorer_path, partial(_operator_times, files[0], reports[0]))
     if json_path != "-":
         _show(files[0], reports)
         where = [] if device == "local" else ["--device", device]
@@ -141,6 +148,13 @@ def _show(file: str, reports: Sequence[BenchReport | PipelineReport]) -> None:
     for report in reports:
         if not isinstance(report, BenchReport):
             print_pipeline(report)
+
+
+def _operator_times(file: str, report: BenchReport) -> dict[str, Any]:
+    from ..flatbuffer import load_model
+    from ..pages.model_explorer import latency_data
+
+    return latency_data(load_model(file), report.runs[0].measurement.op_profile)
 
 
 def _bench_job(file: str, options: Mapping[str, Any]) -> Callable[..., BenchReport]:

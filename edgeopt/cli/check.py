@@ -11,6 +11,7 @@ import click
 from ..artifact.atomic import refuse_to_overwrite
 from ..errors import UsageError
 from .check_print import print_fix, print_report
+from .model_explorer import model_explorer_option, write_node_data
 from .output import json_option, next_step
 from .progress import LOADING, live
 from .words import parse_shape
@@ -43,6 +44,7 @@ _FIXING = ("output", "batch_size", "force")
               help="Keras model: shape of an input that the model leaves open; may be repeated.")  # fmt: skip
 @click.option("--custom-objects", multiple=True, metavar="module:NAME", help="Keras model: custom layer or function.")
 @click.option("--unsafe-load", is_flag=True, help="Keras model: allow Python code stored in the file to run.")
+@model_explorer_option("what the accelerator of --for would run")
 @json_option
 def command(
     model: str,
@@ -52,6 +54,7 @@ def command(
     batch_size: int | None,
     force: bool,
     json_path: str | None,
+    explorer_path: str | None,
     **options: Any,
 ) -> None:
     """Say what each pass, the conversion, or an accelerator would do with each part of MODEL, why, and what to do.
@@ -95,6 +98,11 @@ def command(
         before = {"items": [item.to_dict() for item in report.items], "summary": dict(report.summary)}
         extra = {"fix": result.to_dict(), "before": before}
         report = again
+    if explorer_path is not None:
+        from ..pages.model_explorer import mapping_data
+
+        of_operators = {item.name: item.verdict for item in report.items if "index" in item.details}
+        write_node_data(explorer_path, lambda: mapping_data(of_operators))
     if json_path is not None:
         write_json({**report.to_dict(), **extra}, json_path)
     report.raise_if_refused()

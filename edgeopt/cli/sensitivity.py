@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..artifact.atomic import refuse_to_overwrite
+from .model_explorer import model_explorer_option, write_node_data
 from .output import add_row, console, json_option, next_step, wants_text
 from .progress import live
 from .words import image_options, metric_options, parse_shape, parse_size
@@ -34,6 +35,7 @@ _TAIL = 30  # characters of a tensor's name, where no layer is known
 @click.option("--custom-objects", multiple=True, metavar="module:NAME", help="Custom layer or function in the model.")
 @click.option("--unsafe-load", is_flag=True, help="Allow Python code stored in the model file to run.")
 @click.option("--all", "all_rows", is_flag=True, help=f"Show all operators, not only the worst {_MOST}.")
+@model_explorer_option("each operator's share of the noise")
 @json_option
 def command(
     model: str,
@@ -44,6 +46,7 @@ def command(
     recipe: str | None,
     all_rows: bool,
     json_path: str | None,
+    explorer_path: str | None,
     **options: Any,
 ) -> None:
     """Say which operators of MODEL lose the accuracy of its int8 file, the worst first, and what would help each.
@@ -72,6 +75,10 @@ def command(
             on_event=display.event,
             **given,
         )
+    if explorer_path is not None:
+        from ..pages.model_explorer import noise_data
+
+        write_node_data(explorer_path, lambda: noise_data(report.operators))
     if wants_text(report.to_dict, json_path):
         _print(report, all_rows)
         read_so = [] if recipe is None else ["--recipe", recipe]

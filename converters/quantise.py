@@ -19,13 +19,14 @@ class Quantise(Protocol):
 
 
 @contextmanager
-def quantising(make: Callable[[bytes, Quantise], bytes]) -> Iterator[None]:
+def quantising(make: Callable[[bytes, Quantise], bytes], own: Callable[..., bytes] | None = None) -> Iterator[None]:
     """Let `make` take the place of the converter's quantiser for as long as the context lasts.
 
     Args:
         make: Gets the float file annotated with ranges (`RangeMeter.annotated`), and the quantiser with the
             converter's settings: annotated file -> quantised file. What it returns is what the converter goes on with.
             Not called for 16-bit activations, which TensorFlow quantises in another way.
+        own: Another quantiser, which takes the arguments of TensorFlow's; None for TensorFlow's.
     """
     from tensorflow.lite.python import lite
 
@@ -33,7 +34,7 @@ def quantising(make: Callable[[bytes, Quantise], bytes]) -> Iterator[None]:
 
     def replaced(annotated: bytes, *settings: Any, **named: Any) -> bytes:
         def quantise(annotated: bytes, **changes: Any) -> bytes:
-            return bytes(original(annotated, *settings, **{**named, **changes}))
+            return bytes((own or original)(annotated, *settings, **{**named, **changes}))
 
         return make(bytes(annotated), quantise)
 

@@ -105,6 +105,7 @@ def choosing_ranges(
     names: Names,
     finish: Callable[[RangeChoice, bytes, Quantise], bytes],
     repairs: Sequence[Repairing],
+    quantiser: Callable[..., bytes] | None = None,
 ) -> Iterator[RangeChoice]:
     """Let the converter calibrate and quantise by a plan for as long as the context lasts.
 
@@ -113,10 +114,11 @@ def choosing_ranges(
         names: Of the model's inputs and of its outputs.
         finish: Gets the choice, the file that it made, and the quantiser; returns the file to go on with.
         repairs: See `faster_calibration`.
+        quantiser: Another one than TensorFlow's, see `quantising`.
     """
     with faster_calibration(plan.values, plan.first_part, repairs) as calibration:
         choice = RangeChoice(plan, calibration, names)
-        with quantising(lambda file, quantise: finish(choice, choice.quantise(file, quantise), quantise)):
+        with quantising(lambda file, quantise: finish(choice, choice.quantise(file, quantise), quantise), quantiser):
             yield choice
 
 

@@ -19,6 +19,8 @@ from ..models.export.export import LeanModel, input_key
 from ..recipes.convert import ConvertRecipe
 from .base import ConvertedFile, Repair
 from .comparison import Reference
+from .lowbit.litert import quantise_dynamic, quantise_static, require_litert
+from .lowbit.packing import narrowed
 from .narrow import narrow_branches
 from .quantise import Quantise
 from .range_choice import Names, RangeChoice, choosing_ranges, plan_ranges
@@ -62,9 +64,11 @@ class TFLiteBackend:
         import tensorflow as tf
 
         started = time.monotonic()
+        own = recipe.low_bit and (samples is not None or not recipe.needs_calibration)
+        weights = {"weights_by": require_litert()} if own else {}
         with without_reloading(_SIGNATURE):
             converter = tf.lite.TFLiteConverter.from_saved_model(str(lean.folder), signature_keys=[_SIGNATURE])
-        flags = _configure(converter, recipe, calibrated=samples is not None)
+        flags = {**_configure(converter, recipe, calibrated=samples is not None), **weights}
         clock = _Clock()
         names = [item.name for item in lean.inputs], lean.output_names
         edges = _EdgeJudge(recipe, names, samples or {}, held_back, self.follow)
@@ -73,7 +77,7 @@ class TFLiteBackend:
             plan = plan_ranges(recipe.range_method, samples, held_back, lean.inputs[0].shape[0] or 1)
             converter.representative_dataset = _representative_dataset(lean, samples, plan.order, clock, on_sample)
             repairs = REPAIRS[recipe.activations] if recipe.repair else ()
-            ranges = choosing_ranges(plan, names, edges.finish, repairs)
+            ranges = choosing_ranges(plan, names, edges.finish, repairs, quantise_static if own else None)
         try:
             with ranges as choice, without_reloading(_SIGNATURE), warnings.catch_warnings():
                 # Its own calibrator uses an interpreter of its own that it calls deprecated.
@@ -85,6 +89,7 @@ class TFLiteBackend:
             raise explain(error, lean) from error
         seconds = {"convert": time.monotonic() - started - clock.seconds, "calibrate": clock.seconds}
         if choice is None:
+            model = _with_few_bits(model, recipe)
             return ConvertedFile(put_names(model, *names), {**flags, "calibrator": None}, seconds)
         if choice.seconds:
             seconds = {**seconds, "convert": seconds["convert"] - choice.seconds, "ranges": choice.seconds}
@@ -99,6 +104,13 @@ class TFLiteBackend:
             _repairs(choice.calibration.changes, lean.layer_names),
             tuple(narrow_branches(choice.annotated, lean.layer_names) if choice.annotated else ()),
         )
+
+
+def _with_few_bits(model: bytes, recipe: ConvertRecipe) -> bytes:
+    """Return a file that needed no calibration, with 4-bit weights where they were asked for."""
+    if not recipe.low_bit:
+        return model
+    return narrowed(model) if recipe.needs_calibration else quantise_dynamic(model)
 
 
 class _EdgeJudge:
@@ -161,7 +173,8 @@ def _configure(converter: Any, recipe: ConvertRecipe, *, calibrated: bool) -> di
     import tensorflow as tf
 
     ops = tf.lite.OpsSet
-    optimizations = ["DEFAULT"] if recipe.quantize != "float32" else []
+    # litert-quantizer starts from a float file.
+    optimizations = ["DEFAULT"] if recipe.quantize not in ("float32", "dynamic4") else []
     optimizations += ["EXPERIMENTAL_SPARSITY"] if recipe.sparse_weights else []
     converter.optimizations = [getattr(tf.lite.Optimize, name) for name in optimizations]
     flags: dict[str, object] = {"optimizations": optimizations, "supported_ops": ["TFLITE_BUILTINS"]}
@@ -171,8 +184,8 @@ def _configure(converter: Any, recipe: ConvertRecipe, *, calibrated: bool) -> di
     if recipe.needs_calibration:
         integer = {
             "int8": ops.TFLITE_BUILTINS_INT8,
-            "int16x8": ops.EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8,
-        }[recipe.quantize]
+            "int16": ops.EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8,
+        }[recipe.activations]
         allowed = [integer, ops.TFLITE_BUILTINS] if recipe.allow_float_ops else [integer]
         allowed = allowed if calibrated else [ops.TFLITE_BUILTINS]
         converter.target_spec.supported_ops = allowed

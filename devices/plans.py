@@ -46,7 +46,7 @@ class RunOptions:
 
     Attributes:
         runtime: "ai_edge_litert", "tflite_runtime", or "auto": the first of them that loads on the device. Or
-            "onnxruntime", which "auto" means for an .onnx file.
+            "onnxruntime", which "auto" means for an .onnx file; or "larq_compute_engine", for binary layers.
         threads: Number of threads of one inference, at least 1 (default 1).
         kernels: "default", "builtin" (without XNNPACK) or "reference" (slow, the same integers everywhere).
         bench: When the timing ends (default: as `BenchPlan` says), or None for no timing.

@@ -7,27 +7,31 @@ from typing import Any
 import numpy as np
 
 from ...data.dataset import Array
+from ..lowbit.weights import BIAS, WEIGHTS, pack
 from .layers import Integers, Layer, Reals
-
-_WEIGHTS, _BIAS = 1, 2
 
 
 def put_weights(tree: Any, layer: Layer, integers: Integers) -> None:
     """Give a layer other stored weights, (K, channels)."""
-    _put(tree, layer, _WEIGHTS, layer.as_stored(integers).astype(np.int8))
+    stored = layer.as_stored(integers).astype(np.int8)
+    put_constant(tree, layer.operator.index, WEIGHTS, pack(stored) if layer.weights.dtype == "int4" else stored)
 
 
 def put_bias(tree: Any, layer: Layer, bias: Reals) -> None:
     """Give a layer another bias, in real values on its grid: (channels,)."""
-    _put(tree, layer, _BIAS, np.rint(bias / layer.bias_step).astype(np.int32))
+    put_constant(tree, layer.operator.index, BIAS, np.rint(bias / layer.bias_step).astype(np.int32))
 
 
-def _put(tree: Any, layer: Layer, position: int, values: Array) -> None:
-    """Write values into the tensor at a position of the operator's inputs; into one of its own where others read it."""
+def put_constant(tree: Any, operator_index: int, position: int, values: Array) -> Any:
+    """Write values into the tensor at a position of an operator's inputs; into one of its own where others read it.
+
+    Returns:
+        That tensor.
+    """
     from ai_edge_litert import schema_py_generated as schema
 
     graph = tree.subgraphs[0]
-    operator = graph.operators[layer.operator.index]
+    operator = graph.operators[operator_index]
     index = int(operator.inputs[position])
     if sum(int(index in item.inputs) for item in graph.operators) > 1:
         fresh = schema.TensorT()
@@ -40,3 +44,4 @@ def _put(tree: Any, layer: Layer, position: int, values: Array) -> None:
         tree.buffers.append(schema.BufferT())
         tensor.buffer = len(tree.buffers) - 1
     tree.buffers[tensor.buffer].data = np.frombuffer(values.tobytes(), np.uint8)
+    return tensor

@@ -14,6 +14,8 @@ import numpy.typing as npt
 from ...data.dataset import Array
 from ...flatbuffer.model import Model, Operator, Quantization, Subgraph, Tensor
 
+# Type of stored weights -> their greatest integer, on a grid that is symmetric.
+MOST = {"int8": 127, "int4": 7}
 KINDS = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
 _WEIGHTS, _BIAS = 1, 2
 _ROUNDED = 2.0  # steps: more than rounding, to whichever side, takes weights away
@@ -30,7 +32,7 @@ Reals = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Layer:
-    """An operator with int8 weights, and the float operator that it was made from.
+    """An operator with int8 or int4 weights, and the float operator that it was made from.
 
     A result is a row of what the operator reads times its weights: rows are (n, K) and weights (K, channels), or, of a
     depthwise convolution, rows (n, K, channels), each channel being multiplied with its own.
@@ -77,6 +79,11 @@ class Layer:
     def integers(self) -> Integers:
         """The stored weights, (K, channels)."""
         return self.as_matrix(_constant(self.weights)).astype(np.int64)
+
+    @property
+    def most(self) -> int:
+        """The greatest integer that its weights may be."""
+        return MOST[self.weights.dtype]
 
     @cached_property
     def steps(self) -> Reals:
@@ -189,7 +196,7 @@ def _fits(layer: Layer) -> bool:
     twin_weights = layer.float_graph.tensors[layer.twin.inputs[_WEIGHTS]]
     dense = layer.operator.name == "FULLY_CONNECTED"
     checks: list[Callable[[], bool]] = [
-        lambda: layer.weights.dtype == "int8" and layer.input.dtype == "int8" and layer.output.dtype == "int8",
+        lambda: layer.weights.dtype in MOST and layer.input.dtype == "int8" and layer.output.dtype == "int8",
         lambda: layer.weights.data() is not None and layer.weights.quantization is not None,
         lambda: twin_weights.data() is not None and twin_weights.shape == layer.weights.shape,
         lambda: twin_weights.dtype == "float32" and layer.input.quantization is not None,

@@ -20,7 +20,6 @@ from .layers import Integers, Reals
 
 # More inputs of a channel than that are left alone: the memory grows with their square.
 MOST_INPUTS = 6144
-_LEAST, _GREATEST = -127, 127
 _SWEEPS = 20
 _BLOCK = 64  # rows of weights, after which what moved is told to the rest
 # Weights also stay near their own values, so much as if noise of this share of the inputs' energy were added to them.
@@ -34,10 +33,10 @@ def rounded(evidence: Evidence) -> Integers:
     size = gram.shape[-1]
     energy = np.trace(gram, axis1=-2, axis2=-1)[..., None, None] / size
     gram = gram + _NOISE * energy * np.eye(size)
-    return descend(gram, pull / layer.steps, layer.real_weights / layer.steps, layer.integers)
+    return descend(gram, pull / layer.steps, layer.real_weights / layer.steps, layer.integers, layer.most)
 
 
-def descend(gram: Reals, pull: Reals, weights: Reals, start: Integers) -> Integers:
+def descend(gram: Reals, pull: Reals, weights: Reals, start: Integers, most: int = 127) -> Integers:
     """Return the integers that coordinate descent finds.
 
     Args:
@@ -45,10 +44,11 @@ def descend(gram: Reals, pull: Reals, weights: Reals, start: Integers) -> Intege
         pull: ``p``, (K, channels), in steps.
         weights: ``w``, (K, channels), in steps.
         start: Where to begin; these integers are allowed, too.
+        most: The greatest integer, and the negative of the least.
     """
     chosen = start.astype(np.float64)
-    low = np.clip(np.minimum(np.floor(weights), start), _LEAST, _GREATEST)
-    high = np.clip(np.maximum(np.ceil(weights), start), _LEAST, _GREATEST)
+    low = np.clip(np.minimum(np.floor(weights), start), -most, most)
+    high = np.clip(np.maximum(np.ceil(weights), start), -most, most)
     own = np.maximum(np.diagonal(gram, axis1=-2, axis2=-1).T, np.finfo(np.float64).tiny)
     own = own if gram.ndim == 3 else own[:, None]
     slope = _product(gram, chosen - weights) - pull  # half the derivative

@@ -156,6 +156,9 @@ def unresolved(text: str) -> Optional[AgentError]:
             "the model is compiled for the Edge TPU, and was run without it (unresolved custom op: edgetpu-custom-op)"
         )
         return AgentError("unsupported", message, remedy="pass the delegate edgetpu, or " + plain)
+    if "Lce" in text:
+        message = "the model has binary layers (%s), which this runtime does not know" % text
+        return AgentError("unsupported", message, remedy="run it with the runtime larq_compute_engine")
     if "ethos-u" in text:
         return AgentError("unsupported", "the model is compiled for an Ethos-U microcontroller", remedy=plain)
     return None

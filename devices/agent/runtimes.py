@@ -9,8 +9,8 @@ import sys
 from typing import Any, List, Optional, Tuple
 
 from .delegate import load
-from .gpu import GPU, Gpu, require
-from .onnx import Onnx
+from .larq import PACKAGE as LARQ
+from .larq import LarqInterpreter, import_library
 from .protocol import AgentError
 
 # In the order in which ``auto`` tries them. ai_edge_litert comes first because it gives int8 models to XNNPACK, which
@@ -18,7 +18,8 @@ from .protocol import AgentError
 RUNTIMES = ("ai_edge_litert", "tflite_runtime")
 AUTO = "auto"
 ONNX = "onnxruntime"  # for .onnx files, which no other runs; ``auto`` does not try it
-KNOWN = (*RUNTIMES, ONNX)
+# LARQ, for files with binary layers, neither.
+KNOWN = (*RUNTIMES, ONNX, LARQ)
 
 # What `kernels` means -> the name in the runtime's OpResolverType.
 KERNELS = {
@@ -68,25 +69,33 @@ class Runtime:
         self.delegate: Optional[str] = None
         self._delegates: List[Any] = []
         try:
-            self._module: Any = importlib.import_module(name if name == ONNX else name + ".interpreter")
-            self.version: str = importlib.import_module(name).__version__
+            self._module, self.version = _imported(name)
             self._prove()
         except (ImportError, SystemError, AttributeError) as error:
             raise AgentError("runtime_missing", "does not load: %s" % _reason(error)) from error
 
     def _prove(self) -> None:
         """Make an interpreter. A wheel that was built for another NumPy imports well, and fails only here."""
-        if self.name != ONNX:
+        if self.name == LARQ:
+            LarqInterpreter(self._module, _EMPTY_MODEL, 1, "default")
+        elif self.name != ONNX:
             self._module.Interpreter(model_content=_EMPTY_MODEL)
 
     def interpreter(self, path: str, threads: int, kernels: str) -> Any:
         """Return a new interpreter of the file at `path`; what it raises is mapped by `Session`."""
+        # They import NumPy, which the process that only asks for names may lack.
+        from .gpu import GPU, Gpu
+        from .onnx import Onnx
+
         if kernels not in KERNELS:
             raise AgentError("request", "unknown kernels %r; expected one of %s" % (kernels, ", ".join(KERNELS)))
         if self.name == ONNX:
             if kernels != "default":
                 raise AgentError("request", "onnxruntime has no kernels but its own; drop --kernels %s" % kernels)
             return Onnx(path, threads)
+        if self.name == LARQ:
+            with open(path, "rb") as stream:
+                return LarqInterpreter(self._module, stream.read(), threads, kernels)
         resolver = getattr(self._module.OpResolverType, KERNELS[kernels])
         plain = self._module.Interpreter(
             model_path=path,
@@ -104,14 +113,26 @@ class Runtime:
         Raises:
             AgentError: It cannot be loaded.
         """
-        if self.name == ONNX:
-            raise AgentError("request", "delegates are TFLite's, and onnxruntime takes none; drop --delegate")
+        from .gpu import GPU, require
+
+        if self.name in (ONNX, LARQ):
+            raise AgentError("request", "delegates are TFLite's, and %s takes none; drop --delegate" % self.name)
         if delegate == GPU:
             require(self.name)
             self.delegate = GPU
             return
         self._delegates = [load(self._module, delegate, minimum_runtime)]
         self.delegate = os.path.basename(delegate)
+
+
+def _imported(name: str) -> Tuple[Any, str]:
+    """Return a runtime's module and version."""
+    if name == LARQ:
+        from importlib import metadata  # its wheels begin with Python 3.10, and Python 3.7 has no such module
+
+        return import_library(), metadata.version(name)
+    module = importlib.import_module(name if name == ONNX else name + ".interpreter")
+    return module, str(importlib.import_module(name).__version__)
 
 
 # ELF's number of a machine -> what `uname -m` prints.

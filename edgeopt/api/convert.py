@@ -49,9 +49,9 @@ def convert(
 
     Args:
         model: A ``keras.Model``, a ``tf_keras.Model``, or the path of a .keras or .h5 file or a SavedModel folder.
-        calibration: Samples for int8 and int16x8 (none for a model that was trained quantised): an ndarray, a dict by
-            input name, a ``tf.data.Dataset``, a ``representative_dataset`` callable, or a path (.npz, .npy, a folder of
-            images, ``module:callable``).
+        calibration: Samples for int8, int8w4 and int16x8 (none for a model that was trained quantised): an ndarray, a
+            dict by input name, a ``tf.data.Dataset``, a ``representative_dataset`` callable, or a path (.npz, .npy, a
+            folder of images, ``module:callable``).
         recipe: All settings at once; `options` change single ones.
         data: Samples with labels that `max_drop` is measured on, to choose the operators that stay float; validate on
             others.
@@ -252,13 +252,19 @@ def _file_job(
     """Fail in milliseconds on what needs no TensorFlow to be seen; the rest is for the child."""
     from ..data.dataset import check_named
     from ..models.detect import detect, wrappers_in
+    from ..models.larq import is_in_file
     from .convert_job import FileJob
-    from .convert_prepare import check_trained, choose
+    from .convert_prepare import check_binary, check_tools, check_trained, choose
     from .written import WrittenChosen
 
-    maker = wrappers_in(detect(path).config_text)
-    if maker:
+    config = detect(path).config_text
+    maker = wrappers_in(config)
+    if is_in_file(config):
+        check_binary(recipe)
+    elif maker:
         check_trained(recipe)
+    else:
+        check_tools(recipe)
     in_memory = calibration is not None and not isinstance(calibration, (str, os.PathLike))
     chosen = None
     if in_memory or calibration is None:
@@ -282,11 +288,13 @@ def _lean_job(
     """Export here; the child converts the lean SavedModel."""
     from ..models.detect import carries_ranges
     from .convert_job import LeanJob
-    from .convert_prepare import check_trained, choose, prepare
+    from .convert_prepare import check_tools, check_trained, choose, prepare
 
     trained = carries_ranges(loaded.layers)
     if trained:
         check_trained(recipe)
+    else:
+        check_tools(recipe)
     prepared = prepare(
         lambda: loaded, recipe, lambda: choose(recipe, calibration, trained=trained), folder / "lean", progress
     )

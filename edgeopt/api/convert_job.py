@@ -13,6 +13,7 @@ from ..errors import ConversionError, one_line
 from ..evaluation.fidelity import Fidelity
 from ..models.detect import Flavour, detect
 from ..models.export.export import LeanModel
+from ..models.larq import is_in_file
 from ..models.spec import InputSpec, LoadedModel
 from ..process.isolation import OnEvent
 from ..process.request import Request
@@ -22,7 +23,7 @@ from .study import NOTHING, Study
 from .written import HELD_BACK_FILE, SAMPLES_FILE, WrittenChosen, read_arrays, write_arrays
 
 if TYPE_CHECKING:
-    from ..converters.base import ConvertedFile
+    from ..converters.base import ConvertedFile, Converter
     from ..converters.comparison import Run
 
 MODEL_FILE = "model.tflite"
@@ -63,8 +64,9 @@ class FileJob(Request):
 
     @property
     def modules(self) -> tuple[str, ...]:
-        """What the child imports, where that takes long."""
-        return detect(self.model).flavour.modules
+        """What the child imports, where that takes long; nothing where Larq must come first (`edgeopt.models.larq`)."""
+        file = detect(self.model)
+        return () if is_in_file(file.config_text) else file.flavour.modules
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> FileJob:
@@ -162,6 +164,7 @@ def convert_lean(request: Mapping[str, Any], emit: OnEvent) -> dict[str, object]
 
 
 def _convert(prepared: Prepared, recipe: ConvertRecipe, study: Study, folder: Path, emit: OnEvent) -> ConvertReport:
+    from ..converters.binary.larq import LarqBackend
     from ..converters.cause import mask_warnings
     from ..converters.comparison import compare_with_model
     from ..converters.tflite import TFLiteBackend
@@ -169,7 +172,9 @@ def _convert(prepared: Prepared, recipe: ConvertRecipe, study: Study, folder: Pa
 
     following = Following(prepared.lean, recipe, study, emit)
     emit({"stage": "convert"})
-    backend = TFLiteBackend(following if following.asked else None)
+    backend: Converter = (
+        LarqBackend() if prepared.lean.binary else TFLiteBackend(following if following.asked else None)
+    )
     samples, held_back = prepared.samples, prepared.held_back
     converted = backend.convert(prepared.lean, recipe, samples, held_back, _telling(emit))
     seconds = {**prepared.report.seconds, **converted.seconds}
@@ -298,6 +303,8 @@ def _fidelity_warnings(fidelity: Fidelity | None, recipe: ConvertRecipe, study: 
     cause = None if fidelity is None or fidelity.cause is None else fidelity.cause.kind
     if recipe.edges == "int8" and cause in ("input", "joined"):
         found = [f"{warning}; or let --edges prepared do so, which stays int8 throughout" for warning in found]
+    if recipe.quantize == "int8w4" and not recipe.recover:
+        return [f"{warning}; --recover rounds 4-bit weights for what comes out of their layers" for warning in found]
     if recipe.quantize != "int8" or study.sensitivity:
         return found
     return [f"{warning}; `edgeopt sensitivity` says what each operator costs" for warning in found]

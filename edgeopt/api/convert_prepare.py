@@ -16,6 +16,7 @@ from ..models.detect import carries_ranges
 from ..models.expectations import input_expectations
 from ..models.export.export import LeanModel, export_lean
 from ..models.export.lookups import refuse_strings
+from ..models.larq import is_binary
 from ..models.spec import InputSpec, LoadedModel, fix_shapes
 from ..process.isolation import OnEvent
 from ..process.request import Request
@@ -149,6 +150,8 @@ def prepare(
         elif recipe.edges == "prepared" and chosen is not None:
             model, ends, notes = without_ends(model, chosen.data)
     emit({"layers": model.layers})
+    if is_binary(model.layers):
+        check_binary(recipe)
     inputs = fix_shapes(model.spec, recipe.input_shapes, None if recipe.dynamic_batch else recipe.batch_size)
     refuse_strings(model, inputs)
     warnings = [*model.warnings, *notes, *_batch_warnings(inputs, recipe)]
@@ -185,11 +188,42 @@ def check_trained(recipe: ConvertRecipe) -> None:
     Raises:
         RecipeError: Another quantisation is asked for.
     """
-    if recipe.quantize != "int8":
+    if recipe.activations != "int8":
         raise RecipeError(
-            f"Received quantize={recipe.quantize!r} for a model that was trained for int8; use quantize='int8', or "
-            "convert the float model that the training returned beside it."
+            f"Received quantize={recipe.quantize!r} for a model that was trained for int8; use quantize='int8' (int8w4 "
+            "for 4-bit weights), or convert the float model that the training returned beside it."
         )
+
+
+def check_binary(recipe: ConvertRecipe) -> None:
+    """Raise unless a model with binary layers is to stay float around them, and what converts it is there.
+
+    Raises:
+        RecipeError: Another quantisation is asked for.
+        ConversionError: The converter is not installed.
+    """
+    from ..converters.binary.larq import require_engine
+
+    if recipe.quantize != "float32":
+        raise RecipeError(
+            f"Received quantize={recipe.quantize!r} for a model with Larq's binary layers, whose other layers stay "
+            "float; use quantize='float32'."
+        )
+    if recipe.is_onnx:
+        raise RecipeError(f"to={recipe.to!r} has no binary layers, and the model has Larq's; leave it out.")
+    require_engine()
+
+
+def check_tools(recipe: ConvertRecipe) -> None:
+    """Raise before anything slow where a library is missing that a model without ranges of its own needs.
+
+    Raises:
+        ConversionError: It is not installed.
+    """
+    if recipe.low_bit:
+        from ..converters.lowbit.litert import require_litert
+
+        require_litert()
 
 
 def quantized_layers(maker: str) -> Any:

@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from ..errors import ConversionError, NotFullyIntegerError
 from ..flatbuffer import Model, read_model
+from ..flatbuffer.binary import binary_macs
 from ..flatbuffer.edges import float_edge
 from ..flatbuffer.integer import (
     FloatOperator,
@@ -18,6 +19,7 @@ from ..flatbuffer.integer import (
     fully_int8,
     granularity,
 )
+from ..flatbuffer.low_bits import low_bits
 from ..flatbuffer.macs import macs
 from ..flatbuffer.memory import memory_use
 from ..flatbuffer.model import Operator, Tensor
@@ -67,12 +69,39 @@ def verify(
             "state: the file keeps state between invocations (a fused LSTM); "
             "call interpreter.reset_all_variables() before each new sequence"
         )
+    if binary := binary_macs(model):
+        warnings.append(
+            f"binary: {binary / 1e6:.1f} million binary multiply-accumulates an inference; the file runs with "
+            "--runtime larq_compute_engine alone, which has no wheel for Linux on Arm: on no Raspberry Pi or Coral"
+        )
+    if recipe.low_bit:
+        warnings.append(_few_bits(model, recipe))
     dense = granularity(model).get("FULLY_CONNECTED")
     if recipe.per_tensor_dense and dense not in (None, "per-tensor"):
         raise ConversionError(
             f"Dense weights came out {dense} although per-tensor was asked for; install TensorFlow 2.17 or later."
         )
     return warnings
+
+
+def _few_bits(model: Model, recipe: ConvertRecipe) -> str:
+    """Say what 4-bit weights buy; raise where there are none."""
+    found = low_bits(model)
+    if not found:
+        raise ConversionError(
+            "The file has no 4-bit weights, which convolutions and fully connected layers with constant weights can "
+            "have; convert with quantize='int8'."
+        )
+    slow = ", ".join(f"{count} {name}" for item in found for name, count in item.slow.items())
+    gain = (
+        f"XNNPACK has no kernel for {slow} with them, and TFLite's own unpack them at each invocation: this makes the "
+        "file smaller, not faster (`edgeopt bench` measures it)"
+        if slow
+        else "XNNPACK computes with them"
+    )
+    newer = recipe.quantize == "dynamic4" or any("FULLY_CONNECTED" in item.operators for item in found)
+    runs = "; ai-edge-litert runs it, tflite-runtime 2.14 refuses it" if newer else ""
+    return f"4-bit: {'; '.join(map(str, found))}; {gain}{runs}"
 
 
 def stateful(model: Model) -> bool:
@@ -136,10 +165,12 @@ def describe_file(data: bytes, recipe: ConvertRecipe) -> dict[str, object]:
         "fully_int8": fully_int8(model),
         "float_ops": [operator.to_dict() for operator in float_ops(model)],
         "granularity": granularity(model),
+        "low_bits": [item.to_dict() for item in low_bits(model)],
         "inputs": [spec.to_dict() for spec in input_specs(model)],
         "outputs": [spec.to_dict() for spec in output_specs(model)],
         "ops": op_histogram(model),
         "macs": macs(model),
+        "binary_macs": binary_macs(model),
         "parameters": parameters(model),
         "stateful": stateful(model),
         "peak_activation_bytes": memory.peak_bytes,

@@ -11,7 +11,9 @@ from ..artifact.shown import Shown
 from ..converters.edgetpu.package import Package, packages
 from ..flatbuffer import Model
 from ..flatbuffer import describe as rows
+from ..flatbuffer.binary import binary_macs
 from ..flatbuffer.integer import DynamicTensor, FloatOperator, dynamic_dimensions, float_ops, fully_int8, granularity
+from ..flatbuffer.low_bits import LowBits, low_bits
 from ..flatbuffer.macs import macs, unknown_macs
 from ..flatbuffer.memory import MemoryUse, memory_use
 from ..flatbuffer.specs import TensorSpec, input_specs, output_specs
@@ -40,6 +42,8 @@ class Inspection(Shown):
         memory: Activation memory.
         granularity: Operator name to "per-tensor", "per-channel" or "mixed".
         edgetpu: In a file compiled for the Edge TPU, what each of its custom operators holds for the chip.
+        binary_macs: Multiply-accumulates of one bit, by Larq's operators, which `macs` leaves out.
+        low_bits: Weights of fewer than 8 bits, by type.
     """
 
     file: str | None
@@ -58,6 +62,8 @@ class Inspection(Shown):
     memory: MemoryUse
     granularity: dict[str, str]
     edgetpu: tuple[Package, ...] = ()
+    low_bits: tuple[LowBits, ...] = ()
+    binary_macs: int = 0
 
     def shown(self) -> Mapping[str, object]:
         """Return what a prompt or a notebook shows."""
@@ -89,12 +95,14 @@ class Inspection(Shown):
                 "float_ops": [found.to_dict() for found in self.float_ops],
                 "dynamic_dimensions": [found.to_dict() for found in self.dynamic_dimensions],
                 "granularity": dict(self.granularity),
+                "low_bits": [item.to_dict() for item in self.low_bits],
                 "edgetpu": [package.to_dict() for package in self.edgetpu],
                 "inputs": [spec.to_dict() for spec in self.inputs],
                 "outputs": [spec.to_dict() for spec in self.outputs],
                 "ops": dict(self.ops),
                 "macs": self.macs,
                 "macs_unknown": list(self.macs_unknown),
+                "binary_macs": self.binary_macs,
                 "parameters": self.parameters,
                 "peak_activation_bytes": self.peak_activation_bytes,
                 "memory": self.memory.to_dict(),
@@ -137,8 +145,10 @@ def inspect(file: str | os.PathLike[str] | bytes | HasModel) -> Inspection:
         ops=op_histogram(model),
         macs=macs(model),
         macs_unknown=unknown_macs(model),
+        binary_macs=binary_macs(model),
         parameters=parameters(model),
         memory=memory_use(model),
         granularity=granularity(model),
+        low_bits=tuple(low_bits(model)),
         edgetpu=packages(model, name or "The model"),
     )

@@ -60,7 +60,7 @@ def validate(
         device: "local", a name of the inventory, or a `edgeopt.devices.Device`, which stays open.
         inventory: The inventory's file; None looks for the project's and the user's.
         runtime: "ai_edge_litert", "tflite_runtime", or "auto": the first of them that loads on the device;
-            "onnxruntime" for an .onnx file, which "auto" knows.
+            "onnxruntime" for an .onnx file, which "auto" knows; "larq_compute_engine" for binary layers.
         threads: How many threads one inference may use, 1 by default.
         baseline: What to compare with: a .tflite file, a Keras model, a SavedModel, or a `Baseline` of one.
         metric: "accuracy", "top5", "auc", "mae", "mse", ``module:callable``, or a callable ``(y_true, y_pred)``.

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     "--quantize",
     default="int8",
     show_default=True,
-    metavar="int8|int16x8|float16|dynamic|float32",
+    metavar="int8|int8w4|int16x8|float16|dynamic|dynamic4|float32",
     help="What to quantise to.",
 )
 @click.option(
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 @click.option(
     "--calibration",
     metavar="DATA",
-    help="Samples for int8 and int16x8: .npz, .npy, a folder of images, or module:callable.",
+    help="Samples for int8, int8w4 and int16x8: .npz, .npy, a folder of images, or module:callable.",
 )
 @click.option("--calibration-samples", default=200, show_default=True, metavar="N", help="How many of them to use.")
 @click.option("--seed", default=0, show_default=True, metavar="N", help="Picks the samples.")

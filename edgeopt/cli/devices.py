@@ -24,8 +24,11 @@ def devices_option(function: Function) -> Function:
 
 def runtime_option(function: Function) -> Function:
     """Add ``--runtime`` to a command."""
-    text = "auto: ai_edge_litert where it loads (it gives int8 to XNNPACK), then tflite_runtime; for .onnx onnxruntime."
-    kinds = "auto|tflite_runtime|ai_edge_litert|onnxruntime"
+    text = (
+        "auto: ai_edge_litert where it loads (it gives int8 to XNNPACK), then tflite_runtime; for .onnx onnxruntime; "
+        "larq_compute_engine runs binary layers."
+    )
+    kinds = "auto|tflite_runtime|ai_edge_litert|onnxruntime|larq_compute_engine"
     return click.option("--runtime", default="auto", show_default=True, metavar=kinds, help=text)(function)
 
 

@@ -22,6 +22,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
+from .binary import is_binary, operator_binary_macs
 from .calls import called_first, callees
 from .model import Model, Operator, Subgraph, Tensor
 
@@ -134,6 +135,8 @@ def operator_macs(graph: Subgraph, operator: Operator) -> int | None:
     Returns:
         None where the file does not tell: custom operators, and operands of an unexpected rank.
     """
+    if is_binary(operator):  # counted apart
+        return None if operator_binary_macs(graph, operator) is None else 0
     if operator.custom or operator.name.startswith("STABLEHLO_"):
         return None
     formula = _FORMULAS.get(operator.name)

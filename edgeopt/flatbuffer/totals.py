@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 
+from .binary import binary_weights
 from .model import Model, Subgraph, Tensor
 
 
@@ -22,14 +23,15 @@ def parameters(model: Model) -> int:
     Counted are constants of float or quantised type that some operator reads (weights, biases, embedded factors), at
     their dense size even when stored sparse, and once where several tensors share a buffer. Not counted are plain
     integers (shapes, axes, paddings, indices), booleans and strings, the values that variables start from, and what a
-    custom operator holds inside.
+    custom operator holds inside, but for the weights of Larq's binary convolutions.
     """
     seen: dict[int, int] = {}
     for graph in model.subgraphs:
         for tensor in _computed_with(graph):
             if tensor.is_float or tensor.quantization is not None:
                 seen[tensor.buffer] = max(seen.get(tensor.buffer, 0), tensor.elements)
-    return sum(seen.values())
+    binary = sum(binary_weights(graph, operator) or 0 for graph in model.subgraphs for operator in graph.operators)
+    return sum(seen.values()) + binary
 
 
 def _computed_with(graph: Subgraph) -> list[Tensor]:

@@ -19,6 +19,7 @@ from ..process.user_code import import_user_object
 from .detect import Flavour, ModelFile, detect
 from .hdf5 import check_members
 from .keras_spec import keras_spec
+from .larq import is_in_file, larq_objects
 from .saved_model import keras2_objects, load_saved_model
 from .spec import LoadedModel
 from .trust import check_file
@@ -78,7 +79,8 @@ def load_layers(path: str | Path, *, custom_objects: Sequence[str] = (), unsafe_
 
 def _load_keras(file: ModelFile, custom_objects: Sequence[str], unsafe_load: bool) -> Any:
     try:
-        return load_checked(file, resolve_custom_objects(custom_objects), unsafe_load)
+        own = larq_objects() if is_in_file(file.config_text) else {}
+        return load_checked(file, {**own, **resolve_custom_objects(custom_objects)}, unsafe_load)
     except EdgeoptError:
         raise
     except Exception as error:

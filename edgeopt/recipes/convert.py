@@ -12,7 +12,8 @@ from ..artifact.outside import loads_toml, read_text
 from ..errors import RecipeError, UsageError, nearest
 from .values import as_whole, require_choice, require_number
 
-QUANTIZE_MODES = ("int8", "int16x8", "float16", "dynamic", "float32")
+QUANTIZE_MODES = ("int8", "int8w4", "int16x8", "float16", "dynamic", "dynamic4", "float32")
+LOW_BIT_MODES = ("int8w4", "dynamic4")
 # name -> which values the steps of an int8 activation span
 RANGES = {
     "minmax": "from the least to the greatest, as TensorFlow does",
@@ -32,9 +33,11 @@ _ONNX_MODES = {"onnx": ("int8", "float32"), "tensorrt": ("int8",)}
 # quantize mode -> the input and output types the converter can give, the default first
 IO_TYPES: dict[str, tuple[str, ...]] = {
     "int8": ("int8", "uint8", "float32"),
+    "int8w4": ("int8", "float32"),
     "int16x8": ("int16", "float32"),
     "float16": ("float32",),
     "dynamic": ("float32",),
+    "dynamic4": ("float32",),
     "float32": ("float32",),
 }
 # name -> (scale, offset): what a pixel of 0 to 255 becomes is pixel * scale + offset
@@ -57,8 +60,8 @@ class ConvertRecipe:
     """How a Keras model becomes a .tflite file.
 
     Attributes:
-        quantize: int8 (the default), int16x8 (16-bit activations, 8-bit weights), float16, dynamic (8-bit weights) or
-            float32.
+        quantize: int8 (the default), int8w4 (8-bit activations, 4-bit weights), int16x8 (16-bit activations, 8-bit
+            weights), float16, dynamic (8-bit weights), dynamic4 (4-bit weights) or float32.
         calibration_samples: On how many samples the ranges are measured, at least 1; 200 by default.
         seed: Picks those samples, a whole number of at least 0, which is the default.
         input_type: Type of the file's inputs; None takes the mode's default (int8 for int8).
@@ -178,9 +181,9 @@ class ConvertRecipe:
         _require("ranges", self.ranges, str, "text")
         if self.ranges not in RANGES:
             raise RecipeError(f"Unknown ranges {self.ranges!r}{nearest(self.ranges, RANGES)}")
-        if self.ranges != "minmax" and self.quantize != "int8":
+        if self.ranges != "minmax" and self.activations != "int8":
             asked = f"ranges {self.ranges!r} goes"
-            raise RecipeError(f"{asked} with quantize='int8', not {self.quantize!r}; drop one of them.")
+            raise RecipeError(f"{asked} with quantize='int8' or 'int8w4', not {self.quantize!r}; drop one of them.")
 
     def _check_fidelity(self) -> None:
         if self.min_fidelity is None:
@@ -203,13 +206,15 @@ class ConvertRecipe:
             raise RecipeError("batch_size and dynamic_batch exclude each other; give one of them.")
         if self.per_tensor_dense and self.quantize != "int8":
             raise RecipeError(f"per_tensor_dense goes with quantize='int8', not {self.quantize!r}; drop one of them.")
-        if self.recover and self.quantize != "int8":
-            raise RecipeError(f"recover goes with quantize='int8', not {self.quantize!r}; drop one of them.")
         if self.edges == "prepared" and (self.quantize != "int8" or self.from_layer):
             other = "from_layer, which begins where you say" if self.from_layer else f"quantize={self.quantize!r}"
             raise RecipeError(f"edges='prepared' does not go with {other}; drop one of them.")
         if self.edges == "prepared" and self.max_drop is not None:
             raise RecipeError("max_drop scores a file that gives the model's outputs, not edges='prepared'; drop one.")
+        if self.recover and self.activations != "int8":
+            raise RecipeError(f"recover goes with quantize='int8' or 'int8w4', not {self.quantize!r}; drop it.")
+        if self.sparse_weights and self.low_bit:
+            raise RecipeError(f"sparse_weights have 8 bits, and quantize={self.quantize!r} asks for 4; drop one.")
         if self.image_scaling not in IMAGE_SCALINGS:
             raise RecipeError(
                 f"Unknown image_scaling {self.image_scaling!r}{nearest(self.image_scaling, IMAGE_SCALINGS)}"
@@ -220,7 +225,7 @@ class ConvertRecipe:
     @property
     def range_method(self) -> str:
         """How the ranges are found, the default put in."""
-        return self.ranges or (_DEFAULT_RANGES if self.quantize == "int8" else "minmax")
+        return self.ranges or (_DEFAULT_RANGES if self.activations == "int8" else "minmax")
 
     @property
     def is_onnx(self) -> bool:
@@ -244,7 +249,12 @@ class ConvertRecipe:
     @property
     def activations(self) -> str:
         """The type that the file computes in: int8, int16 or float32."""
-        return {"int8": "int8", "int16x8": "int16"}.get(self.quantize, "float32")
+        return {"int8": "int8", "int8w4": "int8", "int16x8": "int16"}.get(self.quantize, "float32")
+
+    @property
+    def low_bit(self) -> bool:
+        """Whether convolutions and fully connected layers get 4-bit weights."""
+        return self.quantize in LOW_BIT_MODES
 
     @property
     def needs_calibration(self) -> bool:

@@ -25,6 +25,7 @@ from .values import require_number, require_whole
 
 # Kind of pass -> ``module:class`` in `edgeopt.passes`: a pass is registered here, and loaded when it is asked for.
 PASSES = {
+    "binarize": "binarize:Binarize",
     "channels": "channels:ChannelPruning",
     "cluster": "cluster:Cluster",
     "distil": "distil:Distil",
@@ -38,6 +39,7 @@ _TABLES = ("pass", "convert", "budget", "distillation", "loss", "metric", "outpu
 _OLD_KEYS = ("output",)  # earlier spellings that are read: of `output_name`
 # What a pass must not come after, and why.
 _CONTRADICTIONS: dict[str, tuple[tuple[str, ...], str]] = {
+    "binarize": (KINDS, "its weights are trained to be signs; put binarize last"),
     "qat": (KINDS, "its weights are trained for their 8-bit grid, and any later change leaves it; put qat last"),
     "cluster": (
         ("prune", "channels", "distil", "finetune"),
@@ -114,11 +116,14 @@ class OptimizeRecipe:
                     f"The recipe has a distil pass with a student after {self.kinds[number - 1]!r}, whose work the "
                     "student would replace; put it first."
                 )
-        if "qat" in self.kinds and self.convert.quantize != "int8":
-            raise RecipeError(
-                f"The recipe trains for 8 bits (qat) and converts to {self.convert.quantize!r}; use quantize = 'int8', "
-                "or drop the pass."
-            )
+        for table in self.passes:
+            bits = table.get("weight_bits", 8)
+            wanted = {8: "int8", 4: "int8w4"}.get(bits if isinstance(bits, int) else 8, "int8")
+            if table["kind"] == "qat" and self.convert.quantize != wanted:
+                raise RecipeError(
+                    f"The recipe trains for weights of {bits} bits (qat) and converts to {self.convert.quantize!r}; "
+                    f"use quantize = {wanted!r}, another weight_bits of the pass, or drop it."
+                )
 
     @property
     def kinds(self) -> tuple[str, ...]:

@@ -89,6 +89,26 @@ class Compiled(CompiledFile):
     delegate: str | None
 
 
+class LowBits(TypedDict):
+    """Weights of one type of fewer than 8 bits.
+
+    Attributes:
+        dtype: "int4" or "int2".
+        tensors: How many constants.
+        weights: How many numbers in them.
+        stored_bytes: What they take in the file.
+        operators: How many operators read them, by kind.
+        slow: Those among them that XNNPACK does not compute with such weights.
+    """
+
+    dtype: str
+    tensors: int
+    weights: int
+    stored_bytes: int
+    operators: Counts
+    slow: Counts
+
+
 class _Targeted(TypedDict, total=False):
     target: str
     prediction: Prediction
@@ -129,10 +149,12 @@ class Convert(_Targeted):
         fully_int8: Whether no float tensor is left and inputs and outputs have 8 bits.
         float_ops: The operators that read or write float tensors; for .onnx those of the .tflite file behind it.
         granularity: "per-channel" or "per-tensor", by kind of operator.
+        low_bits: Weights of fewer than 8 bits, by type.
         ops: Histogram of the operators.
         macs: Multiply-accumulates of one inference.
         peak_activation_bytes: As TFLite places them; null for an .onnx file.
         expanded_weight_bytes: Likewise.
+        binary_macs: Those of one bit, which are not in `macs`.
         stateful: Whether an inference depends on earlier ones.
         edges: Operators that stayed float at an input or output.
         selective: Operators that stayed float on request.
@@ -150,10 +172,12 @@ class Convert(_Targeted):
     fully_int8: bool
     float_ops: list[FloatOperator]
     granularity: dict[str, str]
+    low_bits: list[LowBits]
     inputs: list[Tensor]
     outputs: list[Tensor]
     ops: Counts
     macs: int
+    binary_macs: int
     parameters: int
     stateful: bool
     peak_activation_bytes: int | None
@@ -266,7 +290,9 @@ class Inspect(TypedDict):
         file: Its path.
         dynamic_dimensions: Tensors whose shape is not fixed in the file.
         edgetpu: The packages of a file that was compiled for the Edge TPU.
+        low_bits: Weights of fewer than 8 bits, by type.
         macs_unknown: Operators whose work is not known, and is not in `macs`.
+        binary_macs: Multiply-accumulates of one bit, which are not in `macs`.
     """
 
     verdict: Literal["ok"]
@@ -277,12 +303,14 @@ class Inspect(TypedDict):
     float_ops: list[FloatOperator]
     dynamic_dimensions: list[DynamicTensor]
     granularity: dict[str, str]
+    low_bits: list[LowBits]
     edgetpu: list[PackageRow]
     inputs: list[Tensor]
     outputs: list[Tensor]
     ops: Counts
     macs: int
     macs_unknown: list[str]
+    binary_macs: int
     parameters: int
     peak_activation_bytes: int
     memory: MemoryUse

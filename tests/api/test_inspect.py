@@ -48,9 +48,9 @@ def test_a_path_bytes_and_an_artifact_give_the_same(shared_data):
 def test_the_json_has_the_documented_fields(shared_data):
     found = json.loads(json.dumps(edgeopt.inspect(shared_data / RESNET).to_dict(), allow_nan=False))
     assert list(found) == [
-        *("schema_version", "tool", "verdict", "file", "size_bytes", "gzip_bytes", "fully_int8", "float_ops"),
-        *("dynamic_dimensions", "granularity", "edgetpu", "inputs", "outputs", "ops"),
-        *("macs", "macs_unknown", "parameters"),
+        *("schema_version", "tool", "kind", "verdict", "file", "size_bytes", "gzip_bytes", "fully_int8", "float_ops"),
+        *("dynamic_dimensions", "granularity", "low_bits", "edgetpu", "inputs", "outputs", "ops"),
+        *("macs", "macs_unknown", "binary_macs", "parameters"),
         *(
             "peak_activation_bytes",
             "memory",

@@ -49,11 +49,12 @@ def test_samples_are_bound_by_name(lean, running):
 
 @pytest.mark.parametrize("mode", QUANTIZE_MODES)
 def test_the_settings_are_recorded_under_their_public_names(lean, mode):
-    samples = {"zebra": SMALL, "apple": SMALL} if mode in ("int8", "int16x8") else None
+    samples = {"zebra": SMALL, "apple": SMALL} if ConvertRecipe(mode).needs_calibration else None
     result = converted(lean, samples, quantize=mode)
     flags = dict(result.flags)
-    assert flags["optimizations"] == ([] if mode == "float32" else ["DEFAULT"])
+    assert flags["optimizations"] == ([] if mode in ("float32", "dynamic4") else ["DEFAULT"])
     expected = {
+        "int8w4": ["TFLITE_BUILTINS_INT8"],
         "int8": ["TFLITE_BUILTINS_INT8"],
         "int16x8": ["EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8"],
     }

@@ -19,8 +19,11 @@ from edgeopt.recipes.optimize import KINDS
 from edgeopt.training import Distillation, PassContext
 
 TRAINING = {"epochs": 1, "batch_size": 16}
+# Those that are not applied here: `binarize` has Larq's layers and a process of its own (test_binarize.py).
+ELSEWHERE = ("binarize",)
 # Kind -> options that are good, and one option more that is bad, with what is said of it.
 EXAMPLES = {
+    "binarize": ({"least_inputs": 8, **TRAINING}, {"epochs": 0}, "expected at least 1"),
     "channels": ({"fraction": 0.3, "multiple": 4, "minimum": 4, "importance": "taylor"}, {"of": "mac"}, "'macs'"),
     "cluster": ({"clusters": 4, **TRAINING}, {"initialization": "kmean"}, r"'kmeans\+\+'"),
     "distil": (TRAINING, {"alpha": 1.5}, r"the share of the teacher, in \[0, 1\]"),
@@ -28,7 +31,9 @@ EXAMPLES = {
     "prune": ({"sparsity": 0.5, **TRAINING}, {"sparsity": 1.0}, r"the fraction of zeros, in \[0, 1\)"),
     "qat": (TRAINING, {"preserve": "sparse"}, "'sparsity'"),
 }
-WITH_SKIP = [kind for kind in EXAMPLES if "skip" in {item.name for item in fields(pass_class(kind))}]
+WITH_SKIP = [
+    kind for kind in EXAMPLES if kind not in ELSEWHERE and "skip" in {item.name for item in fields(pass_class(kind))}
+]
 X = np.random.default_rng(0).normal(size=(32, 6)).astype(np.float32)
 Y = np.arange(32) % 2
 
@@ -54,7 +59,7 @@ def each_keras(request):
     return importlib.import_module(request.param)
 
 
-@pytest.fixture(scope="module", params=EXAMPLES)
+@pytest.fixture(scope="module", params=[kind for kind in EXAMPLES if kind not in ELSEWHERE])
 def applied(request, each_keras):
     """A pass, the model that it was given, what that was before, and the result."""
     step, model = plan({"kind": request.param, **EXAMPLES[request.param][0]}).step, network(each_keras)

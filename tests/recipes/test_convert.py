@@ -54,14 +54,14 @@ def test_a_round_trip_loses_nothing():
 
 @pytest.mark.parametrize("mode", QUANTIZE_MODES)
 def test_only_integer_activations_need_calibration(mode):
-    assert ConvertRecipe(quantize=mode).needs_calibration == (mode in ("int8", "int16x8"))
+    assert ConvertRecipe(quantize=mode).needs_calibration == (mode in ("int8", "int8w4", "int16x8"))
     assert ConvertRecipe(quantize=mode).file_input_type == IO_TYPES[mode][0]
 
 
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        ({"quantize": "int4"}, r"Unknown quantize mode 'int4'; did you mean 'int8'\?"),
+        ({"quantize": "int9"}, r"Unknown quantize mode 'int9'; did you mean 'int8'\?"),
         ({"quantize": "float32", "input_type": "int8"}, "input_type 'int8' does not go with quantize='float32'; expected one of float32"),
         ({"output_type": "int16"}, "output_type 'int16' does not go with quantize='int8'; expected one of int8, uint8, float32"),
         ({"calibration_samples": 0}, "calibration_samples is 0; expected a whole number of at least 1"),
@@ -86,8 +86,8 @@ def test_only_integer_activations_need_calibration(mode):
         ({"image_size": [96, 0]}, "image_size's width is 0"),
         ({"image_resize": "bilinar"}, r"Unknown image_resize 'bilinar'; did you mean 'bilinear'\?"),
         ({"ranges": "percentil"}, r"Unknown ranges 'percentil'; did you mean 'percentile'\?"),
-        ({"ranges": "best", "quantize": "int16x8"}, "ranges 'best' goes with quantize='int8', not 'int16x8'"),
-        ({"recover": True, "quantize": "float16"}, "recover goes with quantize='int8', not 'float16'"),
+        ({"ranges": "best", "quantize": "int16x8"}, "ranges 'best' goes with quantize='int8' or 'int8w4', not 'int16x8'"),
+        ({"recover": True, "quantize": "float16"}, "recover goes with quantize='int8' or 'int8w4', not 'float16'"),
         ({"image_scaling": "0..2"}, "Unknown image_scaling '0..2'"),
         ({"quantise": "int8"}, r"Unknown convert option 'quantise'; did you mean 'quantize'\?"),
     ],

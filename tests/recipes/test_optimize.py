@@ -124,7 +124,7 @@ def test_a_student_behind_other_passes_is_refused():
 
 
 def test_training_for_8_bits_and_converting_to_others_is_refused():
-    with pytest.raises(RecipeError, match="trains for 8 bits .qat. and converts to 'float16'"):
+    with pytest.raises(RecipeError, match="trains for weights of 8 bits .qat. and converts to 'float16'"):
         OptimizeRecipe(({"kind": "qat"},), ConvertRecipe(quantize="float16"))
 
 
@@ -216,7 +216,7 @@ def test_a_message_that_quotes_a_damaged_value_keeps_its_beginning_and_its_end()
         ConvertRecipe(quantize="x" * 9000)
     assert len(str(caught.value)) <= 2000
     assert str(caught.value).startswith("Unknown quantize mode")
-    assert str(caught.value).endswith("expected one of dynamic, float16, float32, int16x8, int8.")
+    assert str(caught.value).endswith("expected one of dynamic, dynamic4, float16, float32, int16x8, int8, int8w4.")
 
 
 @pytest.mark.parametrize("value", [float("nan"), "true", 1, None, []])

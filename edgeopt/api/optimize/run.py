@@ -19,6 +19,7 @@ from ...recipes.optimize import OptimizeRecipe
 from ...training.losses import loss_text
 from ..baseline import telling
 from ..target import recipe_for
+from .binary import check_engine
 from .compression import compression_report, overall_change
 from .folder import Folder, Kept
 from .ladder import Ladder
@@ -115,7 +116,8 @@ def optimize(
         callbacks: Keras callbacks for the trainings of models of their flavour.
         device: What measures: "local", a name of the inventory, or a `edgeopt.devices.Device`.
         inventory: The inventory's file.
-        runtime: "ai_edge_litert", "tflite_runtime", or "auto": the first of them that loads on the device.
+        runtime: "ai_edge_litert", "tflite_runtime", or "auto": the first of them that loads on the device;
+            "larq_compute_engine" for a recipe with the pass binarize.
         bench: When a timing ends.
         custom_objects: ``module:NAME`` for what a model file needs.
         unsafe_load: Allow Python code stored in a model file to run.
@@ -149,6 +151,7 @@ def optimize(
     settings, planned = read.settings, read.planned
     _join_workers(planned, resume)
     RunOptions(runtime=runtime)  # a name that is wrong is refused before anything is trained, as is a student
+    check_engine(settings.kinds, device, inventory, runtime)
     for entry in planned:
         entry.step.check()
     written = _named(settings)

@@ -16,6 +16,7 @@ from ...errors import ConversionError, EdgeoptError
 from ...flatbuffer.layer_names import layers_in
 from ..detect import Flavour
 from ..keras_spec import tree_of, unique
+from ..larq import is_binary
 from ..spec import InputSpec, LoadedModel
 from .lookups import refuse_tables
 from .normalized import centred
@@ -37,6 +38,7 @@ class LeanModel:
         layer_names: Names of the model's layers, for messages.
         loops: Names of the layers, or scopes, that have a loop or a branch in the graph.
         warnings: What was done another way than the model does it.
+        binary: Whether it has Larq's binary layers.
     """
 
     folder: Path
@@ -45,6 +47,7 @@ class LeanModel:
     layer_names: tuple[str, ...] = ()
     loops: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    binary: bool = False
 
 
 def input_key(index: int) -> str:
@@ -104,7 +107,8 @@ def export_lean(
         warnings.append(f"precision: {len(raised_names)} layer(s) trained in mixed precision compute in float32 here")
     layer_names = tuple(name for name, _ in loaded.layers)
     loops = _loops(graph, layer_names)
-    return LeanModel(folder, tuple(inputs), tuple(names), layer_names, loops, tuple(warnings))
+    binary = is_binary(loaded.layers)
+    return LeanModel(folder, tuple(inputs), tuple(names), layer_names, loops, tuple(warnings), binary)
 
 
 def _save(function: Any, loaded: LoadedModel, folder: Path) -> Any:

@@ -20,12 +20,14 @@ class Choices:
         sparsity: Keep the zeros of sparse kernels.
         clusters: Keep the distinct values of clustered kernels.
         per_tensor_dense: One scale for all weights of a Dense layer.
+        weight_bits: Of the weights of convolutions and Dense layers.
     """
 
     skip: frozenset[str] = frozenset()
     sparsity: bool = True
     clusters: bool = True
     per_tensor_dense: bool = False
+    weight_bits: int = 8
 
 
 def grid_of(choices: Choices, layer: Any, kernel: npt.NDArray[Any], *, has_norm: bool) -> tuple[Grid, bool, int]:

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from .ranges import marked, on_grid, scales, straight_through
+from .ranges import LEVELS, marked, on_grid, scales, straight_through
 
 # channel: a scale for each output channel, as the converter chooses by itself.
 # tensor: one scale for all weights. shared: one scale before the BatchNormalization is folded in.
@@ -21,6 +21,15 @@ KERNELS = ("kernel", "depthwise_kernel")
 def kernel_name(layer: Any) -> str:
     """Return the attribute that holds the layer's kernel."""
     return next(name for name in reversed(KERNELS) if hasattr(layer, name))
+
+
+# Layers that become TFLite's convolution or fully connected operator, for which there are 4-bit weights.
+_FEW_BITS = frozenset({"Conv1D", "Conv2D", "Dense"})
+
+
+def bits_of(layer: Any, asked: int) -> int:
+    """Return of how many bits the weights of a layer are to be, where so many were asked for."""
+    return asked if type(layer).__name__ in _FEW_BITS else 8
 
 
 def channel_axes(layer: Any) -> tuple[int, ...]:
@@ -41,6 +50,7 @@ class Kernel:
         masked: Keep zeros zero: a mask of what is not zero.
         clusters: Number of distinct values to keep; 0 keeps none. The values are trained instead of the weights.
         factor: What each input channel is multiplied by: the file's weights take it in. A convolution's only.
+        bits: Of a weight, a key of `LEVELS`.
     """
 
     def __init__(
@@ -52,9 +62,10 @@ class Kernel:
         masked: bool,
         clusters: int,
         factor: Sequence[float] | None = None,
+        bits: int = 8,
     ) -> None:
         self.variable = getattr(layer, kernel_name(layer))
-        self.grid = grid
+        self.grid, self.bits = grid, bits
         self.factor = None if factor is None else tf.reshape(tf.constant(factor, tf.float32), (1, 1, -1, 1))
         rank = len(self.variable.shape)
         self.kept = tuple(axis % rank for axis in channel_axes(layer))
@@ -101,37 +112,41 @@ class Kernel:
 
     def _trained(self, kernel: Any, gain: Any) -> Any:
         if self.grid == "channel":
-            return straight_through(kernel, on_grid(kernel, self.reduced))
+            return straight_through(kernel, on_grid(kernel, self.reduced, self.bits))
         everything = range(len(kernel.shape))
         if gain is None or self.grid == "shared":
-            return straight_through(kernel, on_grid(kernel, everything))
+            return straight_through(kernel, on_grid(kernel, everything, self.bits))
         factor = self._spread(tf.where(tf.abs(gain) > 0, gain, tf.ones_like(gain)))
-        return straight_through(kernel, on_grid(kernel * factor, everything) / factor)
+        return straight_through(kernel, on_grid(kernel * factor, everything, self.bits) / factor)
 
     def deployed(self, gain: Any = None) -> Any:
         """The weights of the file, as floats; the converter makes the integers that were meant out of them."""
         kernel = self.value() if self.factor is None else self.value() * self.factor
         factor = None if gain is None else self._spread(gain)
         if self.grid == "channel":
-            rounded = on_grid(kernel, self.reduced)
+            rounded = on_grid(kernel, self.reduced, self.bits)
             return rounded if factor is None else rounded * factor
         everything = range(len(kernel.shape))
         if self.grid == "tensor":
             folded = kernel if factor is None else kernel * factor
-            return marked(on_grid(folded, everything), tf.reshape(scales(folded, everything), ()) * 127.0)
-        limit = tf.reshape(scales(kernel, everything), ()) * 127.0
+            return marked(on_grid(folded, everything, self.bits), self._limit(folded))
+        limit = self._limit(kernel)
         limits = limit * (tf.ones(kernel.shape[-1]) if gain is None else tf.maximum(tf.abs(gain), 1e-12))
-        rounded = on_grid(kernel, everything)
+        rounded = on_grid(kernel, everything, self.bits)
         return marked(rounded if factor is None else rounded * factor, limits)
 
     def response(self, constant: Sequence[float]) -> Any:
         """Return what the file's weights, a scale a channel, give for constant input channels; gains apart."""
         kernel = self.value() if self.factor is None else self.value() * self.factor
-        rounded = on_grid(kernel, self.reduced)
+        rounded = on_grid(kernel, self.reduced, self.bits)
         each = (rounded if self.factor is None else rounded / self.factor) * tf.reshape(
             tf.constant(constant, tf.float32), (1, 1, -1, 1)
         )
         return tf.reshape(tf.reduce_sum(each, axis=self.reduced), (-1,))
+
+    def _limit(self, weights: Any) -> Any:
+        """The greatest value of one grid for all weights: a scalar."""
+        return tf.reshape(scales(weights, range(len(weights.shape)), self.bits), ()) * LEVELS[self.bits]
 
     def _spread(self, gain: Any) -> Any:
         """Reshape one number for each output channel so that it multiplies the kernel."""

@@ -24,6 +24,7 @@ from ...training.context import Skipped
 from . import attention, rules
 from .activations import FUSED
 from .choices import Choices, grid_of
+from .kernels import bits_of
 from .layers import QuantizedActivation, QuantizedLayer, QuantizedMerge, QuantizedTensor
 from .neighbours import Neighbours
 from .preparation import preparations
@@ -208,6 +209,7 @@ class _Lowering:
                 masked=masked,
                 clusters=clusters,
                 gain=layer._key_dim**-0.5 if part.role == "query" else 1.0,
+                bits=bits_of(part.dense, self.choices.weight_bits),
                 name=step.name if part.role == "attention_output" else self._free(f"{step.name}_{part.role}"),
             )
             self.after.append(partial(_load, quantized, part.weights))
@@ -248,6 +250,7 @@ class _Lowering:
             masked=masked,
             clusters=clusters,
             before=None if (found := self.prepared.get(id(step))) is None else (found.scale, found.offset),
+            bits=bits_of(copied, self.choices.weight_bits),
             activation="linear" if split_off else str(function),
             name=self._free(f"{end.name}_linear") if split_off else end.name,
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
-from ...errors import UsageError, nearest
+from ...errors import RecipeError, UsageError, nearest
 from ...models.bridge import flatten, to_tf_keras
 from ...models.detect import Flavour
 from ...models.graph.rebuild import read_native
@@ -26,12 +26,13 @@ if TYPE_CHECKING:
     from .lowering import Lowered
 
 PRESERVE = ("auto", "none", "sparsity", "clusters", "both")
+WEIGHT_BITS = (8, 4)
 Properties = dict[str, WeightProperty]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Qat(Pass):
-    """Train with the rounding of 8-bit integers in the loop, so that the int8 file is as good as the float model.
+    """Train with the rounding to integers in the loop, so that the int8 file is as good as the float model.
 
     Attributes:
         training: How long and how, one epoch by default; ``epochs=0`` only measures the ranges of the activations.
@@ -41,6 +42,8 @@ class Qat(Pass):
         skip: Names of layers that stay float; none by default.
         per_tensor_dense: One scale for all weights of a Dense layer, for accelerators that know no other; by default
             there is one for each output channel.
+        weight_bits: Of the weights of convolutions and Dense layers: 8, the default, or 4, for a file of the mode
+            ``int8w4``; other weights, those of depthwise convolutions among them, have 8.
         range_batches: Batches of training data from which the ranges start, at least 1; 8 by default.
 
     Raises:
@@ -55,6 +58,7 @@ class Qat(Pass):
     preserve: Literal["auto", "none", "sparsity", "clusters", "both"] = "auto"
     skip: tuple[str, ...] = ()
     per_tensor_dense: bool = False
+    weight_bits: Literal[8, 4] = 8
     range_batches: int = 8
 
     name = "qat"
@@ -62,6 +66,8 @@ class Qat(Pass):
     def __post_init__(self) -> None:
         require_choice("preserve", self.preserve, PRESERVE)
         require_whole("range_batches", self.range_batches, 1)
+        if self.weight_bits not in WEIGHT_BITS:
+            raise RecipeError(f"Received weight_bits={self.weight_bits!r}; expected 8 or 4.")
         object.__setattr__(self, "skip", skipped_names(self.skip))
         refuse_half_precision(self.name, self.training.mixed_precision)
 
@@ -119,7 +125,7 @@ class Qat(Pass):
             raise UsageError(f"Received preserve={self.preserve!r}, and no kernel of the model is sparse; prune first.")
         if self.preserve in ("clusters", "both") and not any(item.clustered for item in before.values()):
             raise UsageError(f"Received preserve={self.preserve!r}, and no kernel is clustered; cluster first.")
-        return lower(graph, Choices(frozenset(self.skip), sparsity, clusters, self.per_tensor_dense))
+        return lower(graph, Choices(frozenset(self.skip), sparsity, clusters, self.per_tensor_dense, self.weight_bits))
 
     def _set_ranges(self, model: Any, context: PassContext) -> None:
         """Let the activations' ranges be those of some training data, before a step is made."""

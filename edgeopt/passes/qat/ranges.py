@@ -2,8 +2,8 @@
 
 Activations: affine, 8 bits, one range a tensor, by the fake-quantisation operator, which is also what tells the
 converter the range. Weights: symmetric, 8 bits, [-127, 127], scale = max|w| / 127 (Jacob et al. 2018, section 3;
-LiteRT's 8-bit specification), by plain arithmetic, which the converter folds into constants that lie on the grid that
-it chooses itself; with the operator only where the grid must be another one.
+LiteRT's 8-bit specification), or 4 bits, [-7, 7], scale = max|w| / 7; by plain arithmetic, which the converter folds
+into constants that lie on the grid that it chooses itself; with the operator only where the grid must be another one.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ import tf_keras
 _DECAY = 0.99
 # A tensor that is always zero still needs a scale that integers can be divided by.
 _NARROWEST = 1e-3
-_LEVELS = 127.0
+# Bits of a weight -> its greatest integer.
+LEVELS = {8: 127.0, 4: 7.0}
 
 _observing = False
 
@@ -103,15 +104,15 @@ def within(x: Any, low: Any, high: Any) -> Any:
     return tf.cast(tf.quantization.fake_quant_with_min_max_vars(values, low, high, num_bits=8), x.dtype)
 
 
-def scales(weights: Any, axes: Sequence[int]) -> Any:
-    """Return the symmetric scales, `axes` reduced to size 1; 1/127 where all weights are zero."""
+def scales(weights: Any, axes: Sequence[int], bits: int = 8) -> Any:
+    """Return the symmetric scales, `axes` reduced to size 1; those of a weight of 1 where all weights are zero."""
     largest = tf.reduce_max(tf.abs(weights), axis=list(axes), keepdims=True)
-    return tf.where(largest > 0, largest, tf.ones_like(largest)) / _LEVELS
+    return tf.where(largest > 0, largest, tf.ones_like(largest)) / LEVELS[bits]
 
 
-def on_grid(weights: Any, axes: Sequence[int]) -> Any:
-    """Round weights to their 8-bit grid, with a scale for all that differ along `axes` only."""
-    steps = scales(weights, axes)
+def on_grid(weights: Any, axes: Sequence[int], bits: int = 8) -> Any:
+    """Round weights to their grid of so many bits, with a scale for all that differ along `axes` only."""
+    steps = scales(weights, axes, bits)
     return tf.round(weights / steps) * steps
 
 

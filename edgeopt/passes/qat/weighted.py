@@ -28,6 +28,7 @@ class QuantizedWeights(Quantized):
         clusters: Number of distinct weights that is kept; 0 for none.
         gain: What the result is multiplied by, folded into the weights of the file; without a normalisation only.
         before: Factor and offset of each channel, with which the inputs are prepared; folded into the weights, too.
+        bits: Of a weight: 8 or 4.
     """
 
     def __init__(
@@ -41,6 +42,7 @@ class QuantizedWeights(Quantized):
         clusters: int = 0,
         gain: float = 1.0,
         before: Sequence[Sequence[float]] | None = None,
+        bits: int = 8,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -49,7 +51,7 @@ class QuantizedWeights(Quantized):
         self.before = None if before is None else [[float(value) for value in part] for part in before]
         self.norm = norm
         self.norm_frozen = norm_frozen
-        self.grid, self.masked, self.clusters = grid, masked, clusters
+        self.grid, self.masked, self.clusters, self.bits = grid, masked, clusters, bits
 
     def build(self, input_shape: Any) -> None:
         """Build the layers inside, and what keeps zeros and clusters."""
@@ -67,6 +69,7 @@ class QuantizedWeights(Quantized):
             self.grid,  # type: ignore[arg-type]
             masked=self.masked,
             clusters=self.clusters,
+            bits=self.bits,
             factor=None if self.before is None else self.before[0],
         )
         super().build(input_shape)
@@ -166,6 +169,7 @@ class QuantizedWeights(Quantized):
             "clusters": self.clusters,
             "gain": self.gain,
             "before": self.before,
+            "bits": self.bits,
         }
 
 

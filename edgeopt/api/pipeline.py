@@ -54,7 +54,6 @@ def cut_file(
     paths = [folder / f"{path.stem}_segment_{place}_of_{len(found)}.tflite" for place in range(len(found))]
     for target in paths:
         refuse_to_overwrite(target, force)
-    folder.mkdir(parents=True, exist_ok=True)
     for target, part in zip(paths, found, strict=True):
         write_atomically(target, part.model)
     return dict(zip(paths, found, strict=True))

@@ -23,6 +23,7 @@ from edgeopt.recipes.optimize import OptimizeRecipe
 
 pytest.importorskip("larq_compute_engine", reason="larq-compute-engine is not installed (extra binary)")
 
+pytestmark = pytest.mark.heavy
 ENGINE = "larq_compute_engine"
 SHORT = BenchPlan(min_seconds=0.02, max_seconds=0.05, processes=1)
 

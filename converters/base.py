@@ -9,6 +9,7 @@ from typing import Protocol
 from ..data.dataset import Array
 from ..models.export.export import LeanModel
 from ..recipes.convert import ConvertRecipe
+from .reference import Reference
 
 
 @dataclass(frozen=True)
@@ -16,7 +17,7 @@ class Repair:
     """A known cause of ruined integer files that was removed.
 
     Attributes:
-        kind: ``joined``, ``picture``, ``norm``, ``mask``, ``elu``, ``hard-swish`` or ``select``.
+        kind: ``joined``, ``picture``, ``norm``, ``channels``, ``mask``, ``elu``, ``hard-swish`` or ``select``.
         layers: The layers that it concerns, or names of tensors where these do not tell.
         detail: What was done, as a phrase.
     """
@@ -34,8 +35,9 @@ class ConvertedFile:
         model: The file's bytes.
         flags: The converter's settings, by the names that its users know.
         seconds: How long each stage took.
-        float_model: The float .tflite file whose ranges were measured, with the same inputs and outputs; None where
-            nothing was calibrated.
+        reference: What the float file gives that was calibrated, with the same inputs and outputs; None where nothing
+            was calibrated.
+        calibrated_model: That file as it was quantised: with its ranges, and with what was repaired in it.
         ranges: How the ranges were found, as `RangeChoice.to_dict` says; None where nothing was calibrated.
         ends: At which ends of the file (``input``, ``output``) operators stayed float.
         repairs: What was repaired before the ranges were measured.
@@ -45,7 +47,8 @@ class ConvertedFile:
     model: bytes = field(repr=False)
     flags: Mapping[str, object]
     seconds: Mapping[str, float] = field(default_factory=dict)
-    float_model: bytes | None = field(default=None, repr=False)
+    reference: Reference | None = field(default=None, repr=False)
+    calibrated_model: bytes | None = field(default=None, repr=False)
     ranges: Mapping[str, object] | None = None
     ends: tuple[str, ...] = ()
     repairs: tuple[Repair, ...] = ()

@@ -23,12 +23,14 @@ from .quantise import Quantise, quantising
 from .ranges import Calibration, faster_calibration
 from .repairs.repairing import Repairing
 from .rewrite import put_names
+from .weight_bias import WeightBias
 
 MINMAX = "minmax"
 BEST = "best"
 _VALUES = 1 << 19  # looked at in each tensor, over all samples
 _VALUES_A_SAMPLE = (256, 8192)
 LEAST_SAMPLES = 20  # that can be split into some that make and some that judge
+_FITTING = 32  # samples whose means are taken
 _PART = 5  # without samples held back, every fifth judges
 _BEYOND_NOISE = 2.0  # standard errors
 
@@ -47,6 +49,7 @@ class RangePlan:
         first_part: So many of them make the ranges that are judged on the others; 0 where others judge, or none.
         judges: Input name -> samples to choose by; None for no choice.
         held_back: Whether those are others than the ones that make the ranges of the file.
+        fitting: Input name -> samples that judge nothing, for means; None where there is nothing to choose by.
     """
 
     method: str
@@ -55,6 +58,7 @@ class RangePlan:
     first_part: int
     judges: Samples | None
     held_back: bool
+    fitting: Samples | None = None
 
 
 def plan_ranges(method: str, samples: Samples, held_back: Samples | None, batch: int) -> RangePlan:
@@ -72,11 +76,21 @@ def plan_ranges(method: str, samples: Samples, held_back: Samples | None, batch:
     values = 0 if method == MINMAX else min(high, max(low, _VALUES // groups))
     last = judging_part(groups)
     if method != BEST or held_back is not None or count < LEAST_SAMPLES or not last:
-        return RangePlan(method, values, range(groups), 0, held_back if method == BEST else None, True)
+        judges = held_back if method == BEST else None
+        fitting = None if judges is None else _some(samples, range(count))
+        return RangePlan(method, values, range(groups), 0, judges, True, fitting)
     first = [group for group in range(groups) if group not in set(last)]
     rows = [row for row in range(count) if row // batch in set(last)]
+    others = [row for row in range(count) if row // batch not in set(last)]
     judges = {name: np.asarray(array[rows]) for name, array in samples.items()}
-    return RangePlan(method, values, [*first, *last], len(first), judges, False)
+    return RangePlan(method, values, [*first, *last], len(first), judges, False, _some(samples, others))
+
+
+def _some(samples: Samples, rows: Sequence[int]) -> Samples:
+    """Return at most `_FITTING` of some samples, spread over them."""
+    places = np.linspace(0, len(rows) - 1, min(len(rows), _FITTING)).round().astype(np.int64)
+    chosen = [rows[place] for place in places]
+    return {name: np.asarray(array[chosen]) for name, array in samples.items()}
 
 
 def judging_part(groups: int) -> list[int]:
@@ -118,7 +132,12 @@ def choosing_ranges(
     """
     with faster_calibration(plan.values, plan.first_part, repairs) as calibration:
         choice = RangeChoice(plan, calibration, names)
-        with quantising(lambda file, quantise: finish(choice, choice.quantise(file, quantise), quantise), quantiser):
+
+        def made(file: bytes, quantise: Quantise) -> bytes:
+            found = choice.quantise(file, quantise)
+            return finish(choice, found, choice.corrected(quantise))
+
+        with quantising(made, quantiser):
             yield choice
 
 
@@ -133,6 +152,8 @@ class RangeChoice:
         self.candidates: dict[str, Candidate] = {}
         self.seconds = 0.0
         self.annotated = b""  # what the file was made of
+        self.bias: Candidate | None = None  # what correcting biases for the rounding of weights gives
+        self._correction: WeightBias | None = None
         self._files: dict[bytes, bytes] = {}
 
     @cached_property
@@ -140,10 +161,24 @@ class RangeChoice:
         """The float file that was calibrated, with the model's names; once the calibration has begun."""
         return put_names(self.calibration.content or b"", *self._names)
 
+    @property
+    def calibrated_file(self) -> bytes:
+        """The float file as it was quantised, with what was repaired and with the model's names."""
+        changes = self.calibration.changes
+        content = changes[-1].content if changes else self.calibration.content or b""
+        return put_names(self.annotated or content, *self._names)
+
     def quantise(self, annotated: bytes, quantise: Quantise) -> bytes:
         """Return the quantised file (see `quantising`)."""
         self.annotated = self._chosen(annotated, quantise)
-        return self._files.pop(self.annotated, None) or quantise(self.annotated)
+        return self._files.pop(self.annotated, None) or self.corrected(quantise)(self.annotated)
+
+    def corrected(self, quantise: Quantise) -> Quantise:
+        """Return what quantises any annotated file as the chosen one is: with corrected biases, if these are better."""
+        if self._correction is None:
+            return quantise
+        correction = self._correction
+        return lambda annotated, **changes: correction.taken_off(quantise(annotated, **changes))
 
     def _chosen(self, annotated: bytes, quantise: Quantise) -> bytes:
         """Return the file with the ranges that it is quantised with."""
@@ -163,8 +198,9 @@ class RangeChoice:
         trials = self.calibration.earlier or meter.all_ranges()
         candidates = {method: meter.annotated(ranges) for method, ranges in trials.items()}
         files = {method: quantise(candidate) for method, candidate in candidates.items()}
-        self._judge(files, plan.judges)
-        self._files = {candidates[self.used]: files[self.used]}
+        errors = self._judge(files, plan.judges)
+        file = self._with_biases(candidates[self.used], files[self.used], errors[self.used])
+        self._files = {candidates[self.used]: file}
         self.seconds = time.monotonic() - started
         return meter.annotated(meter.ranges(self.used))
 
@@ -178,14 +214,11 @@ class RangeChoice:
             "samples": None if judges is None else len(next(iter(judges.values()))),
             "held_back": None if judges is None else self._plan.held_back,
             "candidates": {name: vars(found) for name, found in self.candidates.items()},
+            "biases": None if self.bias is None else {"kept": self._correction is not None, **vars(self.bias)},
         }
 
-    def _judge(self, files: Mapping[str, bytes], judges: Samples) -> None:
-        expected = file_outputs(self.float_file, judges)
-        errors = {
-            method: sample_errors(expected, file_outputs(put_names(file, *self._names), judges))
-            for method, file in files.items()
-        }
+    def _judge(self, files: Mapping[str, bytes], judges: Samples) -> dict[str, Errors]:
+        errors = {method: self._errors(file, judges) for method, file in files.items()}
         self.candidates = compare(errors)
         self.used = choose(self.candidates)
         gain = self.candidates[self.used]
@@ -194,6 +227,30 @@ class RangeChoice:
             if self.used == MINMAX
             else f"{gain.gain_db:.1f} dB better than minimum and maximum (standard error {gain.noise_db:.1f})"
         )
+        return errors
+
+    def _with_biases(self, annotated: bytes, file: bytes, errors: Errors) -> bytes:
+        """Return the file with biases corrected for the rounding of weights, if it is better than without."""
+        plan = self._plan
+        if plan.fitting is None or plan.judges is None:
+            return file
+        folded = any(change.kind == "picture" for change in self.calibration.changes)
+        correction = WeightBias(put_names(annotated, *self._names), plan.fitting, but_first=folded)
+        made = correction.taken_off(file)
+        found = compare({"before": errors, "after": self._errors(made, plan.judges)}, base="before")
+        self.bias = found["after"]
+        if not better(found["after"], found["before"]):
+            return file
+        self._correction = correction
+        return made
+
+    def _errors(self, file: bytes, judges: Samples) -> Errors:
+        return sample_errors(self._expected, file_outputs(put_names(file, *self._names), judges))
+
+    @cached_property
+    def _expected(self) -> dict[str, Array]:
+        """What the float file gives for the samples that judge."""
+        return file_outputs(self.float_file, self._plan.judges or {})
 
 
 def sample_errors(expected: Mapping[str, Array], got: Mapping[str, Array]) -> Errors:
@@ -228,9 +285,11 @@ def compare(errors: Mapping[str, Errors], base: str = MINMAX) -> dict[str, Candi
 
 def choose(candidates: Mapping[str, Candidate]) -> str:
     """Return the method with the best outputs; minimum and maximum unless another is better beyond noise."""
-    better = [
-        method
-        for method, found in candidates.items()
-        if found.gain_db > _BEYOND_NOISE * found.noise_db and found.snr_db >= candidates[MINMAX].snr_db
-    ]
-    return max(better, key=lambda method: candidates[method].snr_db, default=MINMAX)
+    standing = candidates[MINMAX]
+    winners = [method for method, found in candidates.items() if better(found, standing)]
+    return max(winners, key=lambda method: candidates[method].snr_db, default=MINMAX)
+
+
+def better(candidate: Candidate, standing: Candidate) -> bool:
+    """Say whether a file is better beyond noise than what its gain is over, and over all samples no worse."""
+    return candidate.gain_db > _BEYOND_NOISE * candidate.noise_db and candidate.snr_db >= standing.snr_db

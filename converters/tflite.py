@@ -18,12 +18,12 @@ from ..flatbuffer.layer_names import layers_in, layers_of
 from ..models.export.export import LeanModel, input_key
 from ..recipes.convert import ConvertRecipe
 from .base import ConvertedFile, Repair
-from .comparison import Reference
 from .lowbit.litert import quantise_dynamic, quantise_static, require_litert
 from .lowbit.packing import narrowed
 from .narrow import narrow_branches
 from .quantise import Quantise
 from .range_choice import Names, RangeChoice, choosing_ranges, plan_ranges
+from .reference import Reference
 from .reloading import without_reloading
 from .repairs.change import Change
 from .repairs.edges import settle_edges
@@ -98,7 +98,8 @@ class TFLiteBackend:
             put_names(model, *names),
             flags,
             seconds,
-            choice.float_file,
+            edges.reference or Reference(choice.float_file, samples, held_back),
+            choice.calibrated_file,
             choice.to_dict(),
             edges.ends,
             _repairs(choice.calibration.changes, lean.layer_names),
@@ -125,6 +126,7 @@ class _EdgeJudge:
         follow: Callable[[Trials], bytes] | None,
     ) -> None:
         self.ends: tuple[str, ...] = ()
+        self.reference: Reference | None = None
         self._follow = follow
         self._names, self._samples, self._held_back = names, samples, held_back
         asked = {"input": recipe.input_type, "output": recipe.output_type}
@@ -134,7 +136,7 @@ class _EdgeJudge:
 
     def finish(self, choice: RangeChoice, file: bytes, quantise: Quantise) -> bytes:
         """Return the file to go on with, which has the edges `ends`."""
-        reference = Reference(choice.float_file, self._samples, self._held_back)
+        self.reference = reference = Reference(choice.float_file, self._samples, self._held_back)
 
         def fidelity_of(made: bytes) -> Fidelity:
             return reference.fidelity_of(put_names(made, *self._names))

@@ -17,10 +17,10 @@ from ..flatbuffer.layer_names import layers_of
 from ..flatbuffer.macs import operator_macs
 from ..flatbuffer.model import Operator, Subgraph, Tensor
 from ..flatbuffer.tap import with_outputs
-from .comparison import Reference
 from .outputs import file_tensors
 from .quantise import Quantise
 from .range_choice import MINMAX, Names
+from .reference import Reference
 from .requantise import COPYING
 from .rewrite import put_names
 

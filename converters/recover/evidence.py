@@ -10,8 +10,8 @@ import numpy as np
 
 from ...data.dataset import Array
 from ..outputs import Samples
+from ..tapped import Tapped
 from .layers import Floats, Integers, Layer, Reals
-from .tapped import Tapped
 
 _ROWS = 8192  # of a layer, over all samples
 _CHUNK = 1024  # rows that are multiplied together

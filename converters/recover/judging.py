@@ -11,7 +11,7 @@ from ...flatbuffer import read_model
 from ...flatbuffer.model import Model, Tensor
 from ..outputs import Samples, real_values
 from ..range_choice import Candidate, Errors, compare, sample_errors
-from .tapped import Tapped
+from ..tapped import Tapped
 
 # What only presents a result: a score says more before a softmax, which hides all but the largest, than after it.
 _PRESENTING = frozenset({"ARG_MAX", "CAST", "DEQUANTIZE", "LOGISTIC", "QUANTIZE", "RESHAPE", "SOFTMAX"})

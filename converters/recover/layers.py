@@ -172,14 +172,25 @@ class Layer:
         return np.asarray(padded[sample[:, None, None], rows[:, :, None], columns[:, None, :]])
 
 
-def find_layers(model: Model, float_model: Model) -> list[Layer]:
+def find_layers(model: Model, float_model: Model, *, but_first: bool = False) -> list[Layer]:
     """Return the layers of an int8 file that can be put right, in the order in which they are computed.
 
     Left out are weights that several operators share, groups of channels, what has no twin, and weights that are others
-    than the twin's, because a picture's normalisation was folded into them.
+    than the twin's.
+
+    Args:
+        model: The int8 file.
+        float_model: The float file that was calibrated.
+        but_first: Leave out what reads an input of the file, too: where a picture's normalisation was folded into it,
+            its float bias is that of the rounded weights.
     """
     graph, float_graph = model.main, float_model.main
     twins = {float_graph.tensors[item.outputs[0]].name: item for item in float_graph.operators if item.outputs}
+    makers = {item.outputs[0]: item for item in twins.values()}
+    # Outputs are called otherwise as long as a file has not the model's names.
+    for ours, theirs in zip(graph.outputs, float_graph.outputs, strict=False):
+        if theirs in makers:
+            twins[graph.tensors[ours].name] = makers[theirs]
     readers = Counter(graph.tensors[index].buffer for item in graph.operators for index in item.inputs if index >= 0)
     found = []
     for operator in graph.operators:
@@ -187,6 +198,8 @@ def find_layers(model: Model, float_model: Model) -> list[Layer]:
         if twin is None or twin.name != operator.name:
             continue
         layer = Layer(operator, graph, twin, float_graph)
+        if but_first and twin.inputs[0] in float_graph.inputs:
+            continue
         if readers[layer.weights.buffer] == 1 and _fits(layer):
             found.append(layer)
     return found

@@ -74,8 +74,23 @@ class Recovered:
         return {name: value for name, value in asdict(self).items() if name != "model"}
 
 
+@dataclass(frozen=True)
+class FloatFiles:
+    """What an int8 file was made from.
+
+    Attributes:
+        model: The float file as the model was converted: what results are to be near.
+        calibrated: The same with what was repaired in it, whose layers are those of the int8 file.
+        folded: Whether a picture's normalisation was folded into it, see `find_layers`.
+    """
+
+    model: bytes = field(repr=False)
+    calibrated: bytes = field(repr=False)
+    folded: bool = False
+
+
 def recover(
-    file: bytes, float_file: bytes, samples: Samples, held_back: Samples | None, on_layer: OnLayer
+    file: bytes, floats: FloatFiles, samples: Samples, held_back: Samples | None, on_layer: OnLayer
 ) -> Recovered:
     """Put biases and roundings of an int8 file right.
 
@@ -86,8 +101,8 @@ def recover(
         held_back: Others in the same form, which judge; None or few for every fifth of `samples`.
         on_layer: Told the method, and how many of how many layers were passed.
     """
-    model, float_model = read_model(file), read_model(float_file)
-    layers = find_layers(model, float_model)
+    model, float_model = read_model(file), read_model(floats.calibrated)
+    layers = find_layers(model, float_model, but_first=floats.folded)
     split = _split(model, samples, held_back)
     if not measurable(model):
         return Recovered(file, "the file has a loop, a variable, a fused LSTM, a custom operator or an open dimension")
@@ -95,12 +110,12 @@ def recover(
         return Recovered(file, f"there are fewer than {LEAST_SAMPLES} samples")
     if not layers:
         return Recovered(file, "there are no int8 weights that can be put right")
-    judge = Judge(float_file, split.judging)
+    judge = Judge(floats.model, split.judging)
     errors = first = judge.errors(file)
-    wanted = wanted_of(float_file, layers, split.all)
+    wanted = wanted_of(floats.calibrated, layers, split.all)
     steps = []
     for method, solve in METHODS.items():
-        layers = find_layers(read_model(file), float_model)
+        layers = find_layers(read_model(file), float_model, but_first=floats.folded)
         made, changed = _passed(file, layers, wanted, split, solve, lambda *at, name=method: on_layer(name, *at))
         found = judge.errors(made)
         before, after = compared(errors, found)

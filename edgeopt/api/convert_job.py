@@ -24,7 +24,7 @@ from .written import HELD_BACK_FILE, SAMPLES_FILE, WrittenChosen, read_arrays, w
 
 if TYPE_CHECKING:
     from ..converters.base import ConvertedFile, Converter
-    from ..converters.comparison import Run
+    from ..converters.reference import Run
 
 MODEL_FILE = "model.tflite"
 ONNX_FILE = "model.onnx"
@@ -252,14 +252,16 @@ def _recovered(
     emit: OnEvent,
 ) -> tuple[ConvertedFile, dict[str, Any]]:
     """Return the file with its biases and roundings put right, and what was done."""
-    from ..converters.recover.recovery import Recovered, recover
+    from ..converters.recover.recovery import FloatFiles, Recovered, recover
 
     found = Recovered(converted.model, "the model holds its ranges itself")
-    if converted.float_model is not None and samples is not None:
+    if converted.reference is not None and converted.calibrated_model is not None and samples is not None:
+        folded = any(repair.kind == "picture" for repair in converted.repairs)
+        floats = FloatFiles(converted.reference.float_file, converted.calibrated_model, folded)
         try:
             found = recover(
                 converted.model,
-                converted.float_model,
+                floats,
                 samples,
                 held_back,
                 lambda method, done, total: emit({"stage": f"recover-{method}", "done": done, "total": total}),

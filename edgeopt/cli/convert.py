@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from ..recipes.convert import ConvertRecipe
 
 
+_NAMED = 4  # layers of a repair that a line names
+
+
 @click.command()
 @click.argument("model")
 @click.option(
@@ -338,12 +341,16 @@ def _print_summary(output: str, sidecar: str, artifact: Artifact) -> None:
         add_row(table, "calibration", f"{fields['calibration']['count']} samples, seed {fields['calibration']['seed']}")
     if (ranges := fields["ranges"]) is not None:
         add_row(table, "ranges", ranges["used"] + (f": {ranges['why']}" if ranges["why"] else ""))
+        if (biases := ranges["biases"]) is not None and biases["kept"]:
+            add_row(table, "biases", f"without the shift that rounded weights make: {biases['gain_db']:+.1f} dB")
     for line in selective_words(fields["selective"]):
         add_row(table, "float", line)
     if fields["recovery"] is not None and fields["recovery"]["steps"]:
         add_row(table, "recovered", _recovery_words(fields["recovery"]))
     for repair in fields["repairs"]:
-        add_row(table, "repaired", f"{', '.join(repair['layers'])}: {repair['detail']}")
+        others = len(repair["layers"]) - _NAMED
+        layers = ", ".join(repair["layers"][:_NAMED]) + (f" and {others} others" if others > 0 else "")
+        add_row(table, "repaired", f"{layers}: {repair['detail']}")
     if (found := artifact.fidelity) is not None:
         add_row(table, "fidelity", _fidelity_words(found))
     add_row(table, "time", ", ".join(f"{stage} {value:.1f} s" for stage, value in fields["seconds"].items()))

@@ -31,6 +31,15 @@ class Front(contract.Front):
     tried_on_samples: int
 
 
+class Biases(TypedDict):
+    """What taking the shift of rounded weights off the biases was worth (as a `Candidate`), and whether it was kept."""
+
+    kept: bool
+    error: float
+    gain_db: float
+    noise_db: float
+
+
 class Ranges(TypedDict):
     """How the ranges of integers were found, and what each method was worth on held-back samples."""
 
@@ -40,6 +49,7 @@ class Ranges(TypedDict):
     samples: int | None
     held_back: bool | None
     candidates: dict[str, Candidate]
+    biases: Biases | None
 
 
 class Recovery(TypedDict):

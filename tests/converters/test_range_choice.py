@@ -7,6 +7,7 @@ import pytest
 
 import edgeopt
 from edgeopt.converters.range_choice import choose, compare, plan_ranges, sample_errors
+from edgeopt.flatbuffer import read_model
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(150, 12, 12, 3)).astype(np.float32)
@@ -35,6 +36,12 @@ def converted(model, samples=X, **options):
     return edgeopt.convert(model, calibration=samples, isolate=False, **{"calibration_samples": 100, **options})
 
 
+def steps(artifact):
+    """Return the scales of all activations; biases have those of weights and inputs."""
+    tensors = read_model(artifact.model).main.tensors
+    return [t.quantization.scales.tolist() for t in tensors if t.quantization is not None and t.dtype == "int8"]
+
+
 def edges(artifact):
     return [(item["scale"], item["zero_point"]) for kind in ("inputs", "outputs") for item in artifact.sidecar[kind]]
 
@@ -57,7 +64,15 @@ def test_best_is_chosen_on_samples_held_back_and_the_sidecar_says_why(model):
     assert record["used"] != "minmax"
     assert used["gain_db"] > 2 * used["noise_db"]
     assert used["snr_db"] > record["candidates"]["minmax"]["snr_db"]
-    assert found.model == converted(model, ranges=record["used"]).model
+    assert steps(found) == steps(converted(model, ranges=record["used"]))
+    assert set(record["biases"]) == {"kept", "snr_db", "gain_db", "noise_db"}
+
+
+def test_biases_are_corrected_only_where_that_is_better_beyond_noise(model):
+    found, plain = converted(model, ranges="best"), converted(model, ranges="percentile")
+    biases = found.sidecar["ranges"]["biases"]
+    assert biases["kept"] == (biases["gain_db"] > 2 * biases["noise_db"])
+    assert (found.model != plain.model) == biases["kept"]
 
 
 def test_the_same_samples_give_the_same_bytes_in_another_process(model):
@@ -69,7 +84,7 @@ def test_without_more_samples_every_fifth_judges_and_all_make_the_ranges(model):
     found = converted(model, X[:100], ranges="best")
     record = found.sidecar["ranges"]
     assert (record["samples"], record["held_back"]) == (20, False)
-    assert found.model == converted(model, X[:100], ranges=record["used"]).model
+    assert steps(found) == steps(converted(model, X[:100], ranges=record["used"]))
 
 
 def test_a_few_samples_cannot_choose(model):

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import edgeopt
+from edgeopt.converters.recover.recovery import FloatFiles
 
 RNG = np.random.default_rng(0)
 SAMPLES = RNG.normal(size=(60, 13, 12, 3)).astype(np.float32)
@@ -19,6 +20,11 @@ class Pair(NamedTuple):
     float_file: bytes
     file: bytes
     samples: dict[str, np.ndarray]
+
+    @property
+    def floats(self) -> FloatFiles:
+        """As recovery takes them; nothing was repaired."""
+        return FloatFiles(self.float_file, self.float_file)
 
 
 def network():
@@ -43,6 +49,6 @@ def network():
 def pair() -> Pair:
     """The network's files, with ranges of minimum and maximum."""
     model = network()
-    given = {"calibration": SAMPLES, "calibration_samples": 50, "ranges": "minmax", "isolate": False}
+    given = {"calibration": SAMPLES, "calibration_samples": 50, "ranges": "minmax", "repair": False, "isolate": False}
     files = [edgeopt.convert(model, quantize="float32", isolate=False), edgeopt.convert(model, **given)]
     return Pair(files[0].model, files[1].model, {"x": SAMPLES})

@@ -8,8 +8,8 @@ import pytest
 from edgeopt.converters.outputs import groups
 from edgeopt.converters.recover.evidence import times
 from edgeopt.converters.recover.layers import find_layers
-from edgeopt.converters.recover.tapped import Tapped
 from edgeopt.converters.recover.walk import Walk
+from edgeopt.converters.tapped import Tapped
 from edgeopt.flatbuffer import read_model
 
 

@@ -39,7 +39,7 @@ def spoilt(pair):
 
 @pytest.fixture(scope="module")
 def recovered(pair, spoilt):
-    return recover(spoilt, pair.float_file, pair.samples, None, silent)
+    return recover(spoilt, pair.floats, pair.samples, None, silent)
 
 
 def decibels(pair, file):
@@ -67,7 +67,7 @@ def test_the_contract_and_the_operators_stay(spoilt, recovered):
 
 
 def test_the_same_samples_give_the_same_bytes(pair, spoilt, recovered):
-    assert recover(spoilt, pair.float_file, pair.samples, None, silent).model == recovered.model
+    assert recover(spoilt, pair.floats, pair.samples, None, silent).model == recovered.model
 
 
 def test_what_makes_others_worse_is_not_kept(pair, spoilt):

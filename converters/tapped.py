@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from ...data.dataset import Array
-from ...flatbuffer import read_model
-from ...flatbuffer.tap import with_outputs
-from ..outputs import Samples, feed, interpreter_of
+from ..data.dataset import Array
+from ..flatbuffer import read_model
+from ..flatbuffer.tap import with_outputs
+from .outputs import Samples, feed, interpreter_of
 
 
 class Tapped:
@@ -20,13 +20,14 @@ class Tapped:
             content: The file.
             tensors: Indices in its main graph, none of them constant.
         """
-        graph = read_model(content).main
+        self._model = read_model(content)  # what is tapped has no signature, which names the inputs
+        graph = self._model.main
         self._tensors = list(dict.fromkeys(tensors))
         # An input cannot be an output, too: the delegate aborts. It is there to be read anyway.
         made = [tensor for tensor in self._tensors if tensor not in graph.inputs]
         # The file's own outputs stay: the delegate aborts on operators whose result nobody wants.
         tapped = with_outputs(content, list(dict.fromkeys([*made, *graph.outputs])))
-        self._model, self._interpreter = read_model(tapped), interpreter_of(tapped)
+        self._interpreter = interpreter_of(tapped)
 
     def each(self, groups: Sequence[Samples]) -> Iterator[dict[int, Array]]:
         """Yield the stored values of the tensors, by index, for each group of samples."""

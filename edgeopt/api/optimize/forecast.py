@@ -105,7 +105,7 @@ def _planned(bench: Workbench, budget: Budget) -> LadderPlan:
         learned = Rung("student", ({**CHANNELS, "epochs": STUDENT_EPOCHS}, QAT))
         rungs.append(_forecast(channels, f"{' or '.join(costs)} is missed", bench, step_s))
         rungs.append(_forecast(learned, "the cuts that keep the limits are not accurate enough", bench, step_s))
-    cut = [{**CHANNELS, "fraction": 0.5, "of": "bytes"}] if costs else []
+    cut = [{**CHANNELS, "epochs": STUDENT_EPOCHS, "fraction": 0.5, "of": "bytes"}] if costs else []
     dearest = Rung("dearest", (*cut, QAT)).suiting(bench.recipe.convert)
     recipe = replace(bench.recipe, passes=dearest.passes, budget=budget, distillation={})
     return LadderPlan(tuple(rungs), step_s, recipe)

@@ -35,7 +35,7 @@ class Biases(TypedDict):
     """What taking the shift of rounded weights off the biases was worth (as a `Candidate`), and whether it was kept."""
 
     kept: bool
-    error: float
+    snr_db: float
     gain_db: float
     noise_db: float
 

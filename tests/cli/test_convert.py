@@ -146,7 +146,7 @@ def refused(run, files, tmp_path, arguments, code, sentence):
         (["{files}/model.keras", "-o", "{files}/model.keras", "--force", *DATA], 2, "is the model itself"),
         (["{files}/model.keras", "-o", "m.tflite", "--json", "m.tflite", *DATA], 2, "--json m.tflite is the model or the output"),
         (["{files}/model.keras", "-o", "m.tflite", "--json", "no/r.json", *DATA], 2, "the folder no does not exist"),
-        (["{files}/model.keras", "-o", "m.tflite", "--quantize", "int4"], 2, "Unknown quantize mode 'int4'; did you mean 'int8'"),
+        (["{files}/model.keras", "-o", "m.tflite", "--quantize", "int4"], 2, "Unknown quantize mode 'int4'; did you mean 'int8w4'"),
         (["{files}/model.keras", "-o", "m.tflite", "--seed", "-1"], 2, "seed is -1; expected a whole number of at least 0"),
         (["{files}/model.keras", "-o", "m.tflite", "--input-shape", "image"], 2, "Received --input-shape 'image'; expected NAME="),
         (["{files}/model.keras", "-o", "m.tflite", "--image-size", "big"], 2, "Received --image-size 'big'; expected HEIGHTxWIDTH"),

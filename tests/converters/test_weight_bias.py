@@ -23,7 +23,13 @@ def files():
 
     tf_keras.utils.set_random_seed(0)
     layers = tf_keras.layers
-    body = [layers.Conv2D(8, 3, activation="relu"), layers.DepthwiseConv2D(3), layers.Flatten(), layers.Dense(5)]
+    some = {"bias_initializer": "random_normal"}  # a bias of zeros is left out of a file, and cannot be corrected
+    body = [
+        layers.Conv2D(8, 3, activation="relu", **some),
+        layers.DepthwiseConv2D(3, **some),
+        layers.Flatten(),
+        layers.Dense(5, **some),
+    ]
     model = tf_keras.Sequential([tf_keras.Input((6, 6, 4), name="x"), *body])
     content = edgeopt.convert(model, quantize="float32", isolate=False).model
     file = edgeopt.convert(model, calibration=X[:100], ranges="minmax", repair=False, isolate=False).model
@@ -41,7 +47,7 @@ def shift(content, file):
 def test_the_shift_is_gone_on_samples_that_were_not_seen(files):
     content, file = files
     corrected = WeightBias(content, {"x": X[:32]}, but_first=False).taken_off(file)
-    assert shift(content, file) > 0.1
+    assert shift(content, file) > 0.05
     assert shift(content, corrected) < shift(content, file) / 4
     assert [o.name for o in read_model(corrected).main.operators] == [o.name for o in read_model(file).main.operators]
 

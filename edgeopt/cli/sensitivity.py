@@ -102,19 +102,25 @@ def _print(report: SensitivityReport, all_rows: bool) -> None:
             f"{metric.name:<12} {metric.float_value:.4f} float, {metric.int8_value:.4f} int8, {metric.samples} samples",
             markup=False,
         )
+    out.print("columns      signal to noise in dB: after it; alone; of the outputs with only it int8, only it float")
     table = Table(box=None, pad_edge=False)
-    heads = ("operator", "of layer", "MACs", "noise", "after it", "alone", "only int8", "only float", "range")
-    metrics = () if report.metric is None else ("metric only int8", "only float")
+    heads = ("operator", "of layer", "MACs", "noise", "after", "alone", "int8", "float", "range")
+    metrics = () if report.metric is None else (f"{report.metric.name} int8", "float")
     for head in (*heads, *metrics, "remedy"):
-        table.add_column(head, justify="left" if head in ("operator", "of layer", "remedy") else "right")
+        left = head in ("operator", "of layer", "remedy")
+        table.add_column(head, justify="left" if left else "right", no_wrap=head in ("of layer", "range"))
     shown = report.operators if all_rows else report.operators[:_MOST]
     for row in shown:
         add_row(table, *_cells(row))
     out.print(table)
     if len(shown) < len(report.operators):
         out.print(f"... and {len(report.operators) - len(shown)} more (--all shows them)", markup=False)
-    for advice in dict.fromkeys(f"{row.remedy}: {row.layer or row.op}: {row.advice}" for row in shown if row.remedy):
-        out.print(advice, markup=False, soft_wrap=True)
+    advised: dict[str, dict[str, None]] = {}
+    for row in shown:
+        if row.remedy:
+            advised.setdefault(f"{row.remedy}: {row.advice}", {})[row.layer or row.op] = None
+    for advice, layers in advised.items():
+        out.print(f"{advice}: {', '.join(layers)}", markup=False)
     for warning in report.warnings:
         out.print(f"warning: {warning}", style="yellow", markup=False, soft_wrap=True)
 
@@ -140,4 +146,4 @@ def _cells(row: OperatorSensitivity) -> tuple[str, ...]:
 
 
 def _decibels(ratio: float | None) -> str:
-    return "-" if ratio is None else f"{ratio:.1f} dB"
+    return "-" if ratio is None else f"{ratio:.1f}"

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..artifact.scratch import scratch_folder
-from ..errors import DataError, DeviceError, nearest
+from ..errors import DeviceError
 from ..evaluation.budget import Budget
 from ..evaluation.metrics import load_metric
 from ..evaluation.report import Answers, ValidationReport, build_report
@@ -31,7 +31,7 @@ from .boards.inventory import LOCAL, Inventory
 from .boards.profile import Profile, load_profile
 from .measurement import Evaluation, Latency, Measurement
 from .pack import pack_agent
-from .pieces import as_rows, in_pieces, joined, pieces, write
+from .pieces import bind, in_pieces, joined, pieces, write
 from .plans import RunOptions
 from .replies import board_info, check_outputs, check_pieces, evaluation, told_of, understood
 from .runner import Job, Progress, Timeouts
@@ -148,7 +148,7 @@ class Device(AbstractContextManager["Device"]):
         """
         chosen = (options or RunOptions()).for_format(onnx=is_onnx(model))
         specs = _input_specs(model)
-        bound = None if inputs is None else _bind(specs, inputs)
+        bound = None if inputs is None else bind(specs, inputs)
         with scratch_folder("device") as folder:
             parts = pieces(bound)
             fields = self._fields(model, next(parts), chosen, folder)
@@ -395,25 +395,3 @@ def _input_specs(model: bytes) -> tuple[TensorSpec, ...]:
 def _written(path: Path, data: bytes) -> Path:
     path.write_bytes(data)
     return path
-
-
-def _bind(specs: tuple[TensorSpec, ...], inputs: Mapping[str, npt.NDArray[Any]]) -> dict[TensorSpec, npt.NDArray[Any]]:
-    """Return the samples by input, after checking names, numbers and counts.
-
-    Raises:
-        DataError: An input without data, data without an input, or inputs of different lengths.
-    """
-    names = [spec.name for spec in specs]
-    for name in inputs:
-        if name not in names and name not in [spec.tensor_name for spec in specs]:
-            raise DataError(f"The data name {name!r}, which is no input of the model{nearest(name, names)}")
-    bound = {}
-    for spec in specs:
-        found = inputs.get(spec.name, inputs.get(spec.tensor_name))
-        if found is None:
-            raise DataError(f"No data for input {spec.name!r}; pass one array for each of {', '.join(names)}.")
-        bound[spec] = as_rows(found)
-    counts = {len(array) if array.ndim else 0 for array in bound.values()}
-    if len(counts) != 1 or counts == {0}:
-        raise DataError(f"The inputs hold {sorted(counts)} samples; expected the same number, at least 1, for each.")
-    return bound

@@ -11,7 +11,7 @@ from typing import Any, cast
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import DataError
+from ..errors import DataError, nearest
 from ..flatbuffer.specs import TensorSpec
 from .agent.arith import quantize
 from .agent.arrays import Extent
@@ -136,3 +136,25 @@ class _Rows:
 
 def _row_bytes(samples: Any) -> int:
     return int(np.prod(samples.shape[1:], dtype=np.int64)) * int(samples.dtype.itemsize)
+
+
+def bind(specs: Sequence[TensorSpec], inputs: Mapping[str, npt.NDArray[Any]]) -> dict[TensorSpec, npt.NDArray[Any]]:
+    """Return the samples by input, after checking names, numbers and counts.
+
+    Raises:
+        DataError: An input without data, data without an input, or inputs of different lengths.
+    """
+    names = [spec.name for spec in specs]
+    for name in inputs:
+        if name not in names and name not in [spec.tensor_name for spec in specs]:
+            raise DataError(f"The data name {name!r}, which is no input of the model{nearest(name, names)}")
+    bound = {}
+    for spec in specs:
+        found = inputs.get(spec.name, inputs.get(spec.tensor_name))
+        if found is None:
+            raise DataError(f"No data for input {spec.name!r}; pass one array for each of {', '.join(names)}.")
+        bound[spec] = as_rows(found)
+    counts = {len(array) if array.ndim else 0 for array in bound.values()}
+    if len(counts) != 1 or counts == {0}:
+        raise DataError(f"The inputs hold {sorted(counts)} samples; expected the same number, at least 1, for each.")
+    return bound

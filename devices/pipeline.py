@@ -14,7 +14,7 @@ import numpy.typing as npt
 from ..artifact.envelope import envelope
 from ..artifact.scratch import scratch_folder
 from ..artifact.shown import Shown
-from ..errors import CheckError, DataError, InvalidRunError, UsageError
+from ..errors import CheckError, InvalidRunError, UsageError
 from ..flatbuffer import read_model
 from ..flatbuffer.specs import TensorSpec, input_specs
 from .agent.arith import percentile
@@ -22,7 +22,7 @@ from .agent.protocol import MOST_QUEUED, MOST_SEGMENTS
 from .agent.records import Conditions, PartFacts, Pipelined, Skipped
 from .agent.stats import clock_step, process_interval, why_no_interval
 from .measurement import NOT_A_MEASUREMENT, Comparison
-from .pieces import as_rows, write
+from .pieces import bind, write
 from .plans import BenchPlan, RunOptions
 from .replies import pipelined, skipped, understood
 from .runner import Progress
@@ -270,7 +270,7 @@ def run_pipeline(
     _check(parts, queue)
     chosen = options or RunOptions()
     specs = outside_inputs([part.model for part in parts])
-    bound = None if inputs is None else _bound(specs, inputs)
+    bound = None if inputs is None else bind(specs, inputs)
     with scratch_folder("device") as folder:
         fields: dict[str, Any] = {"runtime": chosen.runtime, "kernels": chosen.kernels, "keep": chosen.keep}
         fields |= {"bench": asdict(chosen.bench or BenchPlan()), "queue": queue}
@@ -315,18 +315,6 @@ def outside_inputs(models: Sequence[bytes]) -> tuple[TensorSpec, ...]:
             tensor.name for tensor in model.main.tensors if tensor.index in (*model.main.inputs, *model.main.outputs)
         }
     return tuple(found.values())
-
-
-def _bound(specs: Sequence[TensorSpec], inputs: Mapping[str, Any]) -> dict[TensorSpec, npt.NDArray[Any]]:
-    bound = {}
-    for spec in specs:
-        given = inputs.get(spec.name, inputs.get(spec.tensor_name))
-        if given is None:
-            raise DataError(f"No data for input {spec.name!r}; pass one array for each input of the pipeline.")
-        bound[spec] = as_rows(given)
-    if len({len(array) for array in bound.values()}) != 1:
-        raise DataError("The inputs hold different numbers of samples; expected the same number for each.")
-    return bound
 
 
 def _shipped(device: Device, folder: Path, stem: str, part: PipelinePart) -> dict[str, object]:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from ...flatbuffer import read_model
+from ...flatbuffer.model import Operator
 from ..cause import MASK
 from ..outputs import Samples
 from .change import Change
@@ -12,6 +15,8 @@ from .editing import Editor
 from .masks import masked_softmaxes
 
 _SELECTING = ("SELECT", "SELECT_V2")
+_New = tuple[tuple[int, ...], str]  # shape and name of what an operator gives
+_Spell = Callable[[Editor, Operator, _New], None]
 
 
 def spelled_hard_swish(content: bytes, samples: Samples) -> Change | None:
@@ -23,23 +28,15 @@ def spelled_hard_swish(content: bytes, samples: Samples) -> Change | None:
     """
     from ai_edge_litert import schema_py_generated as schema
 
-    editor = Editor(content)
-    names = []
-    for operator in editor.graph.operators:
-        if operator.name != "HARD_SWISH":
-            continue
-        result = editor.graph.tensors[operator.outputs[0]]
-        new, taken = (result.shape, result.name), operator.inputs[0]
-        three, sixth = (editor.constant(np.float32(value), result.name) for value in (3, 1 / 6))
+    def spell(editor: Editor, operator: Operator, new: _New) -> None:
+        taken = operator.inputs[0]
+        three, sixth = (editor.constant(np.float32(value), new[1]) for value in (3, 1 / 6))
         relu6 = schema.ActivationFunctionType.RELU6
         gate = editor.add(operator, "ADD", [taken, three], new, fusedActivationFunction=relu6)
         gate = editor.add(operator, "MUL", [gate, sixth], new)
         editor.add(operator, "MUL", [taken, gate], operator.outputs[0])
-        editor.drop(operator)
-        names.append(result.name)
-    if not names:
-        return None
-    return Change("hard-swish", editor.content(), tuple(names), f"{len(names)} HARD_SWISH as ADD and MUL, for 16 bits")
+
+    return _spelled(content, "HARD_SWISH", "hard-swish", "ADD and MUL", spell)
 
 
 def spelled_elu(content: bytes, samples: Samples) -> Change | None:
@@ -49,23 +46,31 @@ def spelled_elu(content: bytes, samples: Samples) -> Change | None:
         content: A float .tflite file of one subgraph.
         samples: Not looked at.
     """
-    editor = Editor(content)
-    names = []
-    for operator in editor.graph.operators:
-        if operator.name != "ELU":
-            continue
-        result = editor.graph.tensors[operator.outputs[0]]
-        new, taken = (result.shape, result.name), operator.inputs[0]
-        zero, less = (editor.constant(np.float32(value), result.name) for value in (0, -1))
+
+    def spell(editor: Editor, operator: Operator, new: _New) -> None:
+        taken = operator.inputs[0]
+        zero, less = (editor.constant(np.float32(value), new[1]) for value in (0, -1))
         falling = editor.add(operator, "EXP", [editor.add(operator, "MINIMUM", [taken, zero], new)], new)
         falling = editor.add(operator, "ADD", [falling, less], new)
         rising = editor.add(operator, "MAXIMUM", [taken, zero], new)
         editor.add(operator, "ADD", [rising, falling], operator.outputs[0])
-        editor.drop(operator)
-        names.append(result.name)
+
+    return _spelled(content, "ELU", "elu", "EXP and ADD", spell)
+
+
+def _spelled(content: bytes, name: str, kind: str, written: str, spell: _Spell) -> Change | None:
+    """Return the float file with all operators of a name spelled by others; None without any."""
+    editor = Editor(content)
+    names = []
+    for operator in editor.graph.operators:
+        if operator.name == name:
+            result = editor.graph.tensors[operator.outputs[0]]
+            spell(editor, operator, (result.shape, result.name))
+            editor.drop(operator)
+            names.append(result.name)
     if not names:
         return None
-    return Change("elu", editor.content(), tuple(names), f"{len(names)} ELU as EXP and ADD, for 16 bits")
+    return Change(kind, editor.content(), tuple(names), f"{len(names)} {name} as {written}, for 16 bits")
 
 
 def added_masks(content: bytes, samples: Samples) -> Change | None:

@@ -1,8 +1,10 @@
 """Choose the ranges of an int8 file: by the method that was asked for, or by which file's outputs are the nearest.
 
 To choose, a file is quantised with the ranges of each method, from one float file, and run on samples that made none of
-the ranges. Minimum and maximum, TensorFlow's own, stay unless another method is better beyond noise: on the typical
-sample by more than twice the standard error of its gain, and over all samples together.
+the ranges. So few samples seldom tell the methods apart, so one stands until it is beaten: the percentile, which is the
+best or nearly so for most models; or minimum and maximum, TensorFlow's own, where what the percentile cuts off is seen to
+matter. Another is taken where it is better beyond noise: on the typical sample by more than twice the standard error of
+its gain, and over all samples together.
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ from .rewrite import put_names
 from .weight_bias import WeightBias
 
 MINMAX = "minmax"
+PERCENTILE = "percentile"
 BEST = "best"
 _VALUES = 1 << 19  # looked at in each tensor, over all samples
 _VALUES_A_SAMPLE = (256, 8192)
@@ -33,6 +36,7 @@ LEAST_SAMPLES = 20  # that can be split into some that make and some that judge
 _FITTING = 32  # samples whose means are taken
 _PART = 5  # without samples held back, every fifth judges
 _BEYOND_NOISE = 2.0  # standard errors
+_LOST_DB = 3.0  # over all samples together: what the percentile cut off is missed on a few of them
 
 Errors = npt.NDArray[np.float64]
 Names = tuple[Sequence[str], Sequence[str]]
@@ -220,13 +224,7 @@ class RangeChoice:
     def _judge(self, files: Mapping[str, bytes], judges: Samples) -> dict[str, Errors]:
         errors = {method: self._errors(file, judges) for method, file in files.items()}
         self.candidates = compare(errors)
-        self.used = choose(self.candidates)
-        gain = self.candidates[self.used]
-        self.why = (
-            "no other method is better beyond noise"
-            if self.used == MINMAX
-            else f"{gain.gain_db:.1f} dB better than minimum and maximum (standard error {gain.noise_db:.1f})"
-        )
+        self.used, self.why = choose(errors)
         return errors
 
     def _with_biases(self, annotated: bytes, file: bytes, errors: Errors) -> bytes:
@@ -283,11 +281,24 @@ def compare(errors: Mapping[str, Errors], base: str = MINMAX) -> dict[str, Candi
     return candidates
 
 
-def choose(candidates: Mapping[str, Candidate]) -> str:
-    """Return the method with the best outputs; minimum and maximum unless another is better beyond noise."""
-    standing = candidates[MINMAX]
-    winners = [method for method, found in candidates.items() if better(found, standing)]
-    return max(winners, key=lambda method: candidates[method].snr_db, default=MINMAX)
+def choose(errors: Mapping[str, Errors]) -> tuple[str, str]:
+    """Return the method whose outputs are to be expected the best, and why.
+
+    Args:
+        errors: Method -> each sample's error, of `minmax` and `percentile` at least; see `sample_errors`.
+    """
+    found = compare(errors)
+    lost = found[MINMAX].snr_db - found[PERCENTILE].snr_db
+    standing = MINMAX if lost > _LOST_DB else PERCENTILE
+    beside = compare(errors, base=standing)
+    winners = [method for method in errors if better(beside[method], beside[standing])]
+    used = max(winners, key=lambda method: beside[method].snr_db, default=standing)
+    if used != standing:
+        gain = beside[used]
+        return used, f"{gain.gain_db:.1f} dB better than {standing} (standard error {gain.noise_db:.1f})"
+    if used == MINMAX:
+        return used, f"what the percentile cuts off is missed: {lost:.1f} dB worse over all samples"
+    return used, "no other method is better beyond noise"
 
 
 def better(candidate: Candidate, standing: Candidate) -> bool:

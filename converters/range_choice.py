@@ -2,9 +2,9 @@
 
 To choose, a file is quantised with the ranges of each method, from one float file, and run on samples that made none of
 the ranges. So few samples seldom tell the methods apart, so one stands until it is beaten: the percentile, which is the
-best or nearly so for most models; or minimum and maximum, TensorFlow's own, where what the percentile cuts off is seen to
-matter. Another is taken where it is better beyond noise: on the typical sample by more than twice the standard error of
-its gain, and over all samples together.
+best or nearly so for most models; or minimum and maximum, TensorFlow's own, where what the percentile cuts off is
+seen to matter. Another is taken where it is better beyond noise: on the typical sample by more than twice the standard
+error of its gain, and over all samples together.
 """
 
 from __future__ import annotations

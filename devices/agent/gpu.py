@@ -7,10 +7,14 @@ there and give other answers (seen with 2.3.0: the CPU's class in three of four 
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import importlib.util
 import os
-from typing import Any, Dict, List, Sequence
+import re
+import sys
+import tempfile
+from typing import Any, Dict, Iterator, List, Sequence
 
 import numpy as np
 
@@ -20,6 +24,7 @@ from .protocol import AgentError
 GPU = "gpu"
 RUNTIME = "ai_edge_litert"
 PARTLY = "gpu and cpu"
+_LEFT = re.compile(r"(\w+) operations will run on the GPU, and")
 
 
 def require(runtime: str) -> None:
@@ -56,9 +61,13 @@ class Gpu:
         self._plain = plain
         self._refuse_integers()
         plain.allocate_tensors()
+        said: List[str] = []
         try:
-            self._model = compiled.CompiledModel.from_file(path, hardware_accel=kinds.GPU | kinds.CPU)
-            self.delegate = GPU if self._model.is_fully_accelerated() else PARTLY
+            with _heard(said):
+                self._model = compiled.CompiledModel.from_file(path, hardware_accel=kinds.GPU | kinds.CPU)
+            # XNNPACK's part counts as accelerated, too: what the GPU leaves is told in the log alone.
+            left = _LEFT.search(said[0])
+            self.delegate = PARTLY if left or not self._model.is_fully_accelerated() else GPU
             key, ends = next(iter(self._model.get_signature_list().items()))
             self._inputs = self._buffers(key, ends["inputs"], "inputs", self._model.create_input_buffers(0))
             self._outputs = self._buffers(key, ends["outputs"], "outputs", self._model.create_output_buffers(0))
@@ -66,6 +75,9 @@ class Gpu:
             message = "LiteRT's GPU accelerator does not take this model here (%s)" % _reason(error)
             remedy = "check that vulkaninfo finds a GPU, convert with --quantize float16, or drop the delegate"
             raise AgentError("delegate", message, remedy=remedy) from error
+        if left and left.group(1) == "No":
+            message = "LiteRT's GPU accelerator takes no operator of this model"
+            raise AgentError("delegate", message, remedy="see edgeopt check --for gpu, or drop the delegate")
 
     def _refuse_integers(self) -> None:
         ends = (*self.get_input_details(), *self.get_output_details())
@@ -138,6 +150,22 @@ class Gpu:
     def _get_full_signature_list(self) -> Dict[str, Any]:
         found: Dict[str, Any] = self._plain._get_full_signature_list()
         return found
+
+
+@contextlib.contextmanager
+def _heard(said: List[str]) -> Iterator[None]:
+    """Append to `said` what is written to stderr meanwhile, by C++ too, and pass it on."""
+    kept = os.dup(2)
+    with tempfile.TemporaryFile() as log:
+        os.dup2(log.fileno(), 2)
+        try:
+            yield
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
+            log.seek(0)
+            said.append(log.read().decode("utf-8", "replace"))
+            sys.stderr.write(said[0])
 
 
 def _reason(error: Exception) -> str:

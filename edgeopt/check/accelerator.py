@@ -15,7 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ..artifact.scratch import scratch_folder
-from ..converters.accelerator import CPU, MAPPED, Accelerator, OpMapping, Prediction, Predictor, Refusal, accelerator
+from ..converters.accelerator import CPU, MAPPED, OpMapping, Prediction, Predictor, Refusal, accelerator
+from ..converters.gpu import GPU, RECIPE, GpuPredictor
 from ..errors import ModelError, UsageError, nearest
 from ..flatbuffer import Model, read_model
 from ..models.spec import ModelSpec, fix_shapes
@@ -66,21 +67,23 @@ class MadeUp(Request):
 
 @dataclass(frozen=True)
 class AcceleratorChecker:
-    """Checks models for one accelerator."""
+    """Checks models for one accelerator.
 
-    target: Accelerator
+    Attributes:
+        stage: The accelerator's name.
+        recipe: What it wants of the conversion of a Keras model.
+        predictor: Says what it would run.
+    """
+
+    stage: str
+    recipe: Mapping[str, Any]
     predictor: Predictor
-
-    @property
-    def stage(self) -> str:
-        """The accelerator's name."""
-        return self.target.name
 
     def check(self, subject: Subject) -> CheckResult:
         """Predict the mapping (see `Checker.check`)."""
         data = subject.tflite
         if data is None:
-            data = convert_for_check(subject, self.target.wants.recipe)
+            data = convert_for_check(subject, self.recipe)
         model = read_model(data, subject.name)
         prediction = self.predictor.predict(model, data)
         items = [self._item(model, operator) for operator in prediction.operators]
@@ -123,8 +126,11 @@ def checker(name: str, options: Mapping[str, Any]) -> AcceleratorChecker:
         if key not in allowed:
             known = nearest(key, allowed) if allowed else "; it takes none."
             raise UsageError(f"The option {key} does not go with the target {name!r}{known}")
+    if name == GPU:
+        return AcceleratorChecker(GPU, RECIPE, GpuPredictor())
     target = accelerator(name)
-    return AcceleratorChecker(target, _edgetpu(EdgeTpuOptions(**given)) if given else target.predictor)
+    predictor = _edgetpu(EdgeTpuOptions(**given)) if given else target.predictor
+    return AcceleratorChecker(name, target.wants.recipe, predictor)
 
 
 def _edgetpu(options: EdgeTpuOptions) -> Predictor:
@@ -150,20 +156,27 @@ def convert_for_check(subject: Subject, recipe: Mapping[str, Any], model: Any = 
         UsageError: No Keras model, or one whose input shapes are open.
         ModelError: It cannot be loaded or converted.
     """
-    from ..api.convert import convert
 
     loading, calibration = subject.loading, subject.loading.calibration
     # Which operators there are is asked, not how good their numbers are.
-    plain = {"edges": "int8", "ranges": "minmax", "fidelity": False}
-    options = {**recipe, **plain, "allow_float_ops": True, "calibration_samples": _SAMPLES}
+    options: dict[str, Any] = {**recipe, "fidelity": False}
+    if recipe.get("quantize", "int8") != "int8":
+        return _converted(subject, options)
+    options |= {"edges": "int8", "ranges": "minmax", "allow_float_ops": True, "calibration_samples": _SAMPLES}
     with scratch_folder("check") as folder:
         if calibration is None:
             source = subject.keras if model is None else model
             calibration = _made_up(source, loading, str(folder / "calibration.npz"))
-        known, trusted, shapes = loading.custom_objects, loading.unsafe_load, loading.input_shapes
-        options = {**options, "custom_objects": known, "unsafe_load": trusted, "input_shapes": shapes}
-        tell = subject.on_event
-        return convert(subject.keras, calibration=calibration, on_event=tell, **options).model
+        return _converted(subject, {**options, "calibration": calibration})
+
+
+def _converted(subject: Subject, options: Mapping[str, Any]) -> bytes:
+    from ..api.convert import convert
+
+    loading = subject.loading
+    known, trusted, shapes = loading.custom_objects, loading.unsafe_load, loading.input_shapes
+    given = {"custom_objects": known, "unsafe_load": trusted, "input_shapes": shapes, **options}
+    return convert(subject.keras, on_event=subject.on_event, **given).model
 
 
 def _made_up(model: Any, loading: Loading, target: str) -> str | dict[str, Array]:

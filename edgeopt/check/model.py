@@ -86,10 +86,10 @@ def check_model(
 
     Args:
         model: A .tflite file (its path, bytes or an artifact), or a Keras model or the path of one, which is converted
-            to int8 for the check.
-        target: "prune", "channels", "cluster", "qat" or "convert" (for a Keras model); "edgetpu", or an Ethos-U
-            configuration such as "ethos-u55-128"; None for all the stages, with an item for each layer and stage, and
-            what `edgeopt.fix_model` would do under ``summary["fixes"]``.
+            to int8 (for "gpu" to float16) for the check.
+        target: "prune", "channels", "cluster", "qat" or "convert" (for a Keras model); "edgetpu", "gpu" or an
+            Ethos-U configuration such as "ethos-u55-128"; None for all the stages, with an item for each layer and
+            stage, and what `edgeopt.fix_model` would do under ``summary["fixes"]``.
         on_event: Called with {``stage``: name} as the work goes on.
         **options: For a Keras model ``calibration``, ``input_shapes``, ``custom_objects``, ``unsafe_load`` (as
             `edgeopt.convert` takes them); for "edgetpu" ``minimum_runtime``, ``rules`` and ``intermediate_tensors``.

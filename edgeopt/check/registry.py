@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from ..converters.accelerator import ACCELERATORS
+from ..converters.gpu import GPU
 from ..errors import UsageError, nearest
 from ..process.isolation import OnEvent
 from .items import CheckResult
@@ -82,7 +83,7 @@ class Checker(Protocol):
 # name -> "module:function", which takes the name and the caller's options and returns the Checker; loaded on use
 STAGES = ("prune", "channels", "cluster", "qat", "convert")
 CHECKERS: dict[str, str] = {
-    **{name: ".accelerator:checker" for name in ACCELERATORS},
+    **{name: ".accelerator:checker" for name in (*ACCELERATORS, GPU)},
     **{name: ".stages:checker" for name in STAGES},
 }
 EVERY_STAGE = ".every:checker"
@@ -92,8 +93,8 @@ def checker(name: str | None, options: Mapping[str, object] | None = None) -> Ch
     """Return the checker `name`.
 
     Args:
-        name: "edgetpu", "ethos-u55-128", ..., or a stage: "prune", "channels", "cluster", "qat", "convert"; None for
-            all the stages.
+        name: "edgetpu", "gpu", "ethos-u55-128", ..., or a stage: "prune", "channels", "cluster", "qat", "convert";
+            None for all the stages.
         options: What the caller set, for the checker to take; see each checker.
 
     Raises:

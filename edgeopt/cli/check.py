@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ..api.fix import FixResult
     from ..check.model import CheckReport
 
-_TARGETS = "prune, channels, cluster, qat or convert; or edgetpu, ethos-u55-128, ... All of the former by default."
+_TARGETS = "prune, channels, cluster, qat or convert; or edgetpu, gpu, ethos-u55-128, ... All of the former by default."
 _FIXING = ("output", "batch_size", "force")
 
 
@@ -60,8 +60,8 @@ def command(
     """Say what each pass, the conversion, or an accelerator would do with each part of MODEL, why, and what to do.
 
     MODEL is a Keras model (.keras or .h5); without --for it is checked for all passes and the conversion. Nothing is
-    trained. For an accelerator, MODEL is a .tflite file, or a Keras model, which is converted to int8 for the check;
-    the compiler need not be there.
+    trained. For an accelerator, MODEL is a .tflite file, or a Keras model, which is converted to int8 (for gpu to
+    float16) for the check; the compiler need not be there.
 
     --fix writes the model as FIXED.keras, rewritten where that is exact: nested models become their layers, bare
     operations layers, and BatchNormalization, Normalization and Rescaling go into the weights beside them. The outputs
@@ -117,10 +117,12 @@ def _print_next(model: str, output: str | None, target: str | None, report: Chec
 
     path = Path(model)
     if is_tflite(model):
-        compiling = ["edgetpu", "compile"] if target == "edgetpu" else ["bench"]
-        next_step(*compiling, model)
+        running = {"edgetpu": ("edgetpu", "compile", model), "gpu": ("bench", model, "--delegate", "gpu")}
+        next_step(*running.get(str(target), ("bench", model)))
     elif output is None and report.summary.get("fixes"):
         next_step("check", model, "--fix", "-o", path.with_name(f"{path.stem}_fixed{path.suffix}"))
+    elif target == "gpu":
+        next_step("convert", output or model, "--quantize", "float16")
     else:
         accelerator = [] if target is None or target in STAGES else ["--target", target]
         next_step("convert", output or model, "--calibration", "TRAINING_DATA", *accelerator)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import time
 from typing import Any, Callable, List, Mapping, Optional, cast
 
-from .conditions import board, resident_bytes, state
+from .conditions import board, heap_bytes, resident_bytes, state
 from .latency import BLOCK_NS, alternate, measure
 from .plan import Plan
-from .records import Observation, Timing
+from .records import Conditions, Observation, Timing
 from .session import Session, example_inputs
 
 Report = Callable[..., None]
@@ -38,6 +38,7 @@ def bench(
     before = state(busy=part == 0)
     run = _runner(session, feed)
     first_ns = run()
+    grown = {} if other is not None else {"grown_bytes": _grown(session)}
     observed: List[Observation] = []
     result = measure(run, found, tell, lambda seconds, runs: observed.append(_observation(seconds, runs)))
     result["load_ns"], result["first_ns"] = session.load_ns, first_ns
@@ -46,7 +47,17 @@ def bench(
         result["comparison"] = {**compared, "block_ns": BLOCK_NS, "other_load_ns": other.load_ns}
     after = state(busy=part == found.processes - 1)
     result["observed"], peak = observed, resident_bytes(peak=True)
-    return {**result, "conditions": {"board": board(), "before": before, "after": after, "peak_rss_bytes": peak}}
+    around = {"board": board(), "before": before, "after": after, "peak_rss_bytes": peak}
+    return {**result, "conditions": cast(Conditions, {**around, **grown})}
+
+
+def _grown(session: Session) -> Optional[int]:
+    """Return how many bytes the process has taken since before `session` was opened, or None.
+
+    It is less than what the file needs where that fits into memory that the process had taken and no longer uses.
+    """
+    now, before = heap_bytes(), session.heap_before
+    return None if now is None or before is None else max(now - before, 0)
 
 
 def _shifted(report: Report, behind: float, total: float) -> Report:

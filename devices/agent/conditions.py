@@ -84,7 +84,16 @@ def memory_bytes(field: str) -> Optional[int]:
 
 def resident_bytes(peak: bool = False) -> Optional[int]:
     """Return the memory that this process has in RAM now, or the most that it has had since it started."""
-    kib = _fields("/proc/self/status").get("VmHWM" if peak else "VmRSS", "").split(" ")[0]
+    return _own_bytes("VmHWM" if peak else "VmRSS")
+
+
+def heap_bytes() -> Optional[int]:
+    """Return the memory that this process has in RAM now without what lies in files: not its code, and no model."""
+    return _own_bytes("RssAnon")
+
+
+def _own_bytes(field: str) -> Optional[int]:
+    kib = _fields("/proc/self/status").get(field, "").split(" ")[0]
     return int(kib) * 1024 if kib.isdigit() else None
 
 

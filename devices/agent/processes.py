@@ -110,8 +110,13 @@ def _observed(parts: List[Timing]) -> List[Observation]:
 
 
 def _conditions(parts: List[Conditions]) -> Conditions:
-    peaks = [part["peak_rss_bytes"] for part in parts if part["peak_rss_bytes"] is not None]
-    return {**parts[0], "after": parts[-1]["after"], "peak_rss_bytes": max(peaks) if peaks else None}
+    """Return those of all: of each kind of memory, the most that one of the processes had."""
+    found = {**parts[0], "after": parts[-1]["after"]}
+    for name in ("peak_rss_bytes", "grown_bytes"):
+        told = [cast(Dict[str, Any], part).get(name) for part in parts]
+        if name in found:
+            cast(Dict[str, Any], found)[name] = max((value for value in told if value is not None), default=None)
+    return cast(Conditions, found)
 
 
 def _compared(parts: List[Turns]) -> Turns:

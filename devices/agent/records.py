@@ -59,13 +59,21 @@ class Observation(Look, total=False):
     runs: int
 
 
-class Conditions(TypedDict):
-    """What a timing was taken under: the board, its state before and after, and the most memory that was in use."""
-
+class _Around(TypedDict):
     board: Dict[str, object]
     before: State
     after: State
     peak_rss_bytes: Optional[int]
+
+
+class Conditions(_Around, total=False):
+    """What a timing was taken under: the board, its state before and after, and the most memory that was in use.
+
+    `grown_bytes` is what the process has taken beyond its code and files by loading one file and running it once; it is
+    absent where there were several files.
+    """
+
+    grown_bytes: Optional[int]
 
 
 class Chip(TypedDict, total=False):

@@ -9,6 +9,7 @@ from typing import Any, Dict, List, Optional, Sequence, Tuple, cast
 import numpy as np
 
 from .arith import Array, quantize
+from .conditions import heap_bytes
 from .delegate import unresolved
 from .protocol import AgentError
 from .records import TensorFacts
@@ -62,6 +63,7 @@ class Session:
         outputs: The outputs, in the order of the file's main graph.
         threads: The number of threads that one invocation may use, at least 1.
         load_ns: How long it took to make the interpreter and to allocate its tensors, in nanoseconds.
+        heap_before: The process's memory before that (see `conditions.heap_bytes`); None where it cannot be told.
         delegate: The one that was asked for; else "xnnpack" when a part of the graph was given to it; else "none".
         stateful: Whether the model keeps something between invocations.
     """
@@ -81,6 +83,7 @@ class Session:
         """
         self.threads = threads
         self._given = runtime.delegate
+        self.heap_before = heap_bytes()
         start = time.perf_counter_ns()
         try:
             self._interpreter = runtime.interpreter(path, threads, kernels)

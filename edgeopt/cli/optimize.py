@@ -192,7 +192,7 @@ def _forecast(read: PlannedRecipe, options: dict[str, Any], recipe_out: str | No
         write_atomically(Path(recipe_out), plan.recipe.to_toml().encode())
     if wants_text(plan.to_dict, json_path):
         table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-        for name in ("rung", "tried when", "needs", "about"):
+        for name in ("rung", "tried when", "needs", "trains about"):
             table.add_column(name, overflow="fold")
         for rung in plan.rungs:
             add_row(table, rung.name, rung.when, rung.needs, "" if rung.seconds is None else duration(rung.seconds))

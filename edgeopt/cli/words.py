@@ -58,7 +58,10 @@ def budget_options(function: Function) -> Function:
             ),
             click.option("--max-size-bytes", type=int, metavar="N", help="Budget: size of the file."),
             click.option(
-                "--max-memory-bytes", type=int, metavar="N", help="Budget: the file and the arena planned from it."
+                "--max-memory-bytes",
+                type=int,
+                metavar="N",
+                help="Budget: the file and its arena, as planned or measured.",
             ),
             click.option(
                 "--proven", is_flag=True, help="Exit 4 also when the interval leaves open whether the budget is kept."

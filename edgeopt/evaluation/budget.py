@@ -22,7 +22,8 @@ class Budget:
         min_metric: The least value of the metric, for metrics of which more is better.
         max_p95_ms: 95th percentile of the latency of one inference, in milliseconds.
         max_size_bytes: Size of the file.
-        max_memory_bytes: What the interpreter needs: see `edgeopt.flatbuffer.memory.resident_bytes`.
+        max_memory_bytes: What the interpreter needs, weights included: planned from the file
+            (`edgeopt.flatbuffer.memory.resident_bytes`), or measured on the device where that is more.
         proven: Whether a limit counts as kept only when it is proven: when the bad end of the interval keeps it, too.
 
     Example:
@@ -92,6 +93,7 @@ class Evidence:
         samples: How many samples gave it; None where that is not the question.
         needed: Limit -> how many samples would prove that it is kept, the rest being as it was; None for no number.
         flaw: Why it is no measurement at all, such as an emulated board; "" if it is one.
+        source: Where the value is from, where that may differ: "planned" or "measured"; else "".
     """
 
     value: float
@@ -99,6 +101,7 @@ class Evidence:
     samples: int | None = None
     needed: Callable[[float], int | None] | None = None
     flaw: str = ""
+    source: str = ""
 
 
 @dataclass(frozen=True)
@@ -114,6 +117,7 @@ class BudgetLine:
         samples_needed: How many would prove that the limit is kept, if all else stays; None for no number.
         reason: Why it was not measured.
         proven: Whether the budget asks for proof.
+        source: Of memory, whether it was "planned" from the file or "measured" on the device; else "".
     """
 
     name: str
@@ -126,6 +130,7 @@ class BudgetLine:
     samples_needed: int | None = None
     reason: str = ""
     proven: bool = False
+    source: str = ""
 
     def __post_init__(self) -> None:
         if not self.verdict:  # a report of before
@@ -139,7 +144,8 @@ class BudgetLine:
         bound, _, quantity = self.name.partition("_")
         sign = "<=" if bound == "max" else ">="
         limit = f"{self.limit:.15g}"
-        compared = f"{quantity} {beside(self.value, self.limit)} {sign} {limit}"
+        source = f" ({self.source})" if self.source else ""
+        compared = f"{quantity} {beside(self.value, self.limit)}{source} {sign} {limit}"
         if self.verdict == NOT_MEASURED:
             return f"{compared}: not measured, for the timing does not count"
         if self.verdict == NOT_PROVEN and self.bad_end is not None:
@@ -169,7 +175,8 @@ def _judged(name: str, limit: float, found: Evidence, proven: bool) -> BudgetLin
     verdict = MISSED if not met else MET if found.bad_end is None or kept(found.bad_end) else NOT_PROVEN
     if verdict == NOT_PROVEN and found.needed is not None:
         needed = found.needed(limit)
-    return BudgetLine(name, limit, found.value, met, verdict, found.bad_end, found.samples, needed, proven=proven)
+    doubt = (found.bad_end, found.samples, needed)
+    return BudgetLine(name, limit, found.value, met, verdict, *doubt, proven=proven, source=found.source)
 
 
 def overall_verdict(lines: Iterable[BudgetLine]) -> str:

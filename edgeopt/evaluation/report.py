@@ -374,8 +374,8 @@ def build_report(
     overlap = None if seen is None else overlap_with_calibration(metric, answers, seen, seed)
     judged = overlap.clean if overlap is not None and overlap.clean is not None else scores
     found = {"metric": evidence_of_metric(judged.candidate, judged.samples), "drop": _drop_evidence(judged)}
-    exact = {name: facts.get(name) for name in ("size_bytes", "memory_bytes")}
-    lines = budget.judge({**found, "p95_ms": _latency_evidence(measurement), **exact})
+    costs = {"p95_ms": _latency_evidence(measurement), "size_bytes": facts.get("size_bytes")}
+    lines = budget.judge({**found, **costs, "memory_bytes": _memory_evidence(facts, measurement)})
     fidelity = _fidelity(facts)
     unlike = [] if fidelity is None else fidelity.warnings()
     notes = (*warnings, *unlike, *_overlap_warnings(overlap, scores.samples), *chance_warnings(scores, answers))
@@ -402,6 +402,20 @@ def _latency_evidence(measurement: Mapping[str, Any]) -> Evidence | None:
     if "p95" not in latency:
         return None
     return Evidence(latency["p95"], latency.get("p95_worst"), flaw=_flaw(measurement))
+
+
+def _memory_evidence(facts: Mapping[str, Any], measurement: Mapping[str, Any]) -> Evidence | None:
+    """Return what the interpreter needs: as planned, or, where that is more, the file and what the process grew by.
+
+    It grows by less than it needs where memory that it had taken before is free; an emulator's growth is its own.
+    """
+    planned = facts.get("memory_bytes")
+    if planned is None:
+        return None
+    conditions = measurement.get("conditions") or {}
+    own = not (conditions.get("board") or {}).get("emulated")
+    measured = facts["size_bytes"] + (conditions.get("grown_bytes") or 0) if own else 0
+    return Evidence(max(planned, measured), source="measured" if measured > planned else "planned")
 
 
 def _flaw(measurement: Mapping[str, Any]) -> str:

@@ -211,3 +211,13 @@ def test_operators_are_told_beside_the_timing_of_a_model_without_a_delegate(devi
     assert [item["op"] for item in found["op_profile"]["operators"]] == ["GATHER"]
     with pytest.raises(ModelError, match="custom op"):
         device.bench(custom_operator_model(), options=replace(QUICK, op_profile=True))
+
+
+def test_what_a_file_takes_of_memory_is_what_its_process_grew_by(device):
+    """Two tensors of 8 MB live at once; of two files nobody can tell which took what."""
+    from .conftest import float_model
+
+    wide = float_model(width=2_000_000)
+    alone = device.measure(wide, options=QUICK).latency.conditions
+    assert 16_000_000 <= alone["grown_bytes"] < 40_000_000
+    assert "grown_bytes" not in device.measure(wide, options=QUICK, against=float_model()).latency.conditions

@@ -110,11 +110,13 @@ class QuantizedActivation(tf_keras.layers.Layer):  # type: ignore[misc]
 
     Args:
         function: A name of `activations.FUNCTIONS`.
+        last: Whether it gives an output of the model: in training, a range that the kernel prescribes is then not
+            rounded to, since a share rounded to 0 has no logarithm for a loss, and no gradient.
     """
 
-    def __init__(self, function: str, **kwargs: Any) -> None:
+    def __init__(self, function: str, last: bool = False, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.function = function
+        self.function, self.last = function, last
 
     def build(self, input_shape: Any) -> None:
         """Make the ranges that are not prescribed."""
@@ -127,11 +129,13 @@ class QuantizedActivation(tf_keras.layers.Layer):  # type: ignore[misc]
         """Compute."""
         learning, inner = is_training(training), self._inner
         x = FUNCTIONS[self.function](inputs, lambda y: y if inner is None else inner(y, learning))
-        return fixed(x, *FIXED[self.function]) if self._range is None else self._range(x, learning)
+        if self._range is not None:
+            return self._range(x, learning)
+        return x if learning and self.last else fixed(x, *FIXED[self.function])
 
     def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments."""
-        return {**super().get_config(), "function": self.function}
+        return {**super().get_config(), "function": self.function, "last": self.last}
 
 
 @register

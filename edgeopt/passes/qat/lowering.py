@@ -162,7 +162,7 @@ class _Lowering:
             return self._merge(step)
         name = rules.function_name(layer) if kind in rules.ACTIVATIONS else None
         if name is not None:
-            return self._call(QuantizedActivation(name, name=step.name)), step
+            return self._call(self._function(step, name)), step
         copied = copy_layer(layer, step, {})
         self._keep(step.name, copied, layer)
         return self._call(QuantizedLayer(copied, name=step.name)), step
@@ -266,11 +266,13 @@ class _Lowering:
         activation = self._activation(step, function)
         return (lambda called: activation(quantized(self._resolve(called.args)[0]))), end
 
+    def _function(self, step: Step, function: str) -> Any:
+        return QuantizedActivation(function, last=self.neighbours.ends_at(step), name=step.name)
+
     def _activation(self, step: Step, function: str | None) -> Callable[[Any], Any]:
         """The activation of a convolution or Dense layer, as a layer of its own."""
         if function is not None:
-            layer: Callable[[Any], Any] = QuantizedActivation(function, name=step.name)
-            return layer
+            return self._function(step, function)
         reason, detail = rules.activation_objection(step.layer) or ("no int8 operator", "")
         self._stays_float(step, reason, detail)
         plain = tf_keras.layers.Activation(step.layer.activation, name=self._free(f"{step.name}_float"))

@@ -43,6 +43,10 @@ class Neighbours:
             return "linear", step
         return name, follower
 
+    def ends_at(self, step: Step) -> bool:
+        """Return whether a step gives an output of the model."""
+        return any(ref in self._ends for ref in step.outputs)
+
     def only_user(self, ref: Ref) -> Step | None:
         """Return the step that alone uses a tensor, of a layer that is called once and not skipped, or None."""
         users = self._users[ref]

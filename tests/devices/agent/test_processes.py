@@ -47,6 +47,14 @@ def test_conditions_are_those_before_the_first_and_after_the_last_with_the_highe
     assert conditions == {"board": BOARD, "before": 1, "after": 5, "peak_rss_bytes": 30}
 
 
+def test_a_file_takes_the_most_memory_that_one_of_the_processes_took_for_it() -> None:
+    parts = [timing([1]), timing([2]), timing([3])]
+    for part, grown in zip(parts, (5, 9, None), strict=True):
+        part["conditions"]["grown_bytes"] = grown
+    assert merged(parts)["conditions"]["grown_bytes"] == 9
+    assert merged(parts[2:] * 2)["conditions"]["grown_bytes"] is None
+
+
 def test_one_process_that_is_not_stable_or_ran_out_of_time_is_told() -> None:
     found = merged(
         [timing([1]), timing([2], stable=False, stopped_by="max_seconds"), timing([3], stopped_by="max_runs")]

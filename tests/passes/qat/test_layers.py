@@ -248,3 +248,35 @@ def test_dense_layers_can_have_one_scale(running):
     _, sidecar, difference = trained_and_converted(model, running, per_tensor_dense=True)
     assert sidecar["granularity"] == {"FULLY_CONNECTED": "per-tensor"}
     assert difference <= 1.01
+
+
+def test_shares_that_are_an_output_keep_their_gradient_in_training_and_are_rounded_as_the_kernel_does_later():
+    import tensorflow as tf
+
+    from edgeopt.passes.qat.layers import QuantizedActivation
+
+    logits = tf.Variable([[9.0, 0.0]])  # a share of 0.0001, which is 0 on a grid of 1/256
+    inside, last = QuantizedActivation("softmax"), QuantizedActivation("softmax", last=True)
+    with tf.GradientTape() as tape:
+        share = last(logits, training=True)[0, 1]
+        loss = -tf.math.log(tf.maximum(share, 1e-7))
+    assert float(share) == pytest.approx(1.234e-4, rel=1e-3)
+    assert float(tape.gradient(loss, logits)[0, 1]) == pytest.approx(-1, abs=1e-3)
+    assert float(inside(logits, training=True)[0, 1]) == 0 == float(last(logits, training=False)[0, 1])
+
+
+def test_only_the_last_softmax_is_one_of_an_output():
+    import tf_keras
+
+    layers = tf_keras.layers
+    x = tf_keras.Input((4,))
+    gate = layers.Dense(4, activation="softmax", name="gate")(x)
+    model = tf_keras.Model(x, layers.Dense(3, activation="softmax", name="classes")(layers.Multiply()([x, gate])))
+    data = np.zeros((8, 4), np.float32), np.zeros(8, np.int64)
+    result = Qat(training=Training(epochs=0)).apply(
+        model, PassContext(train=data, loss="sparse_categorical_crossentropy")
+    )
+    assert {name: result.exported.get_layer(name).last for name in ("gate", "classes")} == {
+        "gate": False,
+        "classes": True,
+    }

@@ -69,7 +69,7 @@ def cell(name: str, budget: str, work: Path) -> dict[str, Any]:
     model, test, calibration = keras_file(folder), folder / "test.npz", ("--calibration", folder / "calibration.npz")
     data: Words = ["--validation", test, *calibration]
     timed = budget == HALF
-    train = training(name, TRAIN_FOR_TIME if timed else TRAIN)
+    train = training(name, TRAIN_FOR_TIME[name] if timed else TRAIN)
     if train is not None:
         data += ["--train", saved(work / "train.npz", train)]
     if timed:
@@ -117,7 +117,7 @@ def main() -> None:
         cells, by_hand, compressed = map(
             _records, (RESULTS, *(RESULTS.with_name(n) for n in ("quantization", "compression")))
         )
-        tables = drops(cells, titles, by_hand), times(cells, titles, compressed)
+        tables = drops(cells, titles, by_hand, compressed), times(cells, titles, compressed)
         write_between(arguments.write, MARKER, "\n\n".join(filter(None, tables)))
         return
     RESULTS.mkdir(exist_ok=True)

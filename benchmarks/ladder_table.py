@@ -7,7 +7,7 @@ from typing import Any
 
 Record = Mapping[str, Any]
 # Model -> its task in `compression.py`.
-TASKS = {"resnet8": "cifar10", "wide": "wide"}
+TASKS = {"resnet8": "cifar10", "wide": "wide", "watch": "watch"}
 _EQUAL = 0.003
 _DROPS = (
     "model", "budget", "rung", "drop where nothing chose (95 %)", "bytes", "kept", "time / convert + validate",
@@ -23,13 +23,16 @@ def _head(*columns: str) -> list[str]:
     return [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
 
 
-def drops(cells: Sequence[Record], titles: Mapping[str, str], recipes: Sequence[Record]) -> str:
+def drops(
+    cells: Sequence[Record], titles: Mapping[str, str], recipes: Sequence[Record], compressed: Sequence[Record]
+) -> str:
     """Return the table of the budgets that are no times.
 
     Args:
         cells: Of the ladder.
         titles: Of the models, in order.
         recipes: Cells of `quantization.py`: what hand-written options have given of the same models.
+        compressed: Cells of `compression.py`: where there are none of those, its recipes of a network alike.
     """
     lines = _head(*_DROPS)
     order = list(titles)
@@ -42,7 +45,9 @@ def drops(cells: Sequence[Record], titles: Mapping[str, str], recipes: Sequence[
         rung = f"{ladder['recommended']} of {len(cell['rungs'])}"
         head = f"| {titles[cell['model']]} | `{' '.join(cell['limits'])}` | {rung} | {drop}"
         ratio = cell["cpu_s"] / cell["plain_cpu_s"]
-        lines.append(f"{head} | {final['size_bytes']:,} | {verdicts} | {ratio:.2f} | {_by_hand(cell, recipes)} |")
+        lines.append(
+            f"{head} | {final['size_bytes']:,} | {verdicts} | {ratio:.2f} | {_by_hand(cell, recipes, compressed)} |"
+        )
     return "\n".join(lines)
 
 
@@ -52,14 +57,20 @@ def _drop(final: Record) -> tuple[float, Sequence[float]]:
     return final["drop"], final["drop_ci95"]
 
 
-def _by_hand(cell: Record, recipes: Sequence[Record]) -> str:
-    """Return the least drop that options of `edgeopt convert` reached, and which; "" where none was tried."""
+def _by_hand(cell: Record, recipes: Sequence[Record], compressed: Sequence[Record]) -> str:
+    """Return the least drop that options of `edgeopt convert` or a recipe reached, and which; "" for none."""
     tried = [entry for entry in recipes if entry["model"] == cell["model"] and entry["method"].startswith("edgeopt-")]
-    tried = [entry for entry in tried if "drop" in entry]
+    tried = [entry for entry in tried if "drop" in entry] or _recipes(cell["model"], compressed)
     if not tried or "--max-size-bytes" in cell["limits"]:
         return ""
     best = min(tried, key=lambda entry: entry["drop"])
     return f"{best['method'].removeprefix('edgeopt-')} {100 * best['drop']:.1f}"
+
+
+def _recipes(model: str, compressed: Sequence[Record]) -> list[Record]:
+    own = [entry for entry in compressed if entry["task"] == TASKS.get(model)]
+    whole = next((entry["float"]["accuracy"] for entry in own if "float" in entry), None)
+    return [] if whole is None else [{"method": entry["row"], "drop": whole - entry["accuracy"]} for entry in own]
 
 
 def times(cells: Sequence[Record], titles: Mapping[str, str], compressed: Sequence[Record]) -> str:

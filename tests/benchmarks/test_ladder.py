@@ -25,17 +25,26 @@ def compressed(row: str, accuracy: float, ratio: float, task: str = "cifar10") -
 def test_a_cell_is_a_line_with_the_least_drop_of_our_own_options(benchmark_module: Any) -> None:
     others = [by_hand("edgeopt-best", 0.004), by_hand("edgeopt-recover", 0.001), by_hand("mct", 0.0)]
     others += [by_hand("edgeopt-best", -0.1, "vit"), {"model": "resnet8", "method": "edgeopt-minmax", "refused": "x"}]
-    lines = benchmark_module("ladder_table").drops([{**CELL, "model": "vit"}, CELL], TITLES, others).splitlines()
+    lines = benchmark_module("ladder_table").drops([{**CELL, "model": "vit"}, CELL], TITLES, others, []).splitlines()
     assert lines[2] == (
         "| ResNet-8 | `--max-drop 0.01` | 01-recover of 2 | 0.5 (-0.2 to 1.4) | 94,032 | not proven | 1.25 | recover 0.1 |"
     )
     assert lines[3].startswith("| small ViT |") and lines[3].endswith("| best -10.0 |")
 
 
+def test_a_model_without_options_of_its_own_has_the_best_recipe_for_its_network_beside_it(
+    benchmark_module: Any,
+) -> None:
+    cells = [{**compressed("ptq", 0.79, 1.0), "float": {"accuracy": 0.8}}, compressed("qat", 0.797, 1.0)]
+    assert benchmark_module("ladder_table").drops([CELL], TITLES, [], cells).endswith("| qat 0.3 |")
+
+
 def test_a_size_has_no_option_of_a_conversion_beside_it(benchmark_module: Any) -> None:
     cell = {**CELL, "limits": ["--max-size-bytes", "9"], "budget": "size"}
     assert (
-        benchmark_module("ladder_table").drops([cell], TITLES, [by_hand("edgeopt-best", 0.1)]).endswith("| 1.25 |  |")
+        benchmark_module("ladder_table")
+        .drops([cell], TITLES, [by_hand("edgeopt-best", 0.1)], [])
+        .endswith("| 1.25 |  |")
     )
 
 

@@ -266,8 +266,9 @@ class _Lowering:
         activation = self._activation(step, function)
         return (lambda called: activation(quantized(self._resolve(called.args)[0]))), end
 
-    def _function(self, step: Step, function: str) -> Any:
-        return QuantizedActivation(function, last=self.neighbours.ends_at(step), name=step.name)
+    def _function(self, step: Step, function: str) -> Callable[[Any], Any]:
+        layer: Callable[[Any], Any] = QuantizedActivation(function, last=self.neighbours.ends_at(step), name=step.name)
+        return layer
 
     def _activation(self, step: Step, function: str | None) -> Callable[[Any], Any]:
         """The activation of a convolution or Dense layer, as a layer of its own."""

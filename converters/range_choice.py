@@ -23,6 +23,7 @@ from ..evaluation.fidelity import EQUAL_DB, signal_energy
 from .outputs import Samples, file_outputs
 from .quantise import Quantise, quantising
 from .ranges import Calibration, faster_calibration
+from .reference import SAMPLES, Reference, spread
 from .repairs.repairing import Repairing
 from .rewrite import put_names
 from .weight_bias import WeightBias
@@ -51,8 +52,9 @@ class RangePlan:
         values: How many values of a tensor are counted in a sample.
         order: In which order the groups of samples are measured.
         first_part: So many of them make the ranges that are judged on the others; 0 where others judge, or none.
-        judges: Input name -> samples to choose by; None for no choice.
-        held_back: Whether those are others than the ones that make the ranges of the file.
+        shown: Input name -> samples that files are held against the float file on.
+        judges: So many of them, the first, choose; 0 for no choice.
+        held_back: Whether `shown` are others than the ones that make the ranges of the file.
         fitting: Input name -> samples that judge nothing, for means; None where there is nothing to choose by.
     """
 
@@ -60,7 +62,8 @@ class RangePlan:
     values: int
     order: Sequence[int]
     first_part: int
-    judges: Samples | None
+    shown: Samples
+    judges: int
     held_back: bool
     fitting: Samples | None = None
 
@@ -80,20 +83,23 @@ def plan_ranges(method: str, samples: Samples, held_back: Samples | None, batch:
     values = 0 if method == MINMAX else min(high, max(low, _VALUES // groups))
     last = judging_part(groups)
     if method != BEST or held_back is not None or count < LEAST_SAMPLES or not last:
-        judges = held_back if method == BEST else None
-        fitting = None if judges is None else _some(samples, range(count))
-        return RangePlan(method, values, range(groups), 0, judges, True, fitting)
+        shown = _some(samples, range(count), SAMPLES) if held_back is None else held_back
+        judges = len(next(iter(shown.values()))) if method == BEST and held_back is not None else 0
+        fitting = _some(samples, range(count), _FITTING) if judges else None
+        return RangePlan(method, values, range(groups), 0, shown, judges, held_back is not None, fitting)
     first = [group for group in range(groups) if group not in set(last)]
     rows = [row for row in range(count) if row // batch in set(last)]
     others = [row for row in range(count) if row // batch not in set(last)]
-    judges = {name: np.asarray(array[rows]) for name, array in samples.items()}
-    return RangePlan(method, values, [*first, *last], len(first), judges, False, _some(samples, others))
+    judging, more = _some(samples, rows, SAMPLES), _some(samples, others, SAMPLES - min(len(rows), SAMPLES))
+    shown = {name: np.concatenate([array, more[name]]) for name, array in judging.items()}
+    judges = min(len(rows), SAMPLES)
+    fitting = _some(samples, others, _FITTING)
+    return RangePlan(method, values, [*first, *last], len(first), shown, judges, False, fitting)
 
 
-def _some(samples: Samples, rows: Sequence[int]) -> Samples:
-    """Return at most `_FITTING` of some samples, spread over them."""
-    places = np.linspace(0, len(rows) - 1, min(len(rows), _FITTING)).round().astype(np.int64)
-    chosen = [rows[place] for place in places]
+def _some(samples: Samples, rows: Sequence[int], most: int) -> dict[str, Array]:
+    """Return at most so many of some samples, spread over them."""
+    chosen = [rows[place] for place in spread(len(rows), most)]
     return {name: np.asarray(array[chosen]) for name, array in samples.items()}
 
 
@@ -165,6 +171,11 @@ class RangeChoice:
         """The float file that was calibrated, with the model's names; once the calibration has begun."""
         return put_names(self.calibration.content or b"", *self._names)
 
+    @cached_property
+    def reference(self) -> Reference:
+        """What the float file gives for samples, for this choice and for whoever comes after it."""
+        return Reference(self.float_file, self._plan.shown, held_back=self._plan.held_back)
+
     @property
     def calibrated_file(self) -> bytes:
         """The float file as it was quantised, with what was repaired and with the model's names."""
@@ -195,14 +206,14 @@ class RangeChoice:
         if plan.method != BEST:
             self.used = plan.method
             return meter.annotated(meter.ranges(plan.method))
-        if plan.judges is None:
+        if not plan.judges:
             self.why = f"there are fewer than {LEAST_SAMPLES} samples to choose by"
             return annotated
         started = time.monotonic()
         trials = self.calibration.earlier or meter.all_ranges()
         candidates = {method: meter.annotated(ranges) for method, ranges in trials.items()}
         files = {method: quantise(candidate) for method, candidate in candidates.items()}
-        errors = self._judge(files, plan.judges)
+        errors = self._judge(files)
         file = self._with_biases(candidates[self.used], files[self.used], errors[self.used])
         self._files = {candidates[self.used]: file}
         self.seconds = time.monotonic() - started
@@ -210,45 +221,45 @@ class RangeChoice:
 
     def to_dict(self) -> dict[str, object]:
         """Return what the sidecar says of the ranges."""
-        judges = self._plan.judges if self.candidates else None
+        judges = len(next(iter(self._judges.values()))) if self.candidates else None
         return {
             "asked": self._plan.method,
             "used": self.used,
             "why": self.why,
-            "samples": None if judges is None else len(next(iter(judges.values()))),
+            "samples": judges,
             "held_back": None if judges is None else self._plan.held_back,
             "candidates": {name: vars(found) for name, found in self.candidates.items()},
             "biases": None if self.bias is None else {"kept": self._correction is not None, **vars(self.bias)},
         }
 
-    def _judge(self, files: Mapping[str, bytes], judges: Samples) -> dict[str, Errors]:
-        errors = {method: self._errors(file, judges) for method, file in files.items()}
+    def _judge(self, files: Mapping[str, bytes]) -> dict[str, Errors]:
+        errors = {method: self._errors(file) for method, file in files.items()}
         self.candidates = compare(errors)
         self.used, self.why = choose(errors)
         return errors
 
     def _with_biases(self, annotated: bytes, file: bytes, errors: Errors) -> bytes:
         """Return the file with biases corrected for the rounding of weights, if it is better than without."""
-        plan = self._plan
-        if plan.fitting is None or plan.judges is None:
+        fitting = self._plan.fitting
+        if fitting is None:
             return file
         folded = any(change.kind == "picture" for change in self.calibration.changes)
-        correction = WeightBias(put_names(annotated, *self._names), plan.fitting, but_first=folded)
+        correction = WeightBias(put_names(annotated, *self._names), fitting, but_first=folded)
         made = correction.taken_off(file)
-        found = compare({"before": errors, "after": self._errors(made, plan.judges)}, base="before")
+        found = compare({"before": errors, "after": self._errors(made)}, base="before")
         self.bias = found["after"]
         if not better(found["after"], found["before"]):
             return file
         self._correction = correction
         return made
 
-    def _errors(self, file: bytes, judges: Samples) -> Errors:
-        return sample_errors(self._expected, file_outputs(put_names(file, *self._names), judges))
+    def _errors(self, file: bytes) -> Errors:
+        expected = {name: values[: self._plan.judges] for name, values in self.reference.expected.items()}
+        return sample_errors(expected, file_outputs(put_names(file, *self._names), self._judges))
 
-    @cached_property
-    def _expected(self) -> dict[str, Array]:
-        """What the float file gives for the samples that judge."""
-        return file_outputs(self.float_file, self._plan.judges or {})
+    @property
+    def _judges(self) -> Samples:
+        return {name: values[: self._plan.judges] for name, values in self.reference.samples.items()}
 
 
 def sample_errors(expected: Mapping[str, Array], got: Mapping[str, Array]) -> Errors:

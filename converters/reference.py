@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from functools import cached_property
 
 import numpy as np
+import numpy.typing as npt
 
 from ..data.dataset import Array
 from ..evaluation.fidelity import Fidelity, compare_outputs
@@ -15,7 +16,7 @@ from ..flatbuffer.specs import output_specs
 from .outputs import Samples, file_outputs
 
 Run = Callable[[Samples], dict[str, Array]]
-_SAMPLES = 50
+SAMPLES = 50
 _LEAST = 4
 _VALUES = 1 << 25  # of all outputs of all samples together, so that pictures as outputs fit into memory
 
@@ -23,10 +24,17 @@ _VALUES = 1 << 25  # of all outputs of all samples together, so that pictures as
 class Reference:
     """What a float file gives for samples, run once; the files made from it are held against that."""
 
-    def __init__(self, float_file: bytes, samples: Samples | None, held_back: Samples | None) -> None:
-        """Choose the samples; see `some_samples`."""
-        self.samples = some_samples(float_file, samples, held_back)
-        self.float_file, self.held_back = float_file, held_back is not None
+    def __init__(self, float_file: bytes, samples: Samples, *, held_back: bool) -> None:
+        """Take the samples, or the first of them where the outputs are large.
+
+        Args:
+            float_file: A float .tflite file with the model's names.
+            samples: Input name -> samples.
+            held_back: Whether they made no ranges.
+        """
+        most = most_samples(float_file)
+        self.samples = {name: np.asarray(array[:most]) for name, array in samples.items()}
+        self.float_file, self.held_back = float_file, held_back
 
     @cached_property
     def expected(self) -> dict[str, Array]:
@@ -50,8 +58,16 @@ def some_samples(file: bytes, samples: Samples | None, held_back: Samples | None
     given = held_back if held_back is not None else samples
     if given is None:
         raise ValueError("no samples")
-    elements = sum(math.prod(spec.shape) for spec in output_specs(read_model(file)))
-    count = len(next(iter(given.values())))
-    most = min(count, _SAMPLES, max(_LEAST, _VALUES // max(1, elements)))
-    rows = np.linspace(0, count - 1, most).round().astype(np.int64)
+    rows = spread(len(next(iter(given.values()))), most_samples(file))
     return {name: np.asarray(array[rows]) for name, array in given.items()}
+
+
+def most_samples(file: bytes) -> int:
+    """Return on how many samples files are held against one another: 50, fewer where the outputs are large."""
+    elements = sum(math.prod(spec.shape) for spec in output_specs(read_model(file)))
+    return min(SAMPLES, max(_LEAST, _VALUES // max(1, elements)))
+
+
+def spread(count: int, most: int) -> npt.NDArray[np.int64]:
+    """Return the places of at most so many samples, spread over `count`."""
+    return np.linspace(0, count - 1, min(count, most)).round().astype(np.int64)

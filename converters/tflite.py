@@ -23,7 +23,6 @@ from .lowbit.packing import narrowed
 from .narrow import narrow_branches
 from .quantise import Quantise
 from .range_choice import Names, RangeChoice, choosing_ranges, plan_ranges
-from .reference import Reference
 from .reloading import without_reloading
 from .repairs.change import Change
 from .repairs.edges import settle_edges
@@ -71,7 +70,7 @@ class TFLiteBackend:
         flags = {**_configure(converter, recipe, calibrated=samples is not None), **weights}
         clock = _Clock()
         names = [item.name for item in lean.inputs], lean.output_names
-        edges = _EdgeJudge(recipe, names, samples or {}, held_back, self.follow)
+        edges = _EdgeJudge(recipe, names, self.follow)
         ranges: AbstractContextManager[RangeChoice | None] = nullcontext()
         if samples is not None:
             plan = plan_ranges(recipe.range_method, samples, held_back, lean.inputs[0].shape[0] or 1)
@@ -98,7 +97,7 @@ class TFLiteBackend:
             put_names(model, *names),
             flags,
             seconds,
-            edges.reference or Reference(choice.float_file, samples, held_back),
+            choice.reference,
             choice.calibrated_file,
             choice.to_dict(),
             edges.ends,
@@ -121,14 +120,10 @@ class _EdgeJudge:
         self,
         recipe: ConvertRecipe,
         names: Names,
-        samples: Mapping[str, Array],
-        held_back: Mapping[str, Array] | None,
         follow: Callable[[Trials], bytes] | None,
     ) -> None:
         self.ends: tuple[str, ...] = ()
-        self.reference: Reference | None = None
-        self._follow = follow
-        self._names, self._samples, self._held_back = names, samples, held_back
+        self._names, self._follow = names, follow
         asked = {"input": recipe.input_type, "output": recipe.output_type}
         may = recipe.edges == "auto" and recipe.fidelity
         # A type that was asked for is kept.
@@ -136,10 +131,9 @@ class _EdgeJudge:
 
     def finish(self, choice: RangeChoice, file: bytes, quantise: Quantise) -> bytes:
         """Return the file to go on with, which has the edges `ends`."""
-        self.reference = reference = Reference(choice.float_file, self._samples, self._held_back)
 
         def fidelity_of(made: bytes) -> Fidelity:
-            return reference.fidelity_of(put_names(made, *self._names))
+            return choice.reference.fidelity_of(put_names(made, *self._names))
 
         try:
             settled = settle_edges(file, choice.annotated, quantise, fidelity_of, self._open)
@@ -149,7 +143,9 @@ class _EdgeJudge:
         if self._follow is None:
             return settled.file
         return self._follow(
-            Trials(choice.annotated, quantise, self._names, reference, settled.file, settled.changes, choice.used)
+            Trials(
+                choice.annotated, quantise, self._names, choice.reference, settled.file, settled.changes, choice.used
+            )
         )
 
 

@@ -83,7 +83,7 @@ def test_zeros_that_are_put_around_a_prepared_picture_are_looked_through(offset,
     before, after = (edgeopt.convert(net, calibration=bright, repair=on, isolate=False) for on in (False, True))
     assert after.fully_int8 and operators(after.model)[: len(first)] == first
     # The addition's result, 127.5 below the picture, lies between two steps.
-    assert after.fidelity.snr_db > before.fidelity.snr_db - (1.5 if offset else 0.1) and after.fidelity.snr_db > 30
+    assert after.fidelity.snr_db > before.fidelity.snr_db - (1.5 if offset else 0.2) and after.fidelity.snr_db > 30
 
 
 def test_the_file_has_the_same_contract_and_no_operator_on_the_picture(any_keras):

@@ -43,7 +43,7 @@ def sensitivity(trials: Trials, layers: Sequence[str], tell: Tell, scored: Score
     ]
     return SensitivityReport(
         snr_db=whole.snr_db,
-        holds=whole.holds,
+        verdict=whole.verdict,
         samples=whole.samples,
         held_back=whole.held_back,
         ranges=trials.ranges,

@@ -85,7 +85,7 @@ def command(
         for name in ("image_size", "image_scaling", "image_resize"):
             if options[name] is not None:
                 read_so += [_OPTIONS[name], options[name]]
-        worst = [] if report.holds else ["--float-ops", "auto"]
+        worst = ["--float-ops", "auto"] if report.verdict == "unfaithful" else []
         next_step("convert", model, "--calibration", calibration, *read_so, *worst)
 
 

@@ -95,7 +95,7 @@ class SensitivityReport(Shown):
 
     Attributes:
         snr_db: Signal to noise of the int8 file's worst output.
-        holds: Whether its outputs are the model's.
+        verdict: As that of a conversion (`Fidelity.verdict`).
         samples: How many samples judged.
         held_back: Whether these made no ranges.
         ranges: By which method the ranges were found.
@@ -109,13 +109,18 @@ class SensitivityReport(Shown):
     """
 
     snr_db: float
-    holds: bool
+    verdict: str
     samples: int
     held_back: bool
     ranges: str
     operators: tuple[OperatorSensitivity, ...]
     metric: MetricValues | None = None
     warnings: tuple[str, ...] = ()
+
+    @property
+    def holds(self) -> bool:
+        """Whether the outputs are the model's."""
+        return self.verdict == "ok"
 
     def shown(self) -> Mapping[str, object]:
         """Return what a prompt or a notebook shows: the file, and its worst operators."""
@@ -126,7 +131,8 @@ class SensitivityReport(Shown):
 
     def to_dict(self) -> dict[str, Any]:
         """Return the report in the JSON envelope of all verbs; the verdict is as that of ``convert``."""
-        return envelope("sensitivity", "ok" if self.holds else "unfaithful", asdict(self))
+        fields = asdict(self)
+        return envelope("sensitivity", fields.pop("verdict"), {"holds": self.holds, **fields})
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> SensitivityReport:

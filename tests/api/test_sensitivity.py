@@ -64,6 +64,18 @@ def test_an_even_model_has_nothing_that_stands_out():
     assert not {"equalise", "repair", "ranges"} & {row.remedy for row in report.operators}
 
 
+def test_outputs_that_do_not_move_prove_nothing_as_in_a_conversion():
+    import tf_keras
+
+    model = mixed(tf_keras, factor=1.0)
+    kernel, bias = model.get_layer("last").get_weights()
+    model.get_layer("last").set_weights([kernel * 1e-4, bias + 100])
+    report = asked(model)
+    plain = edgeopt.convert(model, calibration=X, calibration_samples=100, isolate=False)
+    assert report.to_dict()["verdict"] == plain.to_dict()["verdict"] == "not proven"
+    assert not report.holds
+
+
 def test_the_int8_files_own_ratio_is_that_of_the_last_operator():
     import tf_keras
 

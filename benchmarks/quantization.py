@@ -48,21 +48,21 @@ class Runner:
         folder = prepare(name, self._work)
         with np.load(folder / "test.npz") as data:
             samples, labels = data["x"], data["y"]
-        expected = self._expected(name, folder, samples)
+        expected, metric = self._expected(name, folder, samples), CASES[name].metric
         for method in methods:
             job = self._job(name, folder, method)
             record: dict[str, Any] = {"model": name, "method": method}
             record["command"] = shlex.join(["python", "benchmarks/quantization.py", "--cells", f"{name}-{method}"])
             try:
                 record |= asdict(quantize(method, job))
-                found = self._scored(name, outputs(job.output, samples))
+                found = CASES[name].scored(samples, outputs(job.output, samples))
             except Refused as why:
                 record["refused"] = str(why)
             except RuntimeError as why:
                 record["refused"] = f"the runtime refuses its file: {why}"
             else:
-                record |= figures(job.output, labels, found, expected)
-                record["float"] = scores(labels, expected)
+                record |= figures(job.output, labels, found, expected, metric)
+                record["float"] = scores(labels, expected, metric)
                 record["warned"] = warned(job.output)
                 record["left_float"] = left_float(job.output)
             record["tools"] = {tool: importlib.metadata.version(tool) for tool in TOOLS} | {"beside": REQUIREMENTS}
@@ -77,10 +77,7 @@ class Runner:
             job = self._job(name, folder, "float")
             quantize("float", job)
             np.save(kept, outputs(job.output, samples))
-        return self._scored(name, np.load(kept))
-
-    def _scored(self, name: str, found: Any) -> Any:
-        return found[..., CASES[name].scored :]
+        return CASES[name].scored(samples, np.load(kept))
 
     def _job(self, name: str, folder: Path, method: str) -> Job:
         output = self._work / "files" / f"{name}-{method}.tflite"

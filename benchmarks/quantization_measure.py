@@ -36,19 +36,19 @@ def outputs(file: Path, samples: Any) -> Any:
     return dequantize(np.stack(results), scale, zero_point) if scale else np.stack(results)
 
 
-def scores(labels: Any, found: Any) -> dict[str, Any]:
-    """Return the accuracy of outputs with its interval."""
-    score = evaluate(load_metric("accuracy"), labels, found)
+def scores(labels: Any, found: Any, name: str) -> dict[str, Any]:
+    """Return the accuracy of outputs, or another metric that is the better the nearer to 1, with its interval."""
+    score = evaluate(load_metric(name), labels, found)
     return {"accuracy": score.value, "accuracy_ci95": score.ci95, "samples": len(labels)}
 
 
-def figures(file: Path, labels: Any, found: Any, expected: Any) -> dict[str, Any]:
-    """Return what a file's outputs are worth beside the float model's, paired sample by sample."""
-    metric = load_metric("accuracy")
+def figures(file: Path, labels: Any, found: Any, expected: Any, name: str) -> dict[str, Any]:
+    """Return what a file's outputs are worth by a metric beside the float model's, paired sample by sample."""
+    metric = load_metric(name)
     pair = evaluate(metric, labels, found), evaluate(metric, labels, expected)
     value, interval = drop(metric, labels, found, expected, pair)
     return {
-        **scores(labels, found),
+        **scores(labels, found, name),
         "drop": value,
         "drop_ci95": interval,
         "snr_db": snr_db(expected, found),

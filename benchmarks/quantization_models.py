@@ -1,6 +1,6 @@
 """The models of `quantization.py`, each with samples that calibrate it and others that test it.
 
-Published or hard ones come from the test data's folder; four are trained here, in minutes, with fixed seeds. A case's
+Published or hard ones come from the test data's folder; five are trained here, in minutes, with fixed seeds. A case's
 folder holds the model, ``calibration.npz`` (``x``) and ``test.npz`` (``x``, ``y``); no sample is in both.
 """
 
@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 from cifar10 import load_cifar10
-from compression_tasks import SHARED
+from compression_tasks import SHARED, watch
 
 CALIBRATION = 200
 CIFAR_TEST = 3000
@@ -35,14 +35,16 @@ class Case:
         keras: "tf_keras" or "keras" (Keras 3): whose file it is.
         model: Writes the model into a folder; returns its name there.
         samples: Returns samples that calibrate, samples that test, and the test's labels.
-        scored: The output's first channel that the metric and the SNR are taken of, up to the last.
+        scored: Returns what the metric and the SNR are taken of, from samples and outputs.
+        metric: Name of the metric.
     """
 
     title: str
     keras: str
     model: Callable[[Path], str]
     samples: Callable[[], Samples]
-    scored: int = 0
+    scored: Callable[[Any, Any], Any] = lambda _samples, outputs: outputs
+    metric: str = "accuracy"
 
 
 def prepare(name: str, work: Path, cases: Mapping[str, Case] | None = None) -> Path:
@@ -114,6 +116,50 @@ def measurements() -> Samples:
     """Rows of 30 raw features of very different ranges."""
     with np.load(SHARED / "hard" / "tab.npz") as packed:
         return packed["calibration"], packed["x"], packed["y"]
+
+
+def scores_of_digits(_samples: Any, outputs: Any) -> Any:
+    """Return the detector's scores: the first four outputs are a box."""
+    return outputs[:, 4:]
+
+
+ANOMALY = 0  # an exercise of `watch`, which the autoencoder never saw
+
+
+def movements() -> Samples:
+    """Windows of a smartwatch, 128 times 6 standardised values in a row; other subjects test, and one new exercise."""
+    usual, (x, y) = _movements()
+    return usual[:CALIBRATION], x, (y == ANOMALY).astype(np.int64)
+
+
+def _movements() -> tuple[Any, tuple[Any, Any]]:
+    """Return windows of the known exercises in any order, and what tests."""
+    (x, y), (x_test, y_test) = watch()
+    mean, deviation = x.mean(axis=(0, 1)), x.std(axis=(0, 1))
+    rows = [((windows - mean) / deviation).reshape(len(windows), -1).astype(np.float32) for windows in (x, x_test)]
+    return np.random.default_rng(0).permutation(rows[0][y != ANOMALY]), (rows[1], y_test)
+
+
+def autoencoder(folder: Path) -> str:
+    """The layers of MLPerf Tiny's anomaly detection, trained on all exercises but one."""
+    import tf_keras as keras
+
+    keras.utils.set_random_seed(0)
+    inputs = keras.Input((768,), name="window")
+    x = inputs
+    for width in (128,) * 4 + (8,) + (128,) * 4:
+        x = keras.layers.ReLU()(keras.layers.BatchNormalization()(keras.layers.Dense(width)(x)))
+    model = keras.Model(inputs, keras.layers.Dense(768, name="again")(x), name="autoencoder")
+    usual = _movements()[0][CALIBRATION:]
+    model.compile("adam", "mse")
+    model.fit(usual, usual, batch_size=BATCH, epochs=10, verbose=2)
+    model.save(folder / "autoencoder.h5", include_optimizer=False)
+    return "autoencoder.h5"
+
+
+def anomaly_scores(samples: Any, outputs: Any) -> Any:
+    """Return how far each sample is from what the autoencoder makes of it: the mean squared difference."""
+    return np.square(outputs - samples).mean(axis=1)
 
 
 def sequences(count: int, seed: int) -> tuple[Any, Any]:
@@ -227,6 +273,7 @@ CASES = {
     "efficientnet_like": Case("EfficientNet-like, CIFAR-10", "tf_keras", efficientnet, cifar),
     "vit": Case("small ViT, CIFAR-10", "keras", vit, cifar),
     "causal": Case("causal transformer, toy sequences", "keras", causal, tokens),
-    "detector": Case("detector, scores beside boxes", "tf_keras", _copied("hard/det.h5"), digits, 4),
+    "detector": Case("detector, scores beside boxes", "tf_keras", _copied("hard/det.h5"), digits, scores_of_digits),
+    "anomaly": Case("autoencoder, anomalies by AUC", "tf_keras", autoencoder, movements, anomaly_scores, "auc"),
     "tabular": Case("30 raw features, normalised inside", "tf_keras", _copied("hard/tab.h5"), measurements),
 }

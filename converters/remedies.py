@@ -85,7 +85,7 @@ def advise(row: OperatorSensitivity, found: Found, ranges: str) -> Advice:
         return Advice(
             EQUALISE,
             f"one scale for channels whose spans differ {mixed:.0f} times: equalise its weights with those of the "
-            "layer after it, or leave it float",
+            "layer after it, which --recover does where no other reads it, or leave it float",
         )
     given = [values for values, weighted in zip(found.inputs, found.weighted, strict=True) if weighted]
     mixed = max((mixture(values) for values in given), default=1.0)
@@ -93,7 +93,7 @@ def advise(row: OperatorSensitivity, found: Found, ranges: str) -> Advice:
         return Advice(
             EQUALISE,
             f"it is given one scale for channels whose spans differ {mixed:.0f} times: equalise its weights with those "
-            "of the layer before it, or leave it float",
+            "of the layer before it, which --recover does where no other reads that one, or leave it float",
         )
     if row.macs_share <= _CHEAP:
         return Advice(FLOAT, f"it is {row.macs_share:.1%} of the work: leave it float (--float-ops)")

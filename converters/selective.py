@@ -62,6 +62,7 @@ class Selection:
         goal: What was to be reached, in words; "" for what needs none.
         reached: Whether it was.
         operators: Those that stayed float; none where nothing reached the goal, or int8 did.
+        macs_share: Their share of all multiply-accumulates, in [0, 1].
         kept: Names of all float results, with those of operators that only move values between them.
         int8: The file without them.
         selective: The file with them; None without any.
@@ -75,6 +76,7 @@ class Selection:
     goal: str
     reached: bool
     operators: tuple[FloatOperator, ...]
+    macs_share: float
     kept: tuple[str, ...]
     int8: Worth
     selective: Worth | None
@@ -157,6 +159,7 @@ class Search:
             goal=self._goal.words if asked == "auto" else "",
             reached=asked != "auto" or self._judge(chosen).reached,
             operators=tuple(self._row(operator) for operator in chosen),
+            macs_share=sum(trials.macs_share[operator.index] for operator in chosen),
             kept=tuple(sorted(self._kept(chosen))) if chosen else (),
             int8=int8,
             selective=selective,

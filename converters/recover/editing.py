@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import numpy as np
@@ -11,10 +12,10 @@ from ..lowbit.weights import BIAS, WEIGHTS, pack
 from .layers import Integers, Layer, Reals
 
 
-def put_weights(tree: Any, layer: Layer, integers: Integers) -> None:
-    """Give a layer other stored weights, (K, channels)."""
+def put_weights(tree: Any, layer: Layer, integers: Integers) -> Any:
+    """Give a layer other stored weights, (K, channels); return their tensor."""
     stored = layer.as_stored(integers).astype(np.int8)
-    put_constant(tree, layer.operator.index, WEIGHTS, pack(stored) if layer.weights.dtype == "int4" else stored)
+    return put_constant(tree, layer.operator.index, WEIGHTS, pack(stored) if layer.weights.dtype == "int4" else stored)
 
 
 def put_bias(tree: Any, layer: Layer, bias: Reals) -> None:
@@ -45,3 +46,9 @@ def put_constant(tree: Any, operator_index: int, position: int, values: Array) -
         tensor.buffer = len(tree.buffers) - 1
     tree.buffers[tensor.buffer].data = np.frombuffer(values.tobytes(), np.uint8)
     return tensor
+
+
+def put_scales(tensor: Any, scales: Array) -> None:
+    """Give a tensor other scales, as many as it has; what shared its quantisation keeps its own."""
+    tensor.quantization = copy.copy(tensor.quantization)
+    tensor.quantization.scale = np.asarray(scales, np.float32)

@@ -3,46 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
 
 import numpy as np
 
 from ...flatbuffer import Model, read_model
 from ..outputs import Samples, batch_of, count_of, groups
-from ..range_choice import LEAST_SAMPLES, judging_part
+from ..range_choice import LEAST_SAMPLES, Errors, better, judging_part
 from ..ranges import measurable
 from ..rewrite import packed
 from .biases import corrected_bias
 from .editing import put_bias, put_weights
+from .equalising import equalised
 from .evidence import Evidence, Wanted, wanted_of
 from .judging import Judge, compared, improved
+from .kept import KeptSteps, State, Step
 from .layers import Integers, Layer, Reals, find_layers
+from .ranges import search_ranges
 from .rounding import MOST_INPUTS, rounded
 from .walk import Walk
 
 _MEMORY = 1 << 30  # bytes that values inside the int8 file may take, over all samples
+_SHOWING, _SEARCHING = 32, 32  # groups of samples that show how far channels reach; that ranges are searched by
 OnLayer = Callable[[str, int, int], None]
-
-
-@dataclass(frozen=True)
-class Step:
-    """A method that was tried.
-
-    Attributes:
-        method: ``bias`` or ``rounding``.
-        kept: Whether held-back samples are the better for it; the file stays as it was otherwise.
-        layers: How many layers it changed.
-        snr_db: Signal to noise of the held-back samples' results (scores before a softmax) after it.
-        gain_db: How many dB more than before, in the mean over the samples.
-        noise_db: The standard error of that.
-    """
-
-    method: str
-    kept: bool
-    layers: int
-    snr_db: float
-    gain_db: float
-    noise_db: float
 
 
 @dataclass(frozen=True)
@@ -58,6 +42,7 @@ class Recovered:
         held_back: Whether these made no ranges, either.
         snr_db: Signal to noise of the held-back samples' results before all steps; None where nothing was tried.
         steps: What was tried, in this order.
+        calibrated: The float file whose layers are those of the file; b"" for the one that was given.
     """
 
     model: bytes = field(repr=False)
@@ -68,10 +53,11 @@ class Recovered:
     held_back: bool = False
     snr_db: float | None = None
     steps: tuple[Step, ...] = ()
+    calibrated: bytes = field(default=b"", repr=False)
 
     def to_dict(self) -> dict[str, object]:
         """Return what the sidecar says of it."""
-        return {name: value for name, value in asdict(self).items() if name != "model"}
+        return {name: value for name, value in asdict(self).items() if name not in ("model", "calibrated")}
 
 
 @dataclass(frozen=True)
@@ -90,19 +76,25 @@ class FloatFiles:
 
 
 def recover(
-    file: bytes, floats: FloatFiles, samples: Samples, held_back: Samples | None, on_layer: OnLayer
+    file: bytes,
+    floats: FloatFiles,
+    samples: Samples,
+    held_back: Samples | None,
+    on_layer: OnLayer,
+    folder: Path | None = None,
 ) -> Recovered:
-    """Put biases and roundings of an int8 file right.
+    """Put an int8 file right: the spans of its channels, its ranges, biases and roundings.
 
     Args:
         file: The file: one subgraph, without variables and control flow.
-        float_file: The one that it was made from, with the same names.
+        floats: What it was made from, with the same names.
         samples: Input name -> samples that fit, in real values.
         held_back: Others in the same form, which judge; None or few for every fifth of `samples`.
-        on_layer: Told the method, and how many of how many layers were passed.
+        on_layer: Told the method, and how many of how many layers, or ranges, were passed.
+        folder: Where finished steps are kept, and those of an interrupted recovery looked for; None for nowhere.
     """
-    model, float_model = read_model(file), read_model(floats.calibrated)
-    layers = find_layers(model, float_model, but_first=floats.folded)
+    model = read_model(file)
+    layers = find_layers(model, read_model(floats.calibrated), but_first=floats.folded)
     split = _split(model, samples, held_back)
     if not measurable(model):
         return Recovered(file, "the file has a loop, a variable, a fused LSTM, a custom operator or an open dimension")
@@ -112,24 +104,72 @@ def recover(
         return Recovered(file, "there are no int8 weights that can be put right")
     judge = Judge(floats.model, split.judging)
     errors = first = judge.errors(file)
-    wanted = wanted_of(floats.calibrated, layers, split.all)
+    fit, kept = _Fit(split, floats), KeptSteps(folder, floats.model, (split.fitting, split.judging))
+    state = State(file, floats.calibrated)
     steps = []
-    for method, solve in METHODS.items():
-        layers = find_layers(read_model(file), float_model, but_first=floats.folded)
-        made, changed = _passed(file, layers, wanted, split, solve, lambda *at, name=method: on_layer(name, *at))
-        found = judge.errors(made)
-        before, after = compared(errors, found)
-        kept = improved(before, after)
-        steps.append(Step(method, kept, changed, after.snr_db, after.gain_db, after.noise_db))
-        if kept:
-            file, errors = made, found
+    for method, apply in METHODS.items():
+        if (before := kept.find(method, state)) is not None:
+            step, after = before
+            found = judge.errors(after.file)
+        else:
+            made, changed = apply(fit, state, lambda *at, name=method: on_layer(name, *at))
+            found = judge.errors(made.file)
+            step = _judged(method, changed, errors, found)
+            after = made if step.kept else state
+            kept.put(step, state, after)
+        steps.append(step)
+        if step.kept:
+            state, errors = after, found
     snr_db = compared(first, first)[0].snr_db
     batch = batch_of(model)
     counts = len(layers), batch * len(split.fitting), batch * len(split.judging)
-    return Recovered(file, "", *counts, split.held_back, snr_db, tuple(steps))
+    return Recovered(state.file, "", *counts, split.held_back, snr_db, tuple(steps), state.calibrated)
+
+
+def _judged(method: str, changed: int, errors: Errors, found: Errors) -> Step:
+    before, after = compared(errors, found)
+    # What was searched for among many is better by chance a little.
+    kept = better(after, before) if method == "ranges" else improved(before, after)
+    return Step(method, kept, changed, after.snr_db, after.gain_db, after.noise_db)
+
+
+class _Fit:
+    """What methods fit by."""
+
+    def __init__(self, split: _Split, floats: FloatFiles) -> None:
+        self.split, self.model, self.folded = split, floats.model, floats.folded
+        self._wanted: tuple[bytes, Sequence[Wanted]] = (b"", ())
+
+    def layers(self, state: State) -> list[Layer]:
+        """Return the layers of a file."""
+        return find_layers(read_model(state.file), read_model(state.calibrated), but_first=self.folded)
+
+    def some(self, most: int) -> list[Samples]:
+        """Return at most so many of the groups that fit, spread over them."""
+        count = len(self.split.fitting)
+        places = np.linspace(0, count - 1, min(count, most)).round().astype(np.int64)
+        return [self.split.fitting[place] for place in places]
+
+    def wanted(self, state: State) -> Sequence[Wanted]:
+        """Return what the layers are to give; it is kept as long as the float file is the same."""
+        if self._wanted[0] != state.calibrated:
+            self._wanted = state.calibrated, wanted_of(state.calibrated, self.layers(state), self.split.all)
+        return self._wanted[1]
 
 
 Solution = tuple[Integers, Reals]
+Tell = Callable[[int, int], None]
+
+
+def _equalise(fit: _Fit, state: State, tell: Tell) -> tuple[State, int]:
+    tell(0, 1)
+    made, float_file, changed = equalised(state.file, state.calibrated, fit.some(_SHOWING), but_first=fit.folded)
+    return State(made, float_file), changed
+
+
+def _ranges(fit: _Fit, state: State, tell: Tell) -> tuple[State, int]:
+    made, changed = search_ranges(state.file, Judge(fit.model, fit.some(_SEARCHING)), tell)
+    return replace(state, file=made), changed
 
 
 def _bias(evidence: Evidence) -> Solution:
@@ -144,7 +184,12 @@ def _rounding(evidence: Evidence) -> Solution:
     return integers, layer.stored_bias if layer.bias is None else corrected_bias(evidence, integers)
 
 
-METHODS: dict[str, Callable[[Evidence], Solution]] = {"bias": _bias, "rounding": _rounding}
+METHODS: dict[str, Callable[[_Fit, State, Tell], tuple[State, int]]] = {
+    "equalise": _equalise,
+    "bias": lambda *given: _layer_by_layer(_bias, *given),
+    "rounding": lambda *given: _layer_by_layer(_rounding, *given),
+    "ranges": _ranges,
+}
 
 
 @dataclass(frozen=True)
@@ -177,26 +222,20 @@ def _split(model: Model, samples: Samples, held_back: Samples | None) -> _Split 
     return _Split(fitting, [given[place] for place in sorted(judges)], False)
 
 
-def _passed(
-    file: bytes,
-    layers: Sequence[Layer],
-    wanted: Sequence[Wanted],
-    split: _Split,
-    solve: Callable[[Evidence], Solution],
-    on_layer: Callable[[int, int], None],
-) -> tuple[bytes, int]:
-    """Solve layer after layer, each with what the ones before give now; return the file and how many changed.
+def _layer_by_layer(solve: Callable[[Evidence], Solution], fit: _Fit, state: State, tell: Tell) -> tuple[State, int]:
+    """Solve layer after layer, each with what the ones before give now; say how many changed.
 
     What is found for a layer is taken where it brings the layer's own result, on the samples that judge, nearer to the
     float file's.
     """
-    walk, changed, fitting = Walk(file, split.all), 0, len(split.fitting)
+    layers, wanted, every = fit.layers(state), fit.wanted(state), fit.split.all
+    walk, changed, fitting = Walk(state.file, every), 0, len(fit.split.fitting)
     for place, layer in enumerate(layers):
-        on_layer(place, len(layers))
+        tell(place, len(layers))
         walk.forward(layer.operator.index)
         stored = walk.values(layer.input.index)
         integers, bias = solve(Evidence.of(layer, stored, wanted[place], range(fitting)))
-        others = Evidence.of(layer, stored, wanted[place], range(fitting, len(split.all)))
+        others = Evidence.of(layer, stored, wanted[place], range(fitting, len(every)))
         if others.error(integers, bias) >= others.error(layer.integers, layer.stored_bias):
             continue
         changed += 1
@@ -204,4 +243,4 @@ def _passed(
             put_weights(walk.tree, layer, integers)
         if layer.bias is not None:
             put_bias(walk.tree, layer, bias)
-    return packed(walk.tree), changed
+    return replace(state, file=packed(walk.tree)), changed

@@ -42,6 +42,7 @@ def convert(
     custom_objects: Sequence[str] = (),
     unsafe_load: bool = False,
     isolate: bool = True,
+    work: str | os.PathLike[str] | None = None,
     on_event: OnEvent | None = None,
     **options: Any,
 ) -> Artifact:
@@ -60,6 +61,8 @@ def convert(
         custom_objects: ``module:NAME`` for what a model file needs.
         unsafe_load: Allow Python code stored in a model file to run.
         isolate: Convert in a child process, so that a crash of the calibrator is an error here.
+        work: Folder that keeps the finished steps of ``recover=True``, so that the same call goes on behind them if it
+            was interrupted; what is kept is deleted at the end. None keeps nothing.
         on_event: Called with {``stage``: name} as the work goes on.
         **options: Fields of `edgeopt.recipes.convert.ConvertRecipe`, such as ``quantize="int8"``,
             ``calibration_samples=200``, ``seed=0``,
@@ -87,7 +90,8 @@ def convert(
     def ask(folder: Path) -> Study:
         from .study import Labelled, Study
 
-        return Study(labelled=None if data is None else Labelled.write(data, metric, output_name, folder))
+        labelled = None if data is None else Labelled.write(data, metric, output_name, folder)
+        return Study(labelled=labelled, work=None if work is None else os.path.abspath(work))
 
     loading = Loading(tuple(custom_objects), unsafe_load)
     made = run_conversion(model, calibration, settings, loading, ask=ask, isolate=isolate, on_event=on_event)
@@ -129,6 +133,10 @@ def convert(
         "converter": {"name": report.backend, "flags": dict(report.flags)},
         "tools": tool_versions(),
     }
+    if work is not None:
+        from ..converters.recover.kept import forget_steps
+
+        forget_steps(Path(work))
     return Artifact(file if made.onnx is None else made.onnx, sidecar)
 
 

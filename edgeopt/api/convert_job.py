@@ -188,7 +188,7 @@ def _convert(prepared: Prepared, recipe: ConvertRecipe, study: Study, folder: Pa
     recovery = None
     if recipe.recover:
         with stage("recover", seconds, emit):
-            converted, recovery = _recovered(converted, samples, held_back, emit)
+            converted, recovery = _recovered(converted, samples, held_back, emit, study.work)
         warnings += [f"recover: nothing was tried, because {recovery['why']}"] if recovery["why"] else []
     (folder / MODEL_FILE).write_bytes(converted.model)
     onnx, run = (
@@ -250,8 +250,9 @@ def _recovered(
     samples: Mapping[str, Array] | None,
     held_back: Mapping[str, Array] | None,
     emit: OnEvent,
+    work: str | None,
 ) -> tuple[ConvertedFile, dict[str, Any]]:
-    """Return the file with its biases and roundings put right, and what was done."""
+    """Return the file with its channels, biases, roundings and ranges put right, and what was done."""
     from ..converters.recover.recovery import FloatFiles, Recovered, recover
 
     found = Recovered(converted.model, "the model holds its ranges itself")
@@ -265,10 +266,12 @@ def _recovered(
                 samples,
                 held_back,
                 lambda method, done, total: emit({"stage": f"recover-{method}", "done": done, "total": total}),
+                None if work is None else Path(work),
             )
         except (RuntimeError, ValueError) as error:  # the interpreter's: such files convert and run nowhere here
             found = Recovered(converted.model, f"the file does not run here ({one_line(error)})")
-    return replace(converted, model=found.model), found.to_dict()
+    calibrated = found.calibrated or converted.calibrated_model
+    return replace(converted, model=found.model, calibrated_model=calibrated), found.to_dict()
 
 
 def _telling(emit: OnEvent) -> Callable[[int, int], None]:

@@ -99,16 +99,18 @@ class Study(Request):
     Attributes:
         sensitivity: Say what each operator costs.
         labelled: Samples with labels; None for none.
+        work: Path of the folder that finished steps of `recover` are kept in; None for none.
     """
 
     sensitivity: bool = False
     labelled: Labelled | None = None
+    work: str | None = None
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Study:
         """Return the study that `to_dict` gave."""
         labelled = values["labelled"]
-        return cls(values["sensitivity"], None if labelled is None else Labelled.from_dict(labelled))
+        return cls(values["sensitivity"], None if labelled is None else Labelled.from_dict(labelled), values["work"])
 
 
 NOTHING = Study()

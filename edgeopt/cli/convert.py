@@ -84,7 +84,7 @@ _NAMED = 4  # layers of a repair that a line names
     "--repair/--no-repair", default=True, show_default=True, help="Remove known causes of ruined integer files."
 )
 @click.option(
-    "--recover", is_flag=True, help="Put biases and the rounding of weights right from the samples, without training."
+    "--recover", is_flag=True, help="Put channels, biases, roundings, ranges right from samples, without training."
 )
 @click.option(
     "--edges",
@@ -166,7 +166,10 @@ def command(
     plan = _Target(target, output, predict_only, force)
     settings = plan.adapt(settings)
     with live() as display:
-        artifact = convert(model, calibration=calibration, recipe=settings, on_event=display.event, **loading)
+        work = f"{output}.recover" if settings.recover else None
+        artifact = convert(
+            model, calibration=calibration, recipe=settings, work=work, on_event=display.event, **loading
+        )
         artifact.save(output, force=force)
         artifact = plan.run(artifact, display.now)
     if json_path is not None and not _same(json_path, sidecar):

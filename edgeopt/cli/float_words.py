@@ -42,10 +42,9 @@ def selective_words(found: Mapping[str, Any] | None) -> list[str]:
         return []
     before, after = found["int8"], found["selective"]
     names = ", ".join(f"{row['op']} {row['layer'] or row['tensor'][-_TAIL:]}" for row in found["operators"])
-    share = sum(row["macs_share"] for row in found["operators"])
     drops = "" if after["drop"] is None else f", drop {before['drop']:.4g} -> {after['drop']:.4g}"
     return [
-        f"{names}: {share:.2%} of the MACs",
+        f"{names}: {found['macs_share']:.2%} of the MACs",
         f"{before['snr_db']:.1f} -> {after['snr_db']:.1f} dB{drops}, "
         f"{readable_bytes(before['size_bytes'])} -> {readable_bytes(after['size_bytes'])}, "
         f"{before['latency_ms']:.3g} -> {after['latency_ms']:.3g} ms here ({found['runtime']})",

@@ -32,6 +32,8 @@ _WORDS = {
     "sensitivity": "trying operators one by one",
     "selective": "trying operators together",
     "recover": "running the float model",
+    "recover-equalise": "scaling channels between layers",
+    "recover-ranges": "trying other ranges, one by one",
     "recover-bias": "correcting biases, layer by layer",
     "recover-rounding": "rounding weights, layer by layer",
     "fidelity": "comparing the outputs with the model's",

@@ -79,7 +79,7 @@ class ConvertRecipe:
         ranges: How the ranges of int8 activations are found: one of `RANGES`; None takes ``best``, and
             minimum and maximum for 16 bits.
         repair: Remove known causes of ruined integer files, where that is proven to change nothing; the default.
-        recover: Put biases and the rounding of weights of an int8 file right from the calibration samples, without
+        recover: Put channels, biases, roundings and ranges of an int8 file right from the calibration samples, without
             training; what does not bring held-back samples nearer to the model is not kept. Off by default.
         edges: ``auto``: the few operators at an input or output that one integer scale cannot serve stay float, where
             the outputs would not be the model's otherwise; ``int8``: none does; ``prepared``: none does, and where it

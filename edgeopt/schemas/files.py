@@ -7,7 +7,7 @@ from typing import Literal, TypedDict
 from ..artifact import contract
 from ..converters.base import Repair
 from ..converters.range_choice import Candidate
-from ..converters.recover.recovery import Step
+from ..converters.recover.kept import Step
 from ..converters.selective import Selection
 from ..flatbuffer.integer import DynamicTensor, FloatOperator
 from ..flatbuffer.memory import MemoryUse

@@ -56,7 +56,9 @@ def test_the_keyword_spotter_keeps_its_accuracy(shared_data, running):
     assert ours > theirs - 0.005
 
 
-def test_the_resnet_of_keras_2_keeps_its_accuracy(shared_data, running):
+@pytest.fixture(scope="module")
+def photos(shared_data):
+    """700 photos of CIFAR-10, 0 to 255, and their classes: the first 200 calibrate, the next 50 are held back."""
     import io
     import itertools
 
@@ -65,14 +67,44 @@ def test_the_resnet_of_keras_2_keeps_its_accuracy(shared_data, running):
     with np.load(shared_data / "cifar10" / "test_jpeg.npz") as archive:
         data, offset, y = archive["jpeg"].tobytes(), archive["offset"], archive["y"][:700]
     x = np.stack([np.asarray(Image.open(io.BytesIO(data[a:b]))) for a, b in itertools.pairwise(offset[:701])])
+    return x.astype(np.float32), y
+
+
+def test_the_resnet_of_keras_2_keeps_its_accuracy(shared_data, running, photos):
+    x, y = photos
     path = shared_data / "cifar10" / "mlperf_resnet8.h5"
-    artifact = edgeopt.convert(path, calibration=(x[:200].astype(np.float32), y[:200]))
+    artifact = edgeopt.convert(path, calibration=(x[:200], y[:200]))
     assert artifact.fully_int8
     assert artifact.sidecar["source_model"]["flavour"] == "tf_keras"
     reference = edgeopt.convert(path, quantize="float32").model
-    ours, real = (
-        accuracy(running, content, x[200:].astype(np.float32), y[200:]) for content in (artifact.model, reference)
-    )
+    ours, real = (accuracy(running, content, x[200:], y[200:]) for content in (artifact.model, reference))
     # On 500 images one more or less is 0.2 points; published: 75.5 float, 75.7 int8.
     assert abs(ours - real) < 0.02
     assert real > 0.7
+
+
+def test_what_the_resnet_loses_is_found_and_recovered_without_training(shared_data, running, photos):
+    """On 300 photos that neither calibrated nor chose."""
+    from edgeopt.evaluation.fidelity import snr_db
+
+    x, _ = photos
+    path, test = shared_data / "cifar10" / "mlperf_resnet8.h5", x[250:550]
+
+    def outputs(**options):
+        given = {} if options.get("quantize") else {"calibration": x[:250]}
+        run = running(edgeopt.convert(path, isolate=False, **given, **options).model)
+        (name,) = run.input_names
+        return np.concatenate([run.real({name: sample[np.newaxis]})[0] for sample in test])
+
+    model = outputs(quantize="float32")
+    plain, recovered, few = (
+        snr_db(model, outputs(**options)) for options in ({}, {"recover": True}, {"float_ops": 4, "recover": True})
+    )
+    assert plain > 19
+    assert recovered > plain + 0.3
+    assert few > recovered + 1
+    report = edgeopt.sensitivity(path, calibration=x[:250], isolate=False)
+    # The addition at the end and what follows it: most of the noise, and hardly any of the work.
+    worst = report.operators[:4]
+    assert {"ADD", "AVERAGE_POOL_2D"} <= {row.op for row in worst}
+    assert sum(row.noise_share for row in worst) > 0.4

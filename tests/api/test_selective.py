@@ -115,6 +115,16 @@ def test_layers_by_name_stay_float_the_last_too(model, output_type):
     assert artifact.sidecar["outputs"][0]["dtype"] == output_type
 
 
+def test_what_stays_int8_is_recovered_beside_what_stays_float(model):
+    plain, artifact = converted(model, float_ops=["wide"]), converted(model, float_ops=["wide"], recover=True)
+    assert (layers_of(artifact), floats(artifact)) == (["wide"], ["FULLY_CONNECTED"])
+    found = artifact.sidecar["recovery"]
+    assert (found["why"], found["layers"]) == ("", 3)  # of four
+    assert any(step["kept"] for step in found["steps"])
+    assert artifact.fidelity.snr_db > plain.fidelity.snr_db
+    assert artifact.sidecar["selective"]["macs_share"] == pytest.approx(16 * 16 / (6 * 16 + 16 * 16 + 16 * 8 + 8 * 4))
+
+
 def test_a_name_that_is_none_is_refused_with_the_nearest(model):
     with pytest.raises(UsageError, match="No operator comes from a layer 'wild'.*'wide'"):
         converted(model, float_ops=["wild"])

@@ -107,7 +107,7 @@ def truer(max_drop: float | None, *, may_float: bool) -> tuple[Rung, ...]:
         max_drop: The budget's limit on the drop, which says how many operators have to be float; None for none.
         may_float: Whether operators may be, which they may not for an accelerator.
     """
-    recovered = Rung("recover", convert={"recover": True}, why="biases and roundings put right from samples")
+    recovered = Rung("recover", convert={"recover": True}, why="channels, biases, roundings, ranges put right")
     few = {"float_ops": "auto", "max_drop": max_drop, "recover": True}
     floating = Rung("float-ops", convert=few, why="the fewest operators stay float that keep the drop")
     return (recovered, *([floating] if may_float and max_drop is not None else []), _TRAINED_FOR_8_BITS)

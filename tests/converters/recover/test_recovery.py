@@ -53,9 +53,10 @@ def test_what_was_spoilt_is_as_good_as_before_on_samples_that_nothing_saw(pair, 
 
 
 def test_each_method_is_told_with_what_it_brought(recovered):
-    assert [step.method for step in recovered.steps] == ["bias", "rounding"]
-    assert all(step.kept and step.layers for step in recovered.steps)
-    assert recovered.snr_db < recovered.steps[0].snr_db < recovered.steps[1].snr_db
+    assert [step.method for step in recovered.steps] == ["equalise", "bias", "rounding", "ranges"]
+    bias, rounding = recovered.steps[1:3]
+    assert bias.kept and rounding.kept and bias.layers and rounding.layers
+    assert recovered.snr_db < bias.snr_db < rounding.snr_db
     assert (recovered.samples, recovered.judges, recovered.held_back) == (48, 12, False)
 
 

@@ -17,6 +17,7 @@ from cifar10 import load_cifar10
 import edgeopt
 
 SHARED = Path(os.environ.get("EDGEOPT_TEST_DATA", Path(__file__).parent.parent.parent / "shared" / "data"))
+ONNX = "onnxruntime"
 CALIBRATION = 200
 TEST_PHOTOS = 3000
 # What rows that train see of CIFAR-10, once.
@@ -159,6 +160,7 @@ def binary(task: Task, path: Path) -> None:
     subprocess.run(command, check=True, env={**os.environ, "TF_USE_LEGACY_KERAS": "1"})
 
 
+onnx = partial(converted, to="onnx")
 ROWS = {
     "float32": Row("float32", partial(converted, quantize="float32")),
     "int8": Row("int8", partial(converted, quantize="int8")),
@@ -166,6 +168,10 @@ ROWS = {
     "int8w4-recover": Row("int8w4 `--recover`", partial(converted, quantize="int8w4", recover=True)),
     "dynamic4": Row("dynamic4", partial(converted, quantize="dynamic4")),
     "dynamic2": Row("2-bit weights, float activations (no mode)", two_bits),
+    "onnx-float32": Row(
+        "ONNX, float32", partial(converted, quantize="float32", to="onnx"), suffix=".onnx", runtime=ONNX
+    ),
+    "onnx-int8": Row("ONNX, int8 (QDQ)", partial(converted, quantize="int8", to="onnx"), suffix=".onnx", runtime=ONNX),
     "tuned-float32": Row("float32, trained once more", partial(trained, bits=32), ("cifar10",)),
     "qat-int8": Row("int8, trained for it (qat)", partial(trained, bits=8), ("cifar10",)),
     "qat-two-bits": Row("2-bit weights, trained, in an int8 file (no mode)", trained_two_bits, ("cifar10",)),

@@ -172,7 +172,10 @@ class _Ends:
         if not place:
             return []
         start = self._follow(place)
-        return [start + 4 + 4 * item for item in range(self._number(start))]
+        count = self._number(start)
+        if 4 * count > len(self._content):
+            raise IndexError("a vector of %d values" % count)
+        return [start + 4 + 4 * item for item in range(count)]
 
     def _text(self, table: int, number: int) -> str:
         place = self._field(table, number)

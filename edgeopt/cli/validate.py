@@ -30,7 +30,13 @@ if TYPE_CHECKING:
 @click.option("--device", default="local", show_default=True, metavar="NAME[,NAME]", help="Where to run it.")
 @devices_option
 @runtime_option
-@click.option("--threads", default=1, show_default=True, metavar="N", help="Threads of one inference.")
+@click.option(
+    "--threads",
+    default=1,
+    show_default=True,
+    metavar="N",
+    help="Threads of one inference; `bench --threads auto` finds how many.",
+)
 @click.option("--baseline", metavar="MODEL|FILE.tflite", help="What to compare with, on the same samples.")
 @metric_options("--output-name", "--output")
 @budget_options

@@ -66,15 +66,16 @@ def read_onnx(data: bytes, name: str = "The model") -> OnnxModel:
     try:
         proto = onnx.load_model_from_string(data)
         onnx.checker.check_model(proto)
-    except (DecodeError, onnx.checker.ValidationError, ValueError) as error:
+        graph = proto.graph
+        constants = {item.name for item in graph.initializer}
+        given = [item for item in graph.input if item.name not in constants]
+        specs = tuple(_spec(item, index) for index, item in enumerate((*given, *graph.output)))
+    except (DecodeError, onnx.checker.ValidationError, ValueError, KeyError) as error:  # KeyError: an unknown type
         reason = " ".join(str(error).split())[:200]
         raise FileFormatError(f"{name} is not a whole .onnx file ({reason}); convert or copy it again.") from error
-    graph = proto.graph
-    constants = {item.name for item in graph.initializer}
-    given = [item for item in graph.input if item.name not in constants]
     return OnnxModel(
-        tuple(_spec(item, index) for index, item in enumerate(given)),
-        tuple(_spec(item, len(given) + index) for index, item in enumerate(graph.output)),
+        specs[: len(given)],
+        specs[len(given) :],
         dict(Counter(node.op_type for node in graph.node).most_common()),
         max((item.version for item in proto.opset_import if item.domain in ("", "ai.onnx")), default=0),
     )

@@ -17,12 +17,13 @@ from .mutator import Mutate, mutate
 
 # Reader -> module of `targets` whose READERS hold it.
 MODULES = {
-    **dict.fromkeys(("tflite", "taps", "edgetpu", "dwn1"), "tflite"),
+    **dict.fromkeys(("tflite", "taps", "edgetpu", "gpu", "lce", "dwn1"), "tflite"),
     **dict.fromkeys(("reply", "info", "golden", "request"), "boards"),
     **dict.fromkeys(("npy", "npz"), "arrays"),
     **dict.fromkeys(("recipe", "inventory", "rules", "sidecar", "report", "edgetpu-log", "vela"), "text"),
     **dict.fromkeys(("detect", "keras", "saved_model"), "models"),
     "pictures": "pictures",
+    "onnx": "onnx",
     **dict.fromkeys(("results", "bundle"), "pages"),
 }
 

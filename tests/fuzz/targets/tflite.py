@@ -8,6 +8,9 @@ from collections.abc import Mapping
 from edgeopt.api.inspect import inspect
 from edgeopt.converters.edgetpu.package import read_package
 from edgeopt.converters.edgetpu.predict import EdgeTpuPredictor
+from edgeopt.converters.gpu import GpuPredictor
+from edgeopt.devices.agent.larq import _Ends
+from edgeopt.errors import FileFormatError
 from edgeopt.flatbuffer import read_model
 from edgeopt.flatbuffer.kernels import assign, file_kernels, join_gates
 from edgeopt.flatbuffer.specs import input_specs, output_specs
@@ -47,6 +50,17 @@ def _edgetpu(data: bytes) -> None:
     EdgeTpuPredictor().predict(read_model(data), data).to_dict()
 
 
+def _gpu(data: bytes) -> None:
+    GpuPredictor().predict(read_model(data), data).to_dict()
+
+
+def _ends(data: bytes) -> None:
+    try:
+        _Ends(data)
+    except ValueError as error:  # a runtime's refusal, which the session maps
+        raise FileFormatError(str(error)) from error
+
+
 def _package_seeds() -> Mapping[str, bytes]:
     """The options of the custom operator in compiled files, whole."""
     found = {
@@ -72,6 +86,8 @@ _PREDICTING = ("predict", "constraints", "context", "file_checks", "parameters",
 READERS = {
     "tflite": Reader(_read, _seeds, _SOURCES, _TROUBLE),
     "edgetpu": Reader(_edgetpu, _seeds, tuple(f"converters/edgetpu/{name}.py" for name in _PREDICTING), _TROUBLE),
+    "gpu": Reader(_gpu, _seeds, ("converters/gpu.py",), _TROUBLE),
+    "lce": Reader(_ends, _seeds, ("devices/agent/larq.py",), _TROUBLE),
     "dwn1": Reader(_package, _package_seeds, ("converters/edgetpu/package.py", "converters/edgetpu/walk.py")),
     "taps": Reader(_taps, _seeds, ("edgeopt/flatbuffer/tap.py", "edgeopt/flatbuffer/reader.py"), _TROUBLE),
 }

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ..artifact.shown import Shown
 from .agent import records
 from .agent.arith import dequantize, percentile, real_range
 from .agent.batching import REASONS
@@ -217,8 +218,8 @@ class Evaluation:
         return {**{name: getattr(self, name) for name in names}, "reasons": reasons}
 
 
-@dataclass(frozen=True, eq=False)
-class Measurement:
+@dataclass(frozen=True, eq=False, repr=False)
+class Measurement(Shown):
     """All that one job has brought back.
 
     Attributes:
@@ -242,6 +243,15 @@ class Measurement:
     machine: str = ""
     edge_tpu: records.EdgeTpuFacts | None = None
     op_profile: records.OpProfile | None = None
+
+    def shown(self) -> dict[str, object]:
+        """Return where it ran, with which kernels, the median, and of how many samples there are outputs."""
+        return {
+            "device": self.device,
+            "kernels": self.kernel_profile,
+            "p50_ms": None if self.latency is None else self.latency.figures["p50"],
+            "samples": None if self.evaluation is None else self.evaluation.samples,
+        }
 
     def timed(self) -> Latency:
         """Return the timing of a job that was asked for one.

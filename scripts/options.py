@@ -14,7 +14,8 @@ _HEAD = """# Every option
 
 Made from the command line by `python scripts/options.py`; the verbs' pages say more of what they mean.
 
-The Tab key completes verbs and options in bash, zsh and fish, once the shell's own file has its line of these:
+The Tab key completes verbs, options, and the paths of models and data in bash, zsh and fish, once the shell's own file
+has its line of these:
 
     eval "$(_EDGEOPT_COMPLETE=bash_source edgeopt)"         # ~/.bashrc
     eval "$(_EDGEOPT_COMPLETE=zsh_source edgeopt)"          # ~/.zshrc

@@ -32,10 +32,10 @@ def shared_data() -> Path:
 
 @pytest.fixture(scope="session", autouse=True)
 def _every_result_is_held_against_its_schema() -> Iterator[None]:
-    """What any test has edgeopt write as JSON is as `edgeopt.schemas` says, with no field more or less."""
+    """What any test has edgeopt write as JSON, here or in a child, is as `edgeopt.schemas` says: no field more or less."""
     from edgeopt.artifact import envelope
 
-    from .holding import hold
+    from .holding import children_held, hold
 
     written = envelope._dumped
 
@@ -45,7 +45,8 @@ def _every_result_is_held_against_its_schema() -> Iterator[None]:
         return text
 
     envelope._dumped = held
-    yield
+    with children_held():
+        yield
     envelope._dumped = written
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import ast
 import re
+import sys
 from collections.abc import Iterator
+from difflib import get_close_matches
 from pathlib import Path
 
 import click
@@ -13,7 +15,8 @@ import pytest
 from edgeopt.cli.main import cli
 
 CHECKOUT = Path(__file__).parents[1]
-TEXTS = [CHECKOUT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md")] + sorted(
+ROOMS = ("edgeopt", "converters", "devices")
+TEXTS = [CHECKOUT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md")] + sorted(
     (CHECKOUT / "docs").rglob("*.md")
 )
 EXAMPLES = {"tests/passes/test_clip.py"}  # of CONTRIBUTING.md
@@ -36,6 +39,7 @@ def commands(group: click.Group, *words: str) -> Iterator[tuple[tuple[str, ...],
 
 
 VERBS = dict(commands(cli))
+FORMS = {word + end for (word, *_) in VERBS for end in ("", "s")}
 EVERYWHERE = {"--help", "--version", "--debug", "--verbose", "-v", "-h"}
 
 
@@ -64,7 +68,7 @@ def strings(path: Path) -> Iterator[str]:
 
 
 def sources() -> list[Path]:
-    return [file for room in ("edgeopt", "converters", "devices") for file in sorted((CHECKOUT / room).rglob("*.py"))]
+    return [file for room in ROOMS for file in sorted((CHECKOUT / room).rglob("*.py"))]
 
 
 def said() -> Iterator[tuple[str, str]]:
@@ -74,7 +78,7 @@ def said() -> Iterator[tuple[str, str]]:
     for path in sources():
         for text in strings(path):
             yield str(path.relative_to(CHECKOUT)), text
-    for path in sorted((CHECKOUT / "converters").rglob("*.toml")) + sorted((CHECKOUT / "devices").rglob("*.toml")):
+    for path in (path for room in ROOMS for path in sorted((CHECKOUT / room).rglob("*.toml"))):
         yield path.name, path.read_text("utf-8")
 
 
@@ -85,18 +89,24 @@ def option_faults(text: str) -> Iterator[str]:
             yield from (word for word in re.findall(r"(?<![\w-])--[a-z][\w-]+", line) if word not in OPTIONS)
 
 
+def misspelt(word: str) -> bool:
+    """Whether a word behind "edgeopt" is nearly a verb, and no form of it, as in "edgeopt checks"."""
+    return word not in FORMS and bool(get_close_matches(word, [*cli.list_commands(click.Context(cli))], cutoff=0.8))
+
+
 def command_faults(text: str) -> Iterator[str]:
     """What command lines in a text name that does not exist: a verb, where it is marked as code, or an option."""
     for mark, line in re.findall(r"(`|^ {4}|^)?(?:\$ )?\bedgeopt ([a-z][^`\n]*)", text.replace("\\\n", " "), re.M):
         words = [word.strip("()[],.;:'\"") for word in re.split(r"[\s|]+", line.split("#")[0])]
         command = next((VERBS[tuple(words[:n])] for n in (2, 1) if tuple(words[:n]) in VERBS), None)
         if command is None:
-            if mark and words[0] not in ("optimize", "devices", "edgetpu") and not line.startswith("is "):
+            if (mark and not line.startswith("is ")) or misspelt(words[0]):
                 yield f"edgeopt {line}: no such verb"
         elif not isinstance(command, click.Group):
             known = options_of(command) | EVERYWHERE
             given = (re.split(r"[=\]]", word)[0] for word in words)
-            yield from (f"edgeopt {line}: {word}" for word in given if re.match(r"--[a-z]", word) and word not in known)
+            wrong = (word for word in given if re.match(r"--[a-z]|-[a-z]$", word) and word not in known)
+            yield from (f"edgeopt {line}: {word}" for word in wrong)
 
 
 def path_faults(text: str, folder: Path | None = None) -> Iterator[str]:
@@ -130,9 +140,32 @@ def test_files_that_texts_name_are_there():
         ("pass `--force` (force=True)", []),
         ("run `edgeopt convrt m.keras`", ["edgeopt convrt m.keras: no such verb"]),
         ("use edgeopt inspect --min-runtime 13.", ["edgeopt inspect --min-runtime 13.: --min-runtime"]),
-        ("edgeopt reads the file", []),
+        ("run edgeopt optimise m.h5", ["edgeopt optimise m.h5: no such verb"]),
+        ("    $ edgeopt convrt m.h5", ["edgeopt convrt m.h5: no such verb"]),
+        ("`edgeopt convert m.h5 -z 3`", ["edgeopt convert m.h5 -z 3: -z"]),
+        ("edgeopt reads the file, and edgeopt converts it", []),
         ("see docs/nowhere.md", ["docs/nowhere.md"]),
     ],
 )
 def test_planted_faults_are_found(text, faults):
     assert [*option_faults(text), *command_faults(text), *path_faults(text)] == faults
+
+
+@pytest.mark.parametrize(
+    ("room", "name", "text"),
+    [
+        ("edgeopt", "api/reading.py", 'raise UsageError(f"{path} is there; " f"pass --forse for {path}.")'),
+        ("converters", "edgetpu/rules.toml", 'remedy = "convert with --forse"'),
+        ("docs", "convert.md", "Replace it with `--forse`."),
+    ],
+)
+def test_faults_planted_in_a_message_in_a_table_and_on_a_page_are_found(monkeypatch, tmp_path, room, name, text):
+    """The walk reaches all three."""
+    planted = tmp_path / room / name
+    planted.parent.mkdir(parents=True)
+    planted.write_text(text)
+    here = sys.modules[__name__]
+    pages = [tmp_path / path.relative_to(CHECKOUT) for path in TEXTS]
+    monkeypatch.setattr(here, "CHECKOUT", tmp_path)
+    monkeypatch.setattr(here, "TEXTS", [path for path in pages if path.exists()])
+    assert [fault for _, text in said() for fault in option_faults(text)] == ["--forse"]

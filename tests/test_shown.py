@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import ast
+import inspect
 from dataclasses import dataclass
 from pathlib import Path
 
 import edgeopt
+import edgeopt.devices
 from edgeopt.artifact.shown import Shown
 from edgeopt.evaluation.metrics import load_metric
 from edgeopt.evaluation.report import Scores, ValidationReport
@@ -49,6 +51,35 @@ def test_reports_have_attributes_beside_their_dict():
     report = ValidationReport(scores, None, measured, (), {})
     assert (report.score, report.drop, report.device) == (0.9, None, "this machine")
     assert repr(report) == ("ValidationReport(verdict=ok, accuracy=0.9, samples=10, p50_ms=1.25, device=this machine)")
+
+
+def kinds(base: type = Shown) -> dict[str, type]:
+    """All classes of results, by name; the modules of public names are loaded."""
+    found = {kind.__name__: kind for kind in base.__subclasses__() if kind.__module__.startswith("edgeopt")}
+    return found | {name: deeper for kind in found.values() for name, deeper in kinds(kind).items()}
+
+
+def test_whatever_a_public_function_returns_is_shown():
+    functions = [value for name in edgeopt.__all__ if inspect.isfunction(value := getattr(edgeopt, name))]
+    loaded = [getattr(edgeopt.devices, name) for name in edgeopt.devices.__all__]
+    functions += [getattr(edgeopt.devices.Device, name) for name in ("bench", "measure", "parity", "validate")]
+    known = kinds()
+    assert loaded and len(functions) > 12 and len(known) > 12
+    answers = {function.__annotations__["return"] for function in functions}
+    assert answers - known.keys() == {"Path", "Any"}  # of bundle and of qat_scope
+
+
+def test_no_result_has_the_repr_that_dataclasses_are_given():
+    assert [name for name, kind in kinds().items() if kind.__repr__ is not Shown.__repr__] == []
+
+
+def test_pages_and_archives_are_short_at_a_prompt(shared_data, tmp_path):
+    files = [shared_data / "coral/split_concat.tflite", shared_data / "kws/ref_int8.tflite"]
+    archive = edgeopt.bundle(files[0], tmp_path / "b.zip")
+    for result in (edgeopt.report(files), edgeopt.compare(files), edgeopt.verify(archive)):
+        assert len(repr(result)) < 300
+        assert result._repr_html_().startswith(f"<table><caption>{type(result).__name__}</caption>")
+    assert repr(edgeopt.compare(files)) == "Compared(reference=split_concat.tflite, files=ref_int8.tflite)"
 
 
 def dataclasses(path: Path):

@@ -94,7 +94,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _info() -> Message:
-    return _envelope({"board": board(), "state": state(), "runtimes": Supervisor().probe(NONCE)})
+    return _envelope("info", {"board": board(), "state": state(), "runtimes": Supervisor().probe(NONCE)})
 
 
 def _measure(options: argparse.Namespace) -> Message:
@@ -188,8 +188,9 @@ def _report(options: argparse.Namespace, result: Message, back: Optional[Message
             save(outputs, folder)
         if options.labels:
             fields.update(score(outputs, options.labels))
-    return _envelope(fields)
+    return _envelope(options.command, fields)
 
 
-def _envelope(fields: Mapping[str, object]) -> Message:
-    return dict({"schema_version": 1, "tool": {"name": "edgeopt-agent"}, "verdict": "ok"}, **fields)
+def _envelope(command: str, fields: Mapping[str, object]) -> Message:
+    head = {"schema_version": 1, "tool": {"name": "edgeopt-agent"}, "kind": "agent-" + command, "verdict": "ok"}
+    return dict(head, **fields)

@@ -25,8 +25,8 @@ _FREE_BYTES = 1 << 28
 _MOST_PACKED = 50
 
 
-def read_npz(path: str | os.PathLike[str]) -> dict[str, npt.NDArray[Any]]:
-    """Return the arrays in an .npz archive, by name.
+def read_npz(path: str | os.PathLike[str], *, contents: bool = True) -> dict[str, npt.NDArray[Any]]:
+    """Return the arrays in an .npz archive, by name; without `contents` of that shape and type, and read in no time.
 
     Raises:
         OSError: The file cannot be read.
@@ -43,7 +43,7 @@ def read_npz(path: str | os.PathLike[str]) -> dict[str, npt.NDArray[Any]]:
             with zipfile.ZipFile(stream) as archive:
                 members = archive.infolist()
                 _check_sizes(members, os.fstat(stream.fileno()).st_size)
-                return {member.filename.removesuffix(".npy"): _array(archive, member) for member in members}
+                return {member.filename.removesuffix(".npy"): _array(archive, member, contents) for member in members}
         except ZIP_DAMAGE as error:
             raise NotAnArray(one_line(error) or type(error).__name__) from error
 
@@ -54,12 +54,14 @@ def _check_sizes(members: list[zipfile.ZipInfo], size: int) -> None:
         raise NotAnArray(f"its {size} bytes would become {unpacked}; save it with numpy.savez, which does not compress")
 
 
-def _array(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> npt.NDArray[Any]:
+def _array(archive: zipfile.ZipFile, member: zipfile.ZipInfo, contents: bool) -> npt.NDArray[Any]:
     with archive.open(member) as stream:
         try:
             header = read_header(stream, member.file_size)  # type: ignore[arg-type]
         except NotAnArray as error:
             raise NotAnArray(f"{member.filename[:100]!r}: {error}") from error
+        if not contents:
+            return np.broadcast_to(np.empty((), header.dtype), header.shape)
         values = np.empty(header.nbytes // header.dtype.itemsize, header.dtype)
         _fill(values, stream)  # type: ignore[arg-type]
         return np.asarray(header.arrange(values))

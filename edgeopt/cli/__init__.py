@@ -8,10 +8,12 @@ from __future__ import annotations
 import signal
 import sys
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from types import FrameType
 
-from ..artifact.scratch import own_temporary_files
 from .main import main
+
+_HELP = {"-h", "--help", "--version"}
 
 
 def run(arguments: Sequence[str] | None = None) -> None:
@@ -19,9 +21,19 @@ def run(arguments: Sequence[str] | None = None) -> None:
     for name in ("SIGTERM", "SIGHUP"):
         if hasattr(signal, name):  # Windows has no SIGHUP
             signal.signal(getattr(signal, name), _leave)
-    with own_temporary_files():
-        code = main(arguments)
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    with _temporary_files(words):
+        code = main(words)
     sys.exit(code)
+
+
+def _temporary_files(words: Sequence[str]) -> AbstractContextManager[None]:
+    """Keep the temporary files of a verb together; help has none, and does not wait for what makes them."""
+    if not words or not _HELP.isdisjoint(words):
+        return nullcontext()
+    from ..artifact.scratch import own_temporary_files
+
+    return own_temporary_files()
 
 
 def _leave(number: int, _frame: FrameType | None) -> None:

@@ -13,6 +13,7 @@ from .devices import devices_option, runtime_option
 from .junit import junit_option, write_junit
 from .model_explorer import model_explorer_option, write_node_data
 from .output import console, interval_words, json_option, next_step, readable_bytes
+from .paths import DATA, FILE, path_argument
 from .progress import live
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ SLOWEST = 5  # operators that are printed; the JSON has all
 
 
 @click.command()
-@click.argument("files", nargs=-1, required=True, metavar="FILE.tflite...")
+@path_argument("files", FILE, nargs=-1, required=True, metavar="FILE.tflite...")
 @click.option("--pipeline", is_flag=True,
               help="The files are the parts of a model, in order: run them side by side, a process each.")  # fmt: skip
 @click.option("--queue", type=int, metavar="N", help="Slots between two parts of a pipeline.  [default: 2]")
@@ -52,11 +53,15 @@ SLOWEST = 5  # operators that are printed; the JSON has all
 )
 @click.option(
     "--against",
+    type=FILE,
     metavar="OTHER.tflite",
     help="Time the two in turns, and give the ratio with its interval; of a pipeline: the whole.",
 )
 @click.option(
-    "--data", metavar="DATA", help="Run the first of these samples, of a pipeline the first 100, in place of noise."
+    "--data",
+    type=DATA,
+    metavar="DATA",
+    help="Run the first of these samples, of a pipeline the first 100, in place of noise.",
 )
 @click.option("--op-profile/--no-op-profile", default=True, show_default=True, help="The time of each operator, too.")
 @click.option("--keep", is_flag=True, help="Leave the run's folder on the device until its next run.")
@@ -189,6 +194,8 @@ def _print(file: str, reports: list[BenchReport]) -> None:
         "" if facts["arena_bytes"] is None else f", activation arena {readable_bytes(facts['arena_bytes'])} (planned)"
     )
     out.print(f"{file}, {readable_bytes(facts['size_bytes'])}{arena}", markup=False)
+    for report in reports:
+        out.print(_ran_on(report), markup=False)
     out.print(_table(reports))
     for report in reports:
         for line in _choice(report):
@@ -218,27 +225,35 @@ def _table(reports: list[BenchReport]) -> Table:
     from rich.table import Table
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for name in ("device", "runtime", "threads", "p50 ms", "95 % interval", "p95", "cold", "runs", "peak memory"):
-        table.add_column(name, justify="left" if name in ("device", "runtime") else "right", overflow="fold")
+    devices = ["device"] if len(reports) > 1 else []
+    for name in devices:
+        table.add_column(name, overflow="fold")
+    for name in ("threads", "p50 ms", "95 % interval", "p95", "cold", "runs", "memory"):
+        table.add_column(name, justify="right", no_wrap=True)
     for report in reports:
         for run in report.runs:
-            table.add_row(*_cells(report, run))
+            table.add_row(*(report.device for _ in devices), *_cells(run))
     return table
 
 
-def _cells(report: BenchReport, run: BenchRun) -> tuple[str, ...]:
+def _ran_on(report: BenchReport) -> str:
+    """Say what ran it: it is too long for a table beside figures."""
+    run = report.runs[0]
+    profile = run.measurement.kernel_profile
+    kernels = "" if profile.kernels == "default" else f", {profile.kernels}"
+    emulated = " (emulated: not a measurement)" if run.latency.emulated else ""
+    return f"{report.device}{emulated}: {profile.runtime} {profile.version}, {profile.delegate}{kernels}"
+
+
+def _cells(run: BenchRun) -> tuple[str, ...]:
     from ..evaluation.figures import figure
 
-    figures, profile = run.latency.figures, run.measurement.kernel_profile
-    several = len(run.latency.runs["process_p50_ms"]) > 1
-    kernels = "" if profile.kernels == "default" else f", {profile.kernels}"
+    figures = run.latency.figures
     peak = run.latency.conditions["peak_rss_bytes"]
     return (
-        report.device + (" (emulated: not a measurement)" if run.latency.emulated else ""),
-        f"{profile.runtime} {profile.version}, {profile.delegate}{kernels}",
-        str(profile.threads),
+        str(run.measurement.kernel_profile.threads),
         figure(figures["p50"], figures["p50_ci95"]),
-        _interval(figures["p50_ci95"]) + ("" if several or not figures["p50_ci95"] else " (of this one process)"),
+        _interval(figures["p50_ci95"]),
         figure(figures["p95"]),
         figure(figures["cold"]),
         str(run.latency.runs["runs"]),
@@ -256,6 +271,8 @@ def _remarks(run: BenchRun, file: str) -> list[tuple[str, str]]:
     found = [(f"invalid: {item['reason']}: {item['detail']}", "red") for item in run.invalid]
     if run.latency.runs["no_interval"]:
         found.append((f"no interval: {run.latency.runs['no_interval']}", ""))
+    elif len(run.latency.runs["process_p50_ms"]) == 1:
+        found.append(("the interval is of this one process", ""))
     note = " (emulated: not a measurement)" if run.latency.emulated else ""
     compared = run.latency.comparison
     if compared is not None:

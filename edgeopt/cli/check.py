@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..artifact.atomic import refuse_to_overwrite
 from ..errors import UsageError
 from .check_print import print_fix, print_report
 from .model_explorer import model_explorer_option, write_node_data
 from .output import json_option, next_step
+from .paths import DATA, MODEL, path_argument
 from .progress import LOADING, live
 from .words import parse_shape
 
@@ -25,7 +25,7 @@ _FIXING = ("output", "batch_size", "force")
 
 
 @click.command("check")
-@click.argument("model", metavar="MODEL")
+@path_argument("model", MODEL, metavar="MODEL")
 @click.option("--for", "target", metavar="STAGE|ACCELERATOR", help=_TARGETS)
 @click.option(
     "--fix", is_flag=True, help="Write a copy of the Keras model with all exact rewrites; check that as well."
@@ -38,7 +38,7 @@ _FIXING = ("output", "batch_size", "force")
 @click.option(
     "-i", "--intermediate-tensors", metavar="NAME,NAME", help="edgetpu: tensors that the mapped part ends at."
 )
-@click.option("--calibration", metavar="DATA",
+@click.option("--calibration", type=DATA, metavar="DATA",
               help="Keras model: samples for the conversion (made up by default); --fix compares on them.")  # fmt: skip
 @click.option("--input-shape", "input_shapes", multiple=True, metavar="NAME=1,96,96,3",
               help="Keras model: shape of an input that the model leaves open; may be repeated.")  # fmt: skip
@@ -71,11 +71,14 @@ def command(
     """
     from ..artifact.envelope import write_json
     from ..check.model import check_model, is_tflite
+    from ..models.detect import detect
 
     tflite = is_tflite(model)
     _check_usage(model, fix, {"output": output, "batch_size": batch_size, "force": force}, json_path)
     if fix and tflite:
         raise UsageError(f"{model} is a .tflite file; --fix rewrites the layers of a Keras model (.keras or .h5).")
+    if not tflite:
+        detect(model)
     given = {name: value or None for name, value in options.items()}
     if given["input_shapes"]:
         given["input_shapes"] = dict(parse_shape(text) for text in given["input_shapes"])
@@ -140,10 +143,9 @@ def _check_usage(model: str, fix: bool, fixing: dict[str, Any], json_path: str |
 
         check_batch_size(fixing["batch_size"])
         check_output(fixing["output"], model, fixing["force"])
-    if json_path not in (None, "-"):
-        if os.path.realpath(json_path) in (os.path.realpath(model), os.path.realpath(fixing["output"] or model)):
-            raise UsageError(f"--json {json_path} is the model or the output itself; choose another name.")
-        refuse_to_overwrite(json_path, force=True)
+    taken = [os.path.realpath(path) for path in (model, fixing["output"]) if path is not None]
+    if json_path is not None and os.path.realpath(json_path) in taken:
+        raise UsageError(f"--json {json_path} is the model or the output itself; choose another name.")
 
 
 def _load_quietly() -> None:

@@ -16,9 +16,7 @@ if TYPE_CHECKING:
     from ..models.rewrite.changes import Change
 
 _NAMES = 4  # of layers with one finding are written out
-_NUMBERS = (
-    "What int8 costs in number is seen with data: `edgeopt sensitivity MODEL --calibration DATA`, operator by operator"
-)
+_NUMBERS = "What int8 costs in number is seen with data, operator by operator: edgeopt sensitivity"
 
 
 def print_report(report: CheckReport) -> None:
@@ -119,9 +117,7 @@ def _listed(names: Sequence[str]) -> str:
 
 def _line(text: str, style: str = "") -> None:
     """Print a line as it is: names come from files, and must neither steer the terminal nor count as markup."""
-    from rich.text import Text
-
-    console().print(Text(printable(text), style), soft_wrap=True)
+    console().print(printable(text), style=style, markup=False)
 
 
 def _print_operators(report: CheckReport) -> None:

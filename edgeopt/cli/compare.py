@@ -9,6 +9,7 @@ import click
 from ..artifact.atomic import refuse_to_overwrite, write_atomically
 from .devices import devices_option, runtime_option
 from .output import console, json_option, next_step, wants_text
+from .paths import path_argument, there
 from .progress import live
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ _STYLES = {"good": "green", "bad": "red"}
 
 
 @click.command()
-@click.argument("files", nargs=-1, required=True, metavar="A B...")
+@path_argument("files", there("a .tflite file, or the folder of a run"), nargs=-1, required=True, metavar="A B...")
 @click.option("--device", metavar="NAME[,NAME]", help="Time every file there, in turns with the first.")
 @devices_option
 @runtime_option
@@ -50,8 +51,6 @@ def command(
     for path in (csv_path, html_path):
         if path is not None and path != "-":
             refuse_to_overwrite(path, force)
-    if json_path is not None and json_path != "-":
-        refuse_to_overwrite(json_path, force=True)
     from ..api.devices import device_names
     from ..devices import BenchPlan
     from ..pages.compare import compare

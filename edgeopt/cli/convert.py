@@ -12,6 +12,7 @@ from click.core import ParameterSource
 from ..errors import OutputError, UsageError
 from .float_words import contract_words, float_words, selective_words
 from .output import add_row, console, json_option, next_step, readable_bytes
+from .paths import DATA, MODEL, path_argument
 from .progress import live
 from .words import image_options, metric_options, parse_shape, parse_size
 
@@ -28,7 +29,7 @@ _NAMED = 4  # layers of a repair that a line names
 
 
 @click.command()
-@click.argument("model")
+@path_argument("model", MODEL)
 @click.option(
     "-o", "--output", metavar="OUT.tflite", help="The file to write, OUT.json beside it.  [default: MODEL_int8.tflite]"
 )
@@ -49,6 +50,7 @@ _NAMED = 4  # layers of a repair that a line names
 )
 @click.option(
     "--calibration",
+    type=DATA,
     metavar="DATA",
     help="Samples for int8, int8w4 and int16x8: .npz, .npy, a folder of images, or module:callable.",
 )
@@ -113,7 +115,8 @@ _NAMED = 4  # layers of a repair that a line names
     "layers.",
 )
 @click.option("--max-drop", type=float, metavar="X", help="With --float-ops auto: the metric's drop, such as 0.01.")
-@click.option("--data", metavar="DATA", help="With --max-drop: samples with labels to choose by; validate on others.")
+@click.option("--data", type=DATA, metavar="DATA",
+              help="With --max-drop: samples with labels to choose by; validate on others.")  # fmt: skip
 @metric_options("--output-name", "--score", when="With --max-drop: ")
 @click.option(
     "--from-layer",

@@ -9,6 +9,7 @@ import click
 
 from ..errors import UsageError, printable
 from .output import console, json_option, next_step, readable_bytes, wants_text
+from .paths import FILE, path_argument
 from .progress import live
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ def command() -> None:
 
 
 @command.command("compile")
-@click.argument("models", nargs=-1, required=True, metavar="MODEL.tflite...")
+@path_argument("models", FILE, nargs=-1, required=True, metavar="MODEL.tflite...")
 @click.option("-o", "--out-dir", "--out_dir", metavar="FOLDER", help="Where to write; beside the model by default.")
 @click.option("-m", "--min-runtime", "--min_runtime_version", "minimum_runtime", type=int, metavar="10..14",
               help="Oldest Edge TPU runtime on the board.")  # fmt: skip
@@ -108,7 +109,7 @@ def _print_compiled(result: Compilation) -> None:
 
 
 @command.command("segments")
-@click.argument("files", nargs=-1, required=True, metavar="PART.tflite...")
+@path_argument("files", FILE, nargs=-1, required=True, metavar="PART.tflite...")
 @click.option(
     "--cut", "parts", type=int, metavar="N", help="Cut one whole model into N parts of about equal work first."
 )
@@ -165,8 +166,8 @@ def _print_pipeline(found: Pipeline) -> None:
 
 
 @command.command("diff")
-@click.argument("plain", metavar="PLAIN.tflite")
-@click.argument("compiled", metavar="COMPILED_edgetpu.tflite")
+@path_argument("plain", FILE, metavar="PLAIN.tflite")
+@path_argument("compiled", FILE, metavar="COMPILED_edgetpu.tflite")
 @json_option
 def diff_command(plain: str, compiled: str, json_path: str | None) -> None:
     """Show what a compilation moved to the Edge TPU and what stayed on the CPU, and why."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from .output import add_row, console, json_option, next_step, readable_bytes, wants_text
+from .paths import FILE, path_argument
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -21,7 +22,7 @@ _MOST_ROWS = 2000
 
 
 @click.command("inspect")
-@click.argument("file", metavar="FILE.tflite")
+@path_argument("file", FILE, metavar="FILE.tflite")
 @click.option("--tensors", is_flag=True, help="Also list every tensor with its quantisation.")
 @json_option
 def command(file: str, tensors: bool, json_path: str | None) -> None:

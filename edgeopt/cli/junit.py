@@ -7,8 +7,8 @@ from typing import Any
 
 import click
 
-from ..artifact.atomic import refuse_to_overwrite, write_atomically
-from .output import Function
+from ..artifact.atomic import write_atomically
+from .paths import RESULT, Function
 
 
 def junit_option(function: Function) -> Function:
@@ -17,15 +17,9 @@ def junit_option(function: Function) -> Function:
         "--junit",
         "junit_path",
         metavar="PATH",
-        callback=lambda _context, _parameter, value: _writable(value),
+        type=RESULT,
         help="Also write the verdict as JUnit XML, a case a limit, for a build server.",
     )(function)
-
-
-def _writable(path: str | None) -> str | None:
-    if path is not None:
-        refuse_to_overwrite(path, force=True)
-    return path
 
 
 def write_junit(path: str | None, verb: str, result: Mapping[str, Any], **judged: bool) -> None:

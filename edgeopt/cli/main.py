@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import os
 import sys
-import traceback
 import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -105,7 +104,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return INTERRUPTED_EXIT_CODE
     except EdgeoptError as error:
         if debug:
-            traceback.print_exc()
+            sys.excepthook(type(error), error, error.__traceback__)
         print(f"edgeopt: {_tame(error)}", file=sys.stderr)
         if os.environ.get("GITHUB_ACTIONS") == "true":
             print(f"::error title=edgeopt::{_one_line(_tame(error))}", file=sys.stderr)
@@ -115,7 +114,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     except Exception as error:
         if debug:
-            traceback.print_exc()
+            sys.excepthook(type(error), error, error.__traceback__)
         print(
             f"edgeopt: internal error: {type(error).__name__}: {_tame(error)}; run again with --debug and report it.",
             file=sys.stderr,

@@ -7,8 +7,8 @@ from typing import Any
 
 import click
 
-from ..artifact.atomic import refuse_to_overwrite, write_atomically
-from .output import Function
+from ..artifact.atomic import write_atomically
+from .paths import RESULT, Function
 
 
 def model_explorer_option(what: str) -> Callable[[Function], Function]:
@@ -23,17 +23,11 @@ def model_explorer_option(what: str) -> Callable[[Function], Function]:
             "--model-explorer",
             "explorer_path",
             metavar="PATH",
-            callback=lambda _context, _parameter, value: _writable(value),
+            type=RESULT,
             help=f"Also write {what} as node data of Model Explorer.",
         )(function)
 
     return add
-
-
-def _writable(path: str | None) -> str | None:
-    if path is not None:
-        refuse_to_overwrite(path, force=True)
-    return path
 
 
 def write_node_data(path: str | None, make: Callable[[], Mapping[str, Any]]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 from collections.abc import Sequence
 from dataclasses import replace
@@ -16,6 +15,7 @@ from ..errors import UsageError
 from .devices import devices_option, runtime_option
 from .junit import junit_option, write_junit
 from .output import STYLES, console, json_option, next_step, readable_bytes
+from .paths import DATA, MODEL, path_argument
 from .progress import live
 from .words import budget_options, image_options, metric_options, parse_seconds, parse_size
 
@@ -39,19 +39,21 @@ def _print_recipe(context: click.Context, _parameter: click.Parameter, name: str
 
 
 @click.command()
-@click.argument("model", required=False)
+@path_argument("model", MODEL, required=False)
 @click.option("--recipe", metavar="FILE.toml|NAME", help="What to do: a TOML file, or small, fast, edgetpu, tiny. "
               "Without one, rung by rung to the budget.")  # fmt: skip
 @budget_options
 @metric_options("--output-name")
-@click.option("--train", metavar="DATA", help="Training samples with labels: .npz with x and y, a folder of images, "
-              "module:callable.")  # fmt: skip
-@click.option("--validation", metavar="DATA", help="Samples with labels on which each file is scored.")
-@click.option("--calibration", metavar="DATA", help="Samples for the conversion; by default some of --train.")
+@click.option("--train", type=DATA, metavar="DATA", help="Training samples with labels: .npz with x and y, a folder of "
+              "images, module:callable.")  # fmt: skip
+@click.option("--validation", type=DATA, metavar="DATA", help="Samples with labels on which each file is scored.")
+@click.option(
+    "--calibration", type=DATA, metavar="DATA", help="Samples for the conversion; by default some of --train."
+)
 @click.option("--target", metavar="edgetpu", help="Without --recipe: make files that the Edge TPU's compiler maps; "
               "no operator stays float.")  # fmt: skip
-@click.option("--test", metavar="DATA", help="Without --recipe: samples with labels that judge the file that is "
-              "recommended; by default half of --validation.")  # fmt: skip
+@click.option("--test", type=DATA, metavar="DATA", help="Without --recipe: samples with labels that judge the file "
+              "that is recommended; by default half of --validation.")  # fmt: skip
 @click.option("--dry-run", is_flag=True, help="Without --recipe: say which files would be tried, what each needs, and "
               "about how long its training takes; write none.")  # fmt: skip
 @click.option("--recipe-out", metavar="FILE.toml", help="With --dry-run: write the dearest of them as a recipe.")
@@ -91,8 +93,6 @@ def command(json_path: str | None, junit_path: str | None, seconds: float, prove
     for name, word in _REQUIRED.items():
         if options[name] is None:
             raise UsageError(f"optimize needs {word}, and got none; see edgeopt optimize --help.")
-    if json_path is not None and json_path != "-":
-        refuse_to_overwrite(json_path, force=True)  # before minutes of training, not after
     left = dict(options)
     read = _what(left, proven)
     dry, recipe_out = left.pop("dry_run"), left.pop("recipe_out")
@@ -155,10 +155,11 @@ def _optimize(read: PlannedRecipe, seconds: float, options: dict[str, Any]) -> O
     from ..api.optimize.folder import check_folder
     from ..api.optimize.run import optimize
     from ..devices import BenchPlan
+    from ..models.detect import detect
     from ..process.quiet import load_tensorflow_quietly
 
     model = options.pop("model")
-    _check_inputs(model, [options[name] for name in ("train", "validation", "calibration", "test")])
+    detect(model)
     check_folder(options["output"], read.settings, resume=options["resume"], force=options["force"])
     bench = BenchPlan(min_seconds=min(1.0, seconds), max_seconds=seconds)
     with live() as display:
@@ -174,13 +175,14 @@ def _forecast(read: PlannedRecipe, options: dict[str, Any], recipe_out: str | No
     from ..api.optimize.forecast import forecast
     from ..artifact.atomic import write_atomically
     from ..evaluation.figures import duration
+    from ..models.detect import detect
     from ..process.quiet import load_tensorflow_quietly
     from .output import add_row, wants_text
 
     if not read.climbs:
         raise UsageError("--dry-run goes with a run without a recipe; drop it, or drop --recipe.")
     model = options["model"]
-    _check_inputs(model, [options[name] for name in ("train", "validation", "calibration", "test")])
+    detect(model)
     if recipe_out is not None:
         refuse_to_overwrite(recipe_out, force=options["force"])
     names = ("train", "validation", "calibration", "custom_objects", "unsafe_load")
@@ -211,17 +213,6 @@ def _without(given: Sequence[str], flag: str) -> list[str]:
             words.append(word)
         skipped = alone
     return words
-
-
-def _check_inputs(model: str, data: Sequence[str | None]) -> None:
-    """Refuse at once, before TensorFlow is loaded, a path that leads nowhere, and a model file that is none."""
-    from ..data.dataset import load_dataset
-    from ..models.detect import detect
-
-    for path in data:
-        if path is not None and ":" not in path and not os.path.exists(path):
-            load_dataset(path)  # says what was expected
-    detect(model)
 
 
 def _print(result: OptimizeResult) -> None:

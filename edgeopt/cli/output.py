@@ -6,19 +6,20 @@ import os
 import re
 from collections.abc import Callable, Mapping
 from shlex import quote
-from typing import IO, TYPE_CHECKING, Any, TypeVar, cast
+from typing import IO, TYPE_CHECKING, Any, cast
 
 import click
 
 from ..artifact.envelope import write_json
 from ..errors import printable
 from ..evaluation.figures import readable_bytes
+from .paths import RESULT, Function
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-__all__ = ["STYLES", "add_row", "console", "interval_words", "json_option", "readable_bytes", "wants_text"]
+__all__ = ["STYLES", "Function", "add_row", "console", "interval_words", "json_option", "readable_bytes", "wants_text"]
 
 # Tables that go to a file or a pipe are not folded to a terminal's width, which COLUMNS may tell.
 _PIPE_WIDTH = 160
@@ -26,14 +27,11 @@ _PIPE_WIDTH = 160
 # How a line of a budget is shown, by its verdict.
 STYLES = {"met": "green", "not proven": "yellow", "not measured": "yellow", "missed": "red"}
 
-Function = TypeVar("Function", bound=Callable[..., Any])
-
 
 def json_option(function: Function) -> Function:
     """Add ``--json PATH|-`` to a command, as the argument `json_path`."""
-    return click.option("--json", "json_path", metavar="PATH|-", help="Also write the result as JSON (- for stdout).")(
-        function
-    )
+    text = "Also write the result as JSON (- for stdout)."
+    return click.option("--json", "json_path", type=RESULT, metavar="PATH|-", help=text)(function)
 
 
 def wants_text(result: Callable[[], Mapping[str, object]], json_path: str | None) -> bool:
@@ -52,7 +50,15 @@ def console(stderr: bool = False, file: IO[str] | None = None) -> Console:
     """Return a rich console on stdout (results) or stderr (progress), or on `file`."""
     from rich.console import Console
 
-    made = Console(stderr=stderr, file=file, highlight=False)
+    class Unfolded(Console):
+        """In a file a text stays one line, however long; on a terminal it is folded between words."""
+
+        def print(self, *objects: Any, **options: Any) -> None:
+            if not self.is_terminal and all(isinstance(item, str) for item in objects):
+                options.setdefault("soft_wrap", True)
+            super().print(*objects, **options)
+
+    made = Unfolded(stderr=stderr, file=file, highlight=False)
     if not made.is_terminal:
         made.width = max(made.width, _PIPE_WIDTH)
         made.file = cast(IO[str], _Trimmed(made.file))
@@ -75,10 +81,11 @@ class _Trimmed:
 
 def next_step(*words: str | os.PathLike[str], why: str = "", program: str = "edgeopt") -> None:
     """End a verb with the command that most people run next, to be copied; words in capitals are theirs to fill in."""
-    from rich.text import Text
-
     command = " ".join(quote(os.fspath(word)) for word in (program, *words))
-    console().print(Text(printable(f"Next: {command}" + (f"  ({why})" if why else ""))), soft_wrap=True)
+    out, told = console(), printable(f"Next: {command}")
+    if why and out.is_terminal and len(told) + len(why) + 4 > out.width:
+        told, why = f"{told}\n      ({why})", ""
+    out.print(told + (f"  ({why})" if why else ""), markup=False, soft_wrap=True)
 
 
 def add_row(table: Table, *cells: str) -> None:

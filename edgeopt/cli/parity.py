@@ -12,6 +12,7 @@ from ..errors import UsageError
 from .devices import devices_option, runtime_option
 from .junit import junit_option, write_junit
 from .output import console, json_option, next_step, wants_text
+from .paths import DATA, FILE, path_argument
 from .progress import live
 
 if TYPE_CHECKING:
@@ -19,10 +20,10 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("file", metavar="FILE.tflite")
+@path_argument("file", FILE, metavar="FILE.tflite")
 @click.option("--device", required=True, metavar="NAME[,NAME]", help="One device to hold against this machine, or two.")
 @devices_option
-@click.option("--data", metavar="DATA", help="Samples, real values: .npy, .npz, module:callable.")
+@click.option("--data", type=DATA, metavar="DATA", help="Samples, real values: .npy, .npz, module:callable.")
 @click.option("--samples", default=100, show_default=True, metavar="N", help="Run at most this many of them.")
 @click.option("--level", default="L1", show_default=True, metavar="L1|L2|L3", help="L1: equal bits under the reference "
               "kernels. L2: within --max-lsb. L3: the same classes.")  # fmt: skip

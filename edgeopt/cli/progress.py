@@ -65,7 +65,7 @@ class Display:
         """Print a line that stays, behind the time since the start."""
         with self._lock:
             text = f"{self._clock() - self._begun:5.0f} s  {printable(line)}"
-            self._out.print(text, markup=False, soft_wrap=not self._out.is_terminal)
+            self._out.print(text, markup=False)
 
     def now(self, text: str, done: int = 0, total: int | None = None) -> None:
         """Tell what runs now, and how far it is: `done` of `total`, or without a known end."""

@@ -8,10 +8,12 @@ import click
 
 from ..artifact.atomic import refuse_to_overwrite
 from .output import console, next_step
+from .paths import path_argument, there
 
 
 @click.command()
-@click.argument("sources", nargs=-1, required=True, metavar="RUN_OR_FILES...")
+@path_argument("sources", there("a .tflite file, JSON of a verb, or the folder of a run"),
+               nargs=-1, required=True, metavar="RUN_OR_FILES...")  # fmt: skip
 @click.option("-o", "--output", required=True, metavar="REPORT.html", help="The page to write.")
 @click.option("--title", metavar="TEXT", help="Title of the page.")
 @click.option("--force", is_flag=True, help="Replace the page if it is there.")

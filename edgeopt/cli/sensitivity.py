@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..artifact.atomic import refuse_to_overwrite
 from .model_explorer import model_explorer_option, write_node_data
 from .output import add_row, console, json_option, next_step, wants_text
+from .paths import DATA, MODEL, path_argument
 from .progress import live
 from .words import image_options, metric_options, parse_shape, parse_size
 
@@ -21,9 +21,10 @@ _TAIL = 30  # characters of a tensor's name, where no layer is known
 
 
 @click.command("sensitivity")
-@click.argument("model")
-@click.option("--calibration", required=True, metavar="DATA", help="Samples that make the ranges, as of convert.")
-@click.option("--data", metavar="DATA", help="Samples with labels: what each operator does to the metric.")
+@path_argument("model", MODEL)
+@click.option("--calibration", required=True, type=DATA, metavar="DATA",
+              help="Samples that make the ranges, as of convert.")  # fmt: skip
+@click.option("--data", type=DATA, metavar="DATA", help="Samples with labels: what each operator does to the metric.")
 @metric_options("--output-name", "--output", when="With --data: ")
 @click.option("--recipe", metavar="FILE.toml", help="Take settings from the [convert] table of a TOML recipe.")
 @click.option("--calibration-samples", type=int, metavar="N", help="How many samples make the ranges (200).")
@@ -57,8 +58,6 @@ def command(
     from ..api.sensitivity import sensitivity
     from ..recipes.convert import convert_recipe_from_file
 
-    if json_path not in (None, "-"):
-        refuse_to_overwrite(json_path, force=True)
     given = {name: value for name, value in options.items() if value not in (None, ())}
     if "input_shape" in given:
         given["input_shapes"] = dict(map(parse_shape, given.pop("input_shape")))
@@ -122,7 +121,7 @@ def _print(report: SensitivityReport, all_rows: bool) -> None:
     for advice, layers in advised.items():
         out.print(f"{advice}: {', '.join(layers)}", markup=False)
     for warning in report.warnings:
-        out.print(f"warning: {warning}", style="yellow", markup=False, soft_wrap=True)
+        out.print(f"warning: {warning}", style="yellow", markup=False)
 
 
 def _cells(row: OperatorSensitivity) -> tuple[str, ...]:

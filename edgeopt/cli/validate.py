@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..artifact.atomic import refuse_to_overwrite
 from ..artifact.envelope import envelope
 from .devices import devices_option, runtime_option
 from .junit import junit_option, write_junit
 from .output import STYLES, console, interval_words, json_option, next_step, readable_bytes, wants_text
+from .paths import DATA, FILE, MODEL, path_argument
 from .progress import live
 from .words import budget_options, image_options, metric_options, parse_size
 
@@ -20,10 +20,11 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("file", metavar="FILE.tflite")
+@path_argument("file", FILE, metavar="FILE.tflite")
 @click.option(
     "--data",
     required=True,
+    type=DATA,
     metavar="DATA",
     help="Samples with labels: .npz with x and y, a folder of images, module:callable.",
 )
@@ -37,7 +38,8 @@ if TYPE_CHECKING:
     metavar="N",
     help="Threads of one inference; `bench --threads auto` finds how many.",
 )
-@click.option("--baseline", metavar="MODEL|FILE.tflite", help="What to compare with, on the same samples.")
+@click.option("--baseline", type=MODEL, metavar="MODEL|FILE.tflite",
+              help="What to compare with, on the same samples.")  # fmt: skip
 @metric_options("--output-name", "--output")
 @budget_options
 @click.option("--strict", is_flag=True, help="Exit 5 when the timing does not count: board throttled, busy, emulated.")
@@ -62,8 +64,6 @@ def command(
 
     The file's own scale and zero point quantise the data; accuracy and latency come from one interpreter set-up.
     """
-    if json_path is not None and json_path != "-":
-        refuse_to_overwrite(json_path, force=True)  # before minutes of measuring, not after
     from ..api.devices import device_names
 
     names = device_names(options.pop("device"), options["inventory"])

@@ -8,11 +8,12 @@ import click
 
 from .devices import devices_option
 from .output import console, json_option, next_step, wants_text
+from .paths import path_argument, there
 from .progress import live
 
 
 @click.command()
-@click.argument("archive", metavar="BUNDLE.zip")
+@path_argument("archive", there("an archive of edgeopt bundle"), metavar="BUNDLE.zip")
 @click.option("--device", metavar="NAME", help="Replay the golden vectors there.")
 @devices_option
 @click.option("--level", default="L1", show_default=True, metavar="L1|L2|L3", help="What parity is to hold.")

@@ -8,7 +8,7 @@ import click
 
 from ..errors import UsageError
 from ..recipes.convert import IMAGE_RESIZES, IMAGE_SCALINGS
-from .output import Function
+from .paths import Function
 
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
 

@@ -304,10 +304,11 @@ def _from_tuple(source: tuple[Any, ...]) -> Dataset:
 
 
 def check_named(name: str) -> None:
-    """Refuse a path that cannot be data, at no cost: nothing is read.
+    """Refuse a path that cannot be data, at next to no cost: of files of arrays the headers are read.
 
     Raises:
-        DataError: It does not exist, is of a kind that is not accepted, or is a folder without an image.
+        DataError: It does not exist, is damaged or empty, is of a kind that is not accepted, has labels for other
+            samples than it holds, or is a folder without an image.
     """
     if not os.path.exists(name) and not _is_reference(name):
         raise DataError(f"Data {name} does not exist; {_KINDS}.")
@@ -315,6 +316,8 @@ def check_named(name: str) -> None:
         raise DataError(f"Data {name} is of an unknown kind; {_KINDS}.")
     if os.path.isdir(name):
         require_images(Path(name))
+    elif os.path.isfile(name):
+        _load_numpy(Path(name), contents=False)
 
 
 def _is_reference(name: str) -> bool:
@@ -329,11 +332,11 @@ def _load_named(name: str, limit: int | None) -> Dataset:
     return _from_callable(_import_callable(name), limit, name)
 
 
-def _load_numpy(path: Path) -> Dataset:
+def _load_numpy(path: Path, *, contents: bool = True) -> Dataset:
     try:
         if path.suffix == ".npy":
             return Dataset((map_npy(path),), source=str(path))
-        return _from_mapping(read_npz(path), str(path))
+        return _from_mapping(read_npz(path, contents=contents), str(path))
     except OSError as error:
         raise DataError(f"Cannot read {path}: {error.strerror}.") from error
     except NotAnArray as error:

@@ -23,6 +23,7 @@ from ..artifact.atomic import refuse_to_overwrite, write_atomically
 from ..artifact.envelope import as_text, envelope
 from ..artifact.npz import ZIP_DAMAGE
 from ..artifact.outside import loads
+from ..artifact.shown import Shown
 from ..artifact.snippet import inference_snippet
 from ..artifact.typed import Unfit, fitted
 from ..errors import CheckError, FileFormatError, UsageError, one_line
@@ -49,8 +50,8 @@ class _Manifest(TypedDict):
     files: dict[str, _Entry]
 
 
-@dataclass(frozen=True)
-class Verification:
+@dataclass(frozen=True, repr=False)
+class Verification(Shown):
     """What `verify` found; that it is there means that all hashes are right.
 
     Attributes:
@@ -62,6 +63,11 @@ class Verification:
     path: str
     files: dict[str, str]
     parity: ParityReport | None = None
+
+    def shown(self) -> dict[str, object]:
+        """Return where it lies, how many files are right, and whether a device answers as was recorded."""
+        held = None if self.parity is None else self.parity.held
+        return {"path": self.path, "files": len(self.files), "held": held}
 
     def to_dict(self) -> dict[str, object]:
         """Return the result in the JSON envelope of all verbs."""

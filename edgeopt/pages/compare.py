@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..artifact.atomic import refuse_to_overwrite, write_atomically
+from ..artifact.shown import Shown
 from ..errors import UsageError
 from ..evaluation.figures import figure, interval_ends
 from .comparison import BETTER, WORSE, Comparison, Line, TimedTurns, comparison_of, place_words
@@ -32,8 +33,8 @@ NOTE = (
 )
 
 
-@dataclass(frozen=True)
-class Compared:
+@dataclass(frozen=True, repr=False)
+class Compared(Shown):
     """What `compare` found.
 
     Attributes:
@@ -43,6 +44,11 @@ class Compared:
 
     comparison: Comparison
     evidence: Evidence
+
+    def shown(self) -> dict[str, object]:
+        """Return the names of the files."""
+        first, *others = (line.subject.name for line in self.comparison.lines)
+        return {"reference": first, "files": ", ".join(others)}
 
     def to_dict(self) -> dict[str, object]:
         """Return the comparison in the JSON envelope of all verbs."""

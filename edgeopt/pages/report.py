@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..artifact.atomic import refuse_to_overwrite, write_atomically
+from ..artifact.shown import Shown
 from .details import file_section, sensitivity_section
 from .document import Commands, Page, Section, cells, table
 from .evidence import Evidence, gather
@@ -17,8 +18,8 @@ from .render import render
 from .timing import conditions_section
 
 
-@dataclass(frozen=True)
-class Report:
+@dataclass(frozen=True, repr=False)
+class Report(Shown):
     """What was given, as a page.
 
     Attributes:
@@ -26,6 +27,10 @@ class Report:
     """
 
     page: Page
+
+    def shown(self) -> dict[str, object]:
+        """Return the title, and what the sections are called."""
+        return {"title": self.page.title, "sections": ", ".join(part.title for part in self.page.sections)}
 
     def html(self) -> str:
         """Return the page as HTML that needs no other file.

@@ -361,17 +361,19 @@ def parse_toml(text: str, what: str) -> dict[str, Any]:
 
 
 def convert_recipe_from_file(path: str | Path) -> ConvertRecipe:
-    """Return the recipe in the ``[convert]`` table of a TOML file (defaults where it has none).
+    """Return the recipe in the ``[convert]`` table of a TOML file.
 
     Raises:
         UsageError: The file does not exist.
-        RecipeError: It is not TOML, or has an unknown table, key or value.
+        RecipeError: It is not TOML, says nothing, or has an unknown table, key or value.
     """
     tables = load_tables(path)
     for table in tables:
         if table != "convert":
             raise RecipeError(f"Unknown table [{table}] in {path}{nearest(table, ['convert'])}")
     values = tables.get("convert", {})
+    if values == {}:
+        raise RecipeError(f"The recipe {path} has nothing under [convert] and would do nothing; fill it, or drop it.")
     if not isinstance(values, dict):
         raise RecipeError(f"'convert' in {path} is a {type(values).__name__}; expected a [convert] table.")
     return ConvertRecipe.from_dict(values)

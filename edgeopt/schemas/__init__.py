@@ -1,4 +1,4 @@
-"""JSON Schema of what every verb writes with ``--json``, made from types: one a kind of result, in one place each.
+"""JSON Schema of what every verb, and the agent, writes with ``--json``, made from types: one a kind of result.
 
 A result says which it is in its field ``kind``. A new field of a result is a line in its type. This room may import
 what the values are declared in (converters, devices, evaluation), and no TensorFlow.
@@ -44,6 +44,9 @@ KINDS: dict[str, str] = {
     "devices-setup": "boards:DevicesSetup",
     "devices-clean": "boards:DevicesClean",
     "agent": "boards:Agent",
+    "agent-bench": "byhand:AgentBench",
+    "agent-eval": "byhand:AgentEval",
+    "agent-info": "byhand:AgentInfo",
     "demo": "runs:Demo",
 }
 
@@ -71,7 +74,7 @@ def schema(kind: str) -> Schema:
         "kind": schema_of(Literal[kind], known),
         **found["properties"],
     }
-    required = ["schema_version", "tool", "kind", *found["required"]]
+    required = list(dict.fromkeys(["schema_version", "tool", "kind", *found["required"]]))
     head = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": f"edgeopt: {kind}"}
     return {
         **head,

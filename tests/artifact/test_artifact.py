@@ -299,9 +299,9 @@ def test_an_artifact_without_a_sidecar_promises_nothing():
 
 
 def test_a_sidecar_is_text_for_people_and_what_is_no_json_is_not_written(tmp_path):
-    Artifact(MODEL, {"inputs": ["käse"]}).save(tmp_path / "m.tflite")
+    Artifact(MODEL, {"warnings": ["käse"]}).save(tmp_path / "m.tflite")
     text = (tmp_path / "m.json").read_text("utf-8")
-    assert '\n  "inputs": [\n    "käse"\n  ]' in text and text.endswith("\n}\n")
+    assert '\n  "warnings": [\n    "käse"\n  ]' in text and text.endswith("\n}\n")
     with pytest.raises(ValueError, match="not JSON compliant"):
         Artifact(MODEL, {"snr_db": float("nan")}).save(tmp_path / "n.tflite")
     assert not (tmp_path / "n.tflite").exists()

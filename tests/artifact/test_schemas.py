@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import runpy
+import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypedDict
@@ -16,7 +18,7 @@ from edgeopt.errors import UsageError
 from edgeopt.schemas import KINDS, schema
 from edgeopt.schemas.derive import Definitions, object_schema, schema_of
 
-from ..holding import faults, validator
+from ..holding import faults, hold, validator
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "schemas.py"
 
@@ -56,6 +58,21 @@ def test_what_a_test_has_written_is_held_against_its_schema(tmp_path):
     with pytest.raises(AssertionError, match=r"--json of 'agent' is not as edgeopt/schemas says: .*'protocol'"):
         write_json(envelope("agent", "ok", {"agent": "a", "size_bytes": 1, "sha256": ""}), str(tmp_path / "a.json"))
     assert not (tmp_path / "a.json").exists()
+
+
+@pytest.mark.parametrize("where", ["-", "a.json"])
+def test_what_a_child_process_has_written_is_held_as_well(tmp_path, where):
+    text = json.dumps(envelope("agent", "ok", {"agent": "a", "size_bytes": 1, "sha256": ""}))
+    code = "import sys; (print if sys.argv[2] == '-' else open(sys.argv[2], 'w').write)(sys.argv[3])"
+    with pytest.raises(AssertionError, match=r"--json of 'agent' is not as .*'protocol' is a required"):
+        subprocess.run([sys.executable, "-c", code, "--json", where, text], cwd=tmp_path, stdout=subprocess.PIPE)
+
+
+def test_a_sidecar_made_by_hand_may_lack_fields_and_has_none_that_is_wrong():
+    made = {"kind": "convert", "macs": "many"}
+    with pytest.raises(AssertionError, match="macs: 'many' is not of type 'integer'"):
+        hold(json.dumps(made))
+    hold(json.dumps({**made, "macs": 3}))
 
 
 def test_an_unknown_kind_is_told_with_the_nearest():

@@ -196,7 +196,7 @@ def test_the_command_line_keeps_all_its_temporary_files_in_one_folder(folder):
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_a_command_that_ended_anyhow_leaves_nothing_to_the_one_after_the_next(folder, number):
     code = "from edgeopt.cli import run, main; import edgeopt.cli as c, time, tempfile; " \
-           "c.main = lambda _: (print(tempfile.mkdtemp(), flush=True), time.sleep(60)); run()"  # fmt: skip
+           "c.main = lambda _: (print(tempfile.mkdtemp(), flush=True), time.sleep(60)); run(['convert'])"  # fmt: skip
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as run:
         made = Path(run.stdout.readline().strip())
         run.send_signal(number)

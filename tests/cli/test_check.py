@@ -70,7 +70,7 @@ def test_a_refusal_is_exit_4_and_still_reported(run, shared_data, tmp_path):
         (("coral/split_concat.tflite", "--fix", "-o", "x.onnx"), "ends in .onnx; expected a name in .keras or .h5"),
         (("coral/split_concat.tflite", "--for", "edgetpu", "--min-runtime", "3"), "minimum_runtime is 3"),
         (("coral/split_concat.tflite", "--for", "edgetpu", "--rules", "none.toml"), "Cannot read the rules none.toml"),
-        (("coral/none.tflite", "--for", "edgetpu"), "Cannot read"),
+        (("coral/none.tflite", "--for", "edgetpu"), "none.tflite does not exist"),
     ],
 )
 def test_bad_usage_is_exit_2_in_one_sentence(run, shared_data, arguments, message):
@@ -177,7 +177,7 @@ def test_fix_with_a_target_is_judged_by_the_fixed_model(run, tmp_path):
 def test_bad_models_are_exit_2_or_3_in_one_sentence(run, tmp_path):
     target = tmp_path / "fixed.keras"
     (tmp_path / "junk.keras").write_bytes(b"PK\x03\x04 junk")
-    for name, message in (("none.keras", "Cannot read"), ("junk.keras", "is a damaged zip file")):
+    for name, message in (("none.keras", "none.keras does not exist"), ("junk.keras", "is a damaged zip file")):
         for more in ((), ("--fix", "-o", target)):
             code, out, err = run(tmp_path / name, *more)
             assert (code, out, err.count("\n")) == (2, "", 1)

@@ -82,7 +82,7 @@ def test_json_in_a_file_comes_beside_the_tables(run, shared_data, tmp_path):
 @pytest.mark.parametrize(
     ("content", "sentence"),
     [
-        (None, "No such file"),
+        (None, "does not exist; expected a .tflite file"),
         (b"", "is empty, expected a .tflite file"),
         (b"PK\x03\x04 and so on", "is a zip archive"),
         (b"\x18\x00\x00\x00TFL3", "is a corrupt .tflite file"),

@@ -6,6 +6,7 @@ import shlex
 import shutil
 import time
 
+import numpy as np
 import pytest
 
 from edgeopt.cli import main
@@ -72,17 +73,52 @@ def test_the_last_line_is_the_next_command(folder, monkeypatch, capsys, words):
     ("words", "said"),
     [
         ("optmize m.h5", "No such command 'optmize'; did you mean 'optimize'?"),
-        ("validate m.tflite --data nowhere --device kichen", "Unknown device 'kichen'"),
-        ("parity m.tflite --data nowhere --device local,kichen", "Unknown device 'kichen'"),
+        ("validate m.tflite --data y.npz --device kichen", "Unknown device 'kichen'"),
+        ("parity m.tflite --data y.npz --device local,kichen", "Unknown device 'kichen'"),
         ("bench m.tflite --device kichen", "Unknown device 'kichen'"),
         ("compare m.tflite other.tflite --device kichen", "Unknown device 'kichen'"),
         ("convert m.h5 --calibration empty", "The folder empty holds no images"),
+        ("convert m.h5 --calibration none.npz", "none.npz holds zero samples"),
+        ("convert m.h5 --calibration y.npz --recipe empty.toml", "The recipe empty.toml has nothing under [convert]"),
+        ("optimize m.h5 --max-drop 0.1 --train y.npz --validation empty -o o", "The folder empty holds no images"),
+        ("optimize m.h5 --max-drop 0.1 --train y.npz --validation few.npz -o o", "has 2 label(s) for 3 samples"),
+        ("check empty", "The folder empty holds no saved_model.pb"),
+        ("check bad.keras", "bad.keras is a damaged zip file"),
+        # A model that is not there is told before data, and data before any option.
+        ("convert nothere.h5 --calibration nodata --ranges bad", "Model nothere.h5 does not exist"),
+        ("convert m.h5 --calibration nodata --ranges bad", "Data nodata does not exist"),
+        ("optimize nothere.h5", "Model nothere.h5 does not exist"),
+        ("optimize nothere.h5 --validation nodata --metric bad", "Model nothere.h5 does not exist"),
+        ("optimize m.h5 --validation nodata --metric bad", "Data nodata does not exist"),
+        ("sensitivity nothere.h5", "Model nothere.h5 does not exist"),
+        ("sensitivity m.h5 --calibration nodata --metric bad", "Data nodata does not exist"),
+        ("check nothere.h5 --for bad", "Model nothere.h5 does not exist"),
+        ("validate nothere.tflite --metric bad", "nothere.tflite does not exist; expected a .tflite file"),
+        ("validate m.tflite --data nodata --metric bad --baseline no.h5", "Data nodata does not exist"),
+        ("validate m.tflite --data y.npz --baseline no.h5 --metric bad", "Model no.h5 does not exist"),
+        ("bench nothere.tflite --device kichen", "nothere.tflite does not exist"),
+        ("bench m.tflite --against no.tflite --device kichen", "no.tflite does not exist"),
+        ("parity nothere.tflite", "nothere.tflite does not exist"),
+        ("parity m.tflite --data nodata --device kichen", "Data nodata does not exist"),
+        (
+            "compare m.tflite no.tflite --device kichen",
+            "no.tflite does not exist; expected a .tflite file, or the folder",
+        ),
+        ("report no.json -o nofolder/r.html", "no.json does not exist; expected a .tflite file, JSON of a verb"),
+        ("bundle m.tflite --evidence no.json --data nodata", "no.json does not exist"),
+        ("verify no.zip --device kichen", "no.zip does not exist; expected an archive of edgeopt bundle"),
+        ("edgetpu compile no.tflite --min-runtime 99", "no.tflite does not exist"),
+        ("inspect no.tflite --json nofolder/x.json", "no.tflite does not exist"),
     ],
 )
 def test_a_slip_is_told_before_anything_slow_runs(folder, monkeypatch, capsys, words, said):
     monkeypatch.chdir(folder)
     monkeypatch.setenv("XDG_CONFIG_HOME", str(folder))
     (folder / "empty").mkdir(exist_ok=True)
+    (folder / "bad.keras").write_bytes(b"PK\3\4 bad")
+    (folder / "empty.toml").write_bytes(b"")
+    for name, samples, labels in (("y", 3, 3), ("none", 0, 0), ("few", 3, 2)):
+        np.savez(folder / f"{name}.npz", x=np.zeros((samples, 4)), y=np.zeros(labels))
     started = time.monotonic()
     assert main(shlex.split(words)) == 2
     assert said in capsys.readouterr().err

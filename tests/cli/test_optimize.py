@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import subprocess
 import sys
@@ -42,65 +41,46 @@ def test_an_unknown_recipe_name_is_exit_2_with_the_nearest(run):
     assert "did you mean 'small'" in err
 
 
+SCORED = ["m.keras", "--validation", "v.npz"]
+TRAINED = [*SCORED, "--train", "v.npz"]
+FAST = [*TRAINED, "--recipe", "fast", "-o", "out"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         ([], "needs MODEL"),
-        (["m.keras", "--validation", "v.npz", "-o", "out"], "nothing to calibrate with"),
-        (["m.keras", "--validation", "v", "-o", "out", "--max-drop", "0.1"], "nothing to calibrate with"),
-        (
-            ["m.keras", "--validation", "v", "-o", "out", "--max-drop", "1", "--time-limit", "1d"],
-            "such as 90s, 30m or 2h",
-        ),
-        (["m.keras", "--recipe", "fast", "--validation", "v", "-o", "out"], "needs --train for the passes"),
-        (["m.keras", "--train", "t", "--validation", "v", "--max-drop", "1"], "needs -o"),
-        (["m.keras", "--train", "t", "--validation", "v", "--recipe", "fast", "--dry-run"], "--dry-run goes with"),
-        (
-            ["m.keras", "--train", "t", "--validation", "v", "--max-drop", "1", "--recipe-out", "r"],
-            "goes with --dry-run",
-        ),
-        (["m.keras", "--recipe", "fast", "--validation", "v", "-o", "o", "--max-drop", "1"], "has its own budget"),
-        (
-            ["m.keras", "--recipe", "fast", "--train", "t", "--validation", "v", "-o", "o", "--test", "x"],
-            "--test, --time-limit and --target go with",
-        ),
-        (["m.keras", "--recipe", "fast", "--train", "t.npz", "-o", "out"], "needs --validation"),
-        (
-            ["m.keras", "--recipe", "none.toml", "--train", "t.npz", "--validation", "v.npz", "-o", "out"],
-            "There is no recipe file none.toml",
-        ),
-        (
-            ["m.keras", "--recipe", "fast", "--train", "t.npz", "--validation", "v.npz", "-o", "out"],
-            "t.npz does not exist",
-        ),
-        (
-            ["m.keras", "--recipe", "fast", "--train", "t", "--validation", "v", "-o", "out", "--resize", "bilinar"],
-            "Unknown image_resize 'bilinar'",
-        ),
-        (
-            ["m.keras", "--recipe", "fast", "--train", "t", "--validation", "v", "-o", "out", "--image-scaling", "1"],
-            "Unknown image_scaling '1'",
-        ),
-        (
-            ["m.keras", "--recipe", "fast", "--train", "t", "--validation", "v", "-o", "out", "--image-size", "x"],
-            "expected HEIGHTxWIDTH",
-        ),
+        ([*SCORED, "-o", "out"], "nothing to calibrate with"),
+        ([*SCORED, "-o", "out", "--max-drop", "0.1"], "nothing to calibrate with"),
+        ([*SCORED, "-o", "out", "--max-drop", "1", "--time-limit", "1d"], "such as 90s, 30m or 2h"),
+        ([*SCORED, "--recipe", "fast", "-o", "out"], "needs --train for the passes"),
+        ([*TRAINED, "--max-drop", "1"], "needs -o"),
+        ([*TRAINED, "--recipe", "fast", "--dry-run"], "--dry-run goes with"),
+        ([*TRAINED, "--max-drop", "1", "--recipe-out", "r"], "goes with --dry-run"),
+        ([*SCORED, "--recipe", "fast", "-o", "o", "--max-drop", "1"], "has its own budget"),
+        ([*FAST, "--test", "v.npz"], "--test, --time-limit and --target go with"),
+        (["m.keras", "--recipe", "fast", "--train", "v.npz", "-o", "out"], "needs --validation"),
+        ([*FAST, "--recipe", "none.toml"], "There is no recipe file none.toml"),
+        ([*FAST, "--train", "t.npz"], "t.npz does not exist"),
+        ([*FAST, "--resize", "bilinar"], "Unknown image_resize 'bilinar'"),
+        ([*FAST, "--image-scaling", "1"], "Unknown image_scaling '1'"),
+        ([*FAST, "--image-size", "x"], "expected HEIGHTxWIDTH"),
     ],
 )
 def test_bad_usage_is_exit_2_and_writes_nothing(run, tmp_path, arguments, message):
+    inputs(tmp_path)
     code, out, err = run(*arguments)
     assert (code, out) == (2, "")
     assert message in err
-    assert list(tmp_path.iterdir()) == []
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["m.keras", "v.npz"]
 
 
-def model_file():
-    """What begins like a model file: that is all that is looked at before TensorFlow is loaded."""
-    stream = io.BytesIO()
-    with zipfile.ZipFile(stream, "w") as archive:
+def inputs(folder, model="m.keras"):
+    """What begins like a model file, and data: that is all that is looked at before TensorFlow is loaded."""
+    np.savez(folder / "v.npz", x=np.zeros((3, 4)), y=np.zeros(3))
+    with zipfile.ZipFile(folder / model, "w") as archive:
         archive.writestr("config.json", '{"class_name": "Sequential", "config": {}}')
         archive.writestr("metadata.json", '{"keras_version": "3.5.0"}')
-    return stream.getvalue()
 
 
 REFUSED_AT_ONCE = """
@@ -127,12 +107,10 @@ def test_what_needs_no_tensorflow_is_refused_before_it_is_loaded(tmp_path, name,
     (tmp_path / "full" / "notes.txt").write_text("mine")
     (tmp_path / "begun" / "work").mkdir(parents=True)
     (tmp_path / "begun" / "work" / "run.json").write_text('{"recipe": "seed = 1"}')
-    for file in ("file", "t.npz"):
-        (tmp_path / file).write_text("")
+    (tmp_path / "file").write_text("")
     (tmp_path / "empty.toml").write_text("[budget]\nmax_drop = 0.1\n")
-    (tmp_path / "m.keras").write_bytes(model_file())
-    given = ["optimize", "m.keras", "--recipe", "fast", "--train", "t.npz", "--validation", "t.npz", "-o", name, *more]
-    command = [sys.executable, "-c", REFUSED_AT_ONCE, *given]
+    inputs(tmp_path)
+    command = [sys.executable, "-c", REFUSED_AT_ONCE, "optimize", *FAST, "-o", name, *more]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
     assert message in done.stderr
     assert done.stdout == "2 False\n"
@@ -145,15 +123,17 @@ def test_an_interrupted_run_says_how_to_go_on(run, tmp_path, monkeypatch):
         raise KeyboardInterrupt
 
     monkeypatch.setattr("edgeopt.cli.optimize._optimize", interrupted)
-    line = ["my model.keras", "--recipe", "fast", "--train", "t.npz", "--validation", "v.npz", "-o", "out"]
-    code, _, err = run(*line)
+    inputs(tmp_path, "my model.keras")
+    code, _, err = run("my model.keras", *FAST[1:])
     assert code == 130
-    assert "edgeopt optimize 'my model.keras' --recipe fast --train t.npz --validation v.npz -o out --resume\n" in err
+    line = "edgeopt optimize 'my model.keras' --validation v.npz --train v.npz --recipe fast -o out --resume\n"
+    assert line in err
 
 
 def test_an_unknown_option_of_a_pass_is_named_before_anything_is_loaded(run, tmp_path):
     (tmp_path / "r.toml").write_text("[[pass]]\nkind = 'prune'\nsparsty = 0.5\n")
-    code, _, err = run("m.keras", "--recipe", "r.toml", "--train", "t.npz", "--validation", "v.npz", "-o", "out")
+    inputs(tmp_path)
+    code, _, err = run(*FAST, "--recipe", "r.toml")
     assert code == 2
     assert "Unknown option 'sparsty' of the pass 'prune'; did you mean 'sparsity'" in err
 

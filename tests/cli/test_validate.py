@@ -131,7 +131,7 @@ def test_a_missed_budget_is_exit_4_and_the_report_is_written_all_the_same(
 @pytest.mark.parametrize(
     ("words", "code", "message"),
     [
-        (["missing.tflite", "--data", "test.npz"], 2, "Cannot read missing.tflite"),
+        (["missing.tflite", "--data", "test.npz"], 2, "missing.tflite does not exist"),
         (["test.npz", "--data", "test.npz"], 2, "expected a .tflite file"),
         (["cut.tflite", "--data", "test.npz"], 2, "corrupt .tflite file"),
         (["m.tflite", "--data", "missing.npz"], 2, "missing.npz does not exist"),

@@ -113,10 +113,6 @@ def test_a_file(tmp_path):
     assert recipe == ConvertRecipe(quantize="int16x8", seed=5, input_shapes={"image": (1, 8, 8, 3)})
 
 
-def test_an_empty_file_is_the_defaults(tmp_path):
-    assert convert_recipe_from_file(write(tmp_path, "")) == ConvertRecipe()
-
-
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
@@ -124,6 +120,8 @@ def test_an_empty_file_is_the_defaults(tmp_path):
         ("[konvert]\nseed = 1", r"Unknown table \[konvert\] in .*; did you mean 'convert'\?"),
         ("convert = 3", r"'convert' in .* is a int; expected a \[convert\] table"),
         ("[convert", "is not valid TOML"),
+        ("", r"has nothing under \[convert\] and would do nothing; fill it, or drop it\."),
+        ("[convert]\n", "would do nothing"),
         (b"\xff\xfe", "is not UTF-8 text"),
     ],
 )

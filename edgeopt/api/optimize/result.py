@@ -67,8 +67,8 @@ class Figures(TypedDict, total=False):
     expanded_weight_bytes: int
 
 
-@dataclass(frozen=True)
-class Stage:
+@dataclass(frozen=True, repr=False)
+class Stage(Shown):
     """The model after one pass, and what its exported file does.
 
     Attributes:
@@ -97,6 +97,10 @@ class Stage:
     seconds: float = 0.0
     note: str = ""
     exported: Any = field(default=None, repr=False)
+
+    def shown(self) -> dict[str, object]:
+        """Return its name, and what its file is."""
+        return {"name": self.name, "file": self.summary}
 
     @property
     def summary(self) -> str:

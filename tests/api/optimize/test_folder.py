@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -32,7 +33,15 @@ class Model:
 
 
 def stage(**figures):
-    return Stage("01-prune", "prune", Model(), Artifact(b"abc", {"sha256": None}), figures, {}, ({"subject": "a"},))
+    return Stage(
+        "01-prune",
+        "prune",
+        Model(),
+        Artifact(b"abc", {"sha256": hashlib.sha256(b"abc").hexdigest()}),
+        figures,
+        {},
+        ({"subject": "a"},),
+    )
 
 
 def finished(folder):

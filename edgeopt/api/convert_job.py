@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -165,6 +166,7 @@ def convert_lean(request: Mapping[str, Any], emit: OnEvent) -> dict[str, object]
 
 def _convert(prepared: Prepared, recipe: ConvertRecipe, study: Study, folder: Path, emit: OnEvent) -> ConvertReport:
     from ..converters.binary.larq import LarqBackend
+    from ..converters.binary.running import larq_outputs
     from ..converters.cause import mask_warnings
     from ..converters.comparison import compare_with_model
     from ..converters.tflite import TFLiteBackend
@@ -194,11 +196,13 @@ def _convert(prepared: Prepared, recipe: ConvertRecipe, study: Study, folder: Pa
     onnx, run = (
         _as_onnx(converted.model, prepared.lean, recipe, folder, seconds, emit) if recipe.is_onnx else (None, None)
     )
+    if prepared.lean.binary:
+        run = partial(larq_outputs, converted.model)
     if recipe.fidelity and (samples is not None or held_back is not None):
         with stage("fidelity", seconds, emit):
             try:
                 fidelity = compare_with_model(converted, prepared.lean, samples, held_back, run)
-                if run is not None:
+                if onnx is not None:
                     plain = compare_with_model(converted, prepared.lean, samples, held_back)
                     warnings += _lost_on_the_way(plain, fidelity)
             except (RuntimeError, ValueError) as error:

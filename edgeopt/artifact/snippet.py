@@ -27,6 +27,8 @@ _TAKEN = (
     "Interpreter",
     "load_delegate",
     "onnxruntime",
+    "lce",
+    "stream",
     "session",
     "quantize",
     "resize",
@@ -43,6 +45,10 @@ except ImportError:
 _ONNX_HEAD = """\
 import numpy as np
 import onnxruntime
+"""
+_LARQ_HEAD = """\
+import larq_compute_engine as lce
+import numpy as np
 """
 _ANNOTATIONS = """\
 from __future__ import annotations
@@ -98,7 +104,8 @@ def inference_snippet(file_name: str, sidecar: Mapping[str, Any], *, delegate: s
     feeds, results = names[: len(inputs)], names[len(inputs) : len(inputs) + len(outputs)]
     raw = names[len(inputs) + len(outputs) :]
     onnx = sidecar.get("format", "tflite") != "tflite"
-    lines = _opened_onnx(file_name) if onnx else _opened(file_name, delegate)
+    binary = any(op.startswith("Lce") for op in sidecar.get("ops", ()))
+    lines = _opened_onnx(file_name) if onnx else _opened_larq(file_name) if binary else _opened(file_name, delegate)
     if sidecar.get("preprocess"):
         lines.append(f"# prepared so: {' '.join(str(sidecar['preprocess']).split())}")
     resized = _from_picture(sidecar.get("images"), inputs, feeds)
@@ -110,13 +117,16 @@ def inference_snippet(file_name: str, sidecar: Mapping[str, Any], *, delegate: s
     ]
     lines += _prepared(front, inputs, feeds, dict(zip((item["name"] for item in given), raw, strict=True)))
     named = list(zip(inputs, feeds, strict=True)), list(zip(outputs, results, strict=True))
-    lines += _run_onnx(*named) if onnx else _run(*named, stateful=bool(sidecar.get("stateful")))
+    if binary:
+        lines.append(f"{', '.join(results)} = interpreter.predict([{', '.join(feeds)}])")
+    else:
+        lines += _run_onnx(*named) if onnx else _run(*named, stateful=bool(sidecar.get("stateful")))
     back = sidecar.get("back")
     lines += _joined(back, dict(zip((item["name"] for item in outputs), results, strict=True)))
     lines.append("print(joined)" if back else f"print({', '.join(results)})")
     helpers = (_RESIZE if resized else "") + (_QUANTIZE if any(_is_quantized(item) for item in inputs) else "\n")
     head = _HEAD.format(names="Interpreter" if delegate is None else "Interpreter, load_delegate")
-    head = _ONNX_HEAD if onnx else head
+    head = _ONNX_HEAD if onnx else _LARQ_HEAD if binary else head
     steps = [*(front["layers"] if front else ()), *(back["layers"] if back else ())]
     if steps:
         head, helpers = f"{_ANNOTATIONS}{head}", f"\n\n{source_of(steps)}{helpers}"
@@ -135,6 +145,14 @@ def _opened(file_name: str, delegate: str | None) -> list[str]:
 
 def _opened_onnx(file_name: str) -> list[str]:
     return [f'session = onnxruntime.InferenceSession({file_name!r}, providers=["CPUExecutionProvider"])', ""]
+
+
+def _opened_larq(file_name: str) -> list[str]:
+    return [
+        f"with open({file_name!r}, 'rb') as stream:",
+        "    interpreter = lce.testing.Interpreter(stream.read())",
+        "",
+    ]
 
 
 def _run(inputs: Sequence[_Named], outputs: Sequence[_Named], *, stateful: bool) -> list[str]:

@@ -184,7 +184,7 @@ def command(
     if "-" not in (json_path, snippet):
         _print_summary(output, sidecar, artifact)
         plan.print()
-        _print_next(model, output, plan)
+        _print_next(model, output, plan, binary=bool(artifact.sidecar.get("binary_macs")))
     artifact.raise_for_fidelity()
 
 
@@ -284,12 +284,13 @@ def _write_snippet(text: str, path: str) -> None:
         write_atomically(path, text.encode())
 
 
-def _print_next(model: str, output: str, plan: _Target) -> None:
+def _print_next(model: str, output: str, plan: _Target, *, binary: bool) -> None:
     """Say what to run next: the file on data that it has not seen, or the compiled file on the board."""
     if plan.compiled is not None and plan.name == "edgetpu":
         next_step("bench", plan.compiled[0], "--device", "BOARD", "--delegate", "edgetpu")
     else:
-        next_step("validate", output, "--data", "TEST_DATA", "--baseline", model)
+        runtime = ("--runtime", "larq_compute_engine") if binary else ()
+        next_step("validate", output, "--data", "TEST_DATA", "--baseline", model, *runtime)
 
 
 def _check_outputs(model: str, output: str, others: tuple[str | None, ...], force: bool) -> str:

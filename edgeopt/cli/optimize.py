@@ -120,7 +120,9 @@ def command(json_path: str | None, junit_path: str | None, seconds: float, prove
     result.raise_for_budget(proven=proven)
     if json_path != "-":
         last, data = f"{options['output']}/{result.file}", options["test"] or options["validation"]
-        next_step("validate", last, "--data", data, "--baseline", options["model"], "--device", "BOARD")
+        binary = options["runtime"] == "larq_compute_engine"  # no board runs it
+        where = ("--runtime", options["runtime"]) if binary else ("--device", "BOARD")
+        next_step("validate", last, "--data", data, "--baseline", options["model"], *where)
 
 
 def _what(options: dict[str, Any], proven: bool) -> PlannedRecipe:

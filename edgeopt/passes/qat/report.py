@@ -77,7 +77,7 @@ class QatReport(TrainingReport):
     @property
     def note(self) -> str:
         """What the training buys, and, where it was measured, how far the file is from the model that was trained."""
-        note = "What the training for 8 bits buys is accuracy."
+        note = "What training for quantised values buys is accuracy."
         if not self.agreement:
             return note
         found = "; ".join(map(str, self.agreement))

@@ -81,8 +81,13 @@ def test_the_engine_runs_the_file_as_the_model_computes(made):
     assert real["accuracy"] > 0.6  # it has learned: chance is 0.25
 
 
-def test_a_model_file_is_known_by_what_is_in_it(made):
-    artifact = edgeopt.convert(str(made / "binary.h5"), quantize="float32")
+@pytest.fixture(scope="module")
+def artifact(made):
+    samples = np.load(made / "data.npz")["x"][:20]
+    return edgeopt.convert(str(made / "binary.h5"), quantize="float32", calibration=samples)
+
+
+def test_a_model_file_is_known_by_what_is_in_it(made, artifact):
     assert artifact.sidecar["ops"] == edgeopt.inspect(str(made / "binary.tflite")).ops
     assert artifact.sidecar["converter"]["name"].startswith("larq-compute-engine 0.16")
     assert artifact.sidecar["binary_macs"] > 0
@@ -92,6 +97,15 @@ def test_a_model_file_is_known_by_what_is_in_it(made):
         RecipeError, match="quantize='int8' for a model with Larq's binary layers, .* use quantize='float"
     ):
         edgeopt.convert(str(made / "binary.h5"))
+
+
+def test_fidelity_is_measured_in_the_engine_and_the_snippet_runs_there(artifact, tmp_path):
+    assert artifact.fidelity.outputs[0].snr_db > 20  # signs that are close to zero may turn
+    artifact.save(tmp_path / "binary.tflite")
+    (tmp_path / "run.py").write_text(artifact.snippet(tmp_path / "binary.tflite"))
+    done = subprocess.run([sys.executable, "run.py"], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert np.array(done.stdout.strip("[]\n ").split(), float).sum() == pytest.approx(1, abs=1e-5)  # a softmax
 
 
 def test_other_runtimes_say_which_one_to_take(made):

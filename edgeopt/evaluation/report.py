@@ -21,6 +21,7 @@ from .proof import evidence_of_drop, evidence_of_metric
 from .scoring import Score, agreement, drop, evaluate
 
 Interval = tuple[float, float]
+_OF_A_RUNTIME = 1 << 20  # bytes that a process may grow by for a runtime alone: 0.2 MB have been seen
 _FIDELITIES = ("fidelity", "baseline_fidelity")  # the first that is there tells whether the outputs are the model's
 
 
@@ -407,14 +408,15 @@ def _latency_evidence(measurement: Mapping[str, Any]) -> Evidence | None:
 def _memory_evidence(facts: Mapping[str, Any], measurement: Mapping[str, Any]) -> Evidence | None:
     """Return what the interpreter needs: as planned, or, where that is more, the file and what the process grew by.
 
-    It grows by less than it needs where memory that it had taken before is free; an emulator's growth is its own.
+    It grows by less than it needs where memory that it had taken before is free; an emulator's growth is its own, and
+    what is little is the runtime's.
     """
     planned = facts.get("memory_bytes")
     if planned is None:
         return None
     conditions = measurement.get("conditions") or {}
-    own = not (conditions.get("board") or {}).get("emulated")
-    measured = facts["size_bytes"] + (conditions.get("grown_bytes") or 0) if own else 0
+    emulated, grown = (conditions.get("board") or {}).get("emulated"), conditions.get("grown_bytes") or 0
+    measured = 0 if emulated or grown < _OF_A_RUNTIME else facts["size_bytes"] + grown
     return Evidence(max(planned, measured), source="measured" if measured > planned else "planned")
 
 

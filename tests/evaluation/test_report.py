@@ -47,23 +47,24 @@ def test_the_json_has_the_documented_fields() -> None:
 @pytest.mark.parametrize(
     ("conditions", "value", "source"),
     [
-        ({}, 3000, "planned"),
-        ({"grown_bytes": None}, 3000, "planned"),
-        ({"grown_bytes": 1999}, 3000, "planned"),  # beside the file of 1,000 bytes: it grew into free memory
-        ({"grown_bytes": 5000}, 6000, "measured"),
-        ({"grown_bytes": 5000, "board": {"emulated": True}}, 3000, "planned"),  # the emulator grew
+        ({}, 3000000, "planned"),
+        ({"grown_bytes": None}, 3000000, "planned"),
+        ({"grown_bytes": 1000000}, 3000000, "planned"),  # less than what a runtime itself may take
+        ({"grown_bytes": 1100000}, 3000000, "planned"),  # beside the file of 1,900,000 bytes: it grew into free memory
+        ({"grown_bytes": 5000000}, 6900000, "measured"),
+        ({"grown_bytes": 5000000, "board": {"emulated": True}}, 3000000, "planned"),  # the emulator grew
     ],
 )
 def test_memory_is_what_the_process_took_where_that_is_more_than_the_plan(
     conditions: dict[str, Any], value: int, source: str
 ) -> None:
     measured = {**MEASURED, "conditions": conditions}
-    facts = {"size_bytes": 1000, "memory_bytes": 3000}
-    budget = Budget(max_memory_bytes=4000)
+    facts = {"size_bytes": 1900000, "memory_bytes": 3000000}
+    budget = Budget(max_memory_bytes=4000000)
     found = build_report(load_metric("accuracy"), Answers(LABELS, HALF), measured, facts, budget=budget)
     assert (found.budget[0].value, found.budget[0].source) == (value, source)
-    kept = "met" if value <= 4000 else "MISSED"
-    assert str(found.budget[0]) == f"memory_bytes {value} ({source}) <= 4000: {kept}"
+    kept = "met" if value <= 4000000 else "MISSED"
+    assert str(found.budget[0]) == f"memory_bytes {value} ({source}) <= 4000000: {kept}"
 
 
 def test_accuracy_keys_are_there_only_when_the_metric_is_accuracy() -> None:

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from ..check.model import CheckReport
     from ..models.rewrite.changes import Change
 
+_COMPILERS = ("Operator", "Count", "Status")
+_WIDE = 120  # columns of a terminal in which reasons and remedies stand beside them, unbroken
 _NAMES = 4  # of layers with one finding are written out
 _NUMBERS = "What int8 costs in number is seen with data, operator by operator: edgeopt sensitivity"
 
@@ -128,17 +130,21 @@ def _print_operators(report: CheckReport) -> None:
     out = console()
     table = Table(title=Text(f"{report.model} for {report.target}", "bold"), title_justify="left", box=box.SIMPLE_HEAD)
     table.pad_edge = False
-    for column in ("Operator", "Count", "Status", "Why", "What to do"):
+    columns = ("Operator", "Count", "Status", "Why", "What to do") if out.width >= _WIDE else _COMPILERS
+    for column in columns:
         table.add_column(column, justify="right" if column == "Count" else "left", overflow="fold")
+    told = []
     for group in _groups(report.items):
         first = group[0]
         why = first.reason + (f" (and {len(group) - 1} more)" if len(group) > 1 and first.reason else "")
         rule = f" [{first.rule}]" if first.rule else ""
         cells = (first.kind, str(len(group)), _status(first), why + rule, first.remedy)
-        add_row(table, *cells)
+        add_row(table, *cells[: len(columns)])
+        if why and columns is _COMPILERS:
+            told.append(f"{first.kind}: {why}{rule}; {first.remedy}")
     out.print(table)
-    for line in _totals(report):
-        out.print(line, markup=False)
+    for line in (*told, *_totals(report)):
+        _line(line)
 
 
 def _groups(items: Sequence[CheckItem]) -> list[list[CheckItem]]:

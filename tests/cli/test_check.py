@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
+from rich.console import Console
 
 from edgeopt.cli import main
 
@@ -32,6 +33,14 @@ def test_the_table_is_the_compilers_with_reasons_and_remedies(run, shared_data):
     assert "ARG_MAX 1 Operation not supported ARG_MAX is not supported [argmax]" in flat
     assert "64 operators mapped, 8 on the CPU, 0 unsure (82.9 % of the MACs mapped)" in flat
     assert "parameters: 748.8 KiB cached on the chip, 0 B streamed" in flat
+
+
+def test_in_a_narrow_terminal_reasons_and_remedies_stand_below_the_table(run, shared_data, monkeypatch):
+    monkeypatch.setattr("edgeopt.cli.check_print.console", lambda: Console(width=80, highlight=False))
+    _, out, _ = run(shared_data / DEEPLAB, "--for", "edgetpu")
+    lines = [line.rstrip() for line in out.splitlines()]
+    assert [line for line in lines if line.endswith("Operation not supported")]
+    assert [line for line in lines if line.startswith("ARG_MAX: ARG_MAX is not supported [argmax]; ")]
 
 
 def test_json_on_standard_output_is_json_alone(run, shared_data):

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 
 import pytest
+from rich.console import Console
 
 from edgeopt.cli.main import main
 
@@ -102,10 +104,12 @@ def test_bench_writes_one_envelope(kws, capsys):
     assert result["verdict"] in ("ok", "invalid")
 
 
-def test_bench_prints_a_table_and_the_ratio(kws, capsys):
-    assert main(["bench", kws[0], "--runs", "5", "--against", kws[0]]) == 0
+def test_bench_prints_a_table_whose_figures_are_whole_in_80_columns_and_the_ratio(kws, capsys, monkeypatch):
+    monkeypatch.setattr("edgeopt.cli.bench.console", lambda: Console(width=80, highlight=False))
+    assert main(["bench", kws[0], "--runs", "50", "--against", kws[0]]) == 0
     out = capsys.readouterr().out
-    assert "of the other's time (95 % interval" in out
+    assert "of the other's time (95 %" in " ".join(out.split())
+    assert re.search(r"^ +1 +[\d.]+ +[\d.]+ to [\d.]+ +[\d.]+ +[\d.]+ +\d+ +[\d.]+ MiB *$", out, re.M), out
 
 
 def test_a_model_is_cut_and_its_parts_are_timed_against_it(kws, tmp_path, capsys):

@@ -7,11 +7,13 @@ import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from unittest.mock import patch
 
 import click
 import tomllib
 
 from edgeopt.cli.main import cli
+from edgeopt.cli.paths import Given
 from edgeopt.passes import registry
 from edgeopt.recipes.optimize import OptimizeRecipe
 
@@ -71,7 +73,7 @@ def needs_a_board(words: list[str]) -> bool:
 
 
 def parse(words: list[str]) -> None:
-    """Read a command of edgeopt as the command line does, and do nothing.
+    """Read a command of edgeopt as the command line does, and do nothing; the files that it names need not be there.
 
     Raises:
         click.UsageError: A verb, an option or a value that it would refuse.
@@ -81,7 +83,8 @@ def parse(words: list[str]) -> None:
     while isinstance(group, click.Group):
         name, command, rest = group.resolve_command(context, rest)
         assert command is not None and name is not None
-        context = command.make_context(name, list(rest), parent=context)
+        with patch.object(Given, "convert", lambda _, value, *_place: value):
+            context = command.make_context(name, list(rest), parent=context)
         group, rest = command, context.protected_args + context.args if isinstance(command, click.Group) else []
 
 

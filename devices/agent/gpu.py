@@ -24,6 +24,7 @@ from .protocol import AgentError
 GPU = "gpu"
 RUNTIME = "ai_edge_litert"
 PARTLY = "gpu and cpu"
+_ERROR = re.compile(r"^ERROR: (?:\[\S+\] )?(.+)$", re.MULTILINE)
 _LEFT = re.compile(r"(\w+) operations will run on the GPU, and")
 
 
@@ -72,7 +73,7 @@ class Gpu:
             self._inputs = self._buffers(key, ends["inputs"], "inputs", self._model.create_input_buffers(0))
             self._outputs = self._buffers(key, ends["outputs"], "outputs", self._model.create_output_buffers(0))
         except (RuntimeError, ValueError) as error:
-            message = "LiteRT's GPU accelerator does not take this model here (%s)" % _reason(error)
+            message = "LiteRT's GPU accelerator does not take this model here (%s)" % _reason(error, said)
             remedy = "check that vulkaninfo finds a GPU, convert with --quantize float16, or drop the delegate"
             raise AgentError("delegate", message, remedy=remedy) from error
         if left and left.group(1) == "No":
@@ -168,6 +169,8 @@ def _heard(said: List[str]) -> Iterator[None]:
             sys.stderr.write(said[0])
 
 
-def _reason(error: Exception) -> str:
+def _reason(error: Exception, said: List[str]) -> str:
+    """Return what the log says; the exceptions themselves often hold nothing but lines of the source."""
+    told = _ERROR.search("".join(said))
     lines = [line.strip(" └") for line in str(error).splitlines() if line.strip()]
-    return (lines[-1] if lines else type(error).__name__).rstrip(".")
+    return (told.group(1) if told else lines[-1] if lines else type(error).__name__).rstrip(".")

@@ -148,8 +148,10 @@ def next_rung(
 
 def _useless(first: Climbed, costly: Sequence[str]) -> list[Passed]:
     """Return what changes nothing of the costs that the first file misses."""
-    why = f"{_named(first.lines)} is missed, which it does not change"
-    zeros = f"they make the zip smaller, and {' and '.join(costly)} counts the file as it is"
+    are = "is" if len(missed(first.lines)) == 1 else "are"
+    why = f"{_named(first.lines)} {are} missed, which it does not change"
+    counts = "counts" if len(costly) == 1 else "count"
+    zeros = f"they make the zip smaller, and {' and '.join(costly)} {counts} the file as it is"
     return [*(Passed(rung.name, why) for rung in truer(None, may_float=False)), Passed("prune, cluster", zeros)]
 
 

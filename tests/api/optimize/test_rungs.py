@@ -73,7 +73,7 @@ def test_a_cost_is_answered_by_a_cut_as_deep_as_the_limit_asks_for(limit, found,
     assert (channels["kind"], qat["kind"]) == ("channels", "qat")
     assert channels.items() >= target.items()
     name = next(iter(limit))
-    why = f"max_drop and {name} is missed, which it does not change"
+    why = f"max_drop and {name} are missed, which it does not change"
     zeros = f"they make the zip smaller, and {name} counts the file as it is"
     assert passed == {"recover": why, "qat": why, "prune, cluster": zeros}
 

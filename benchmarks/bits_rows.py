@@ -163,6 +163,7 @@ def binary(task: Task, path: Path) -> None:
 onnx = partial(converted, to="onnx")
 ROWS = {
     "float32": Row("float32", partial(converted, quantize="float32")),
+    "float16": Row("float16, for a GPU", partial(converted, quantize="float16")),
     "int8": Row("int8", partial(converted, quantize="int8")),
     "int8w4": Row("int8w4, rounded to the nearest", partial(converted, quantize="int8w4")),
     "int8w4-recover": Row("int8w4 `--recover`", partial(converted, quantize="int8w4", recover=True)),

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from ..evaluation.sensitivity import OperatorSensitivity, SensitivityReport
 
 _MOST = 20
+_HEADS = ("operator", "of layer", "MACs", "noise", "after", "alone", "int8", "float")
+_WIDE = 100  # columns of a terminal in which ranges have room; --json has them anyway
 _OPTIONS = {"image_size": "--image-size", "image_scaling": "--image-scaling", "image_resize": "--resize"}
 _TAIL = 30  # characters of a tensor's name, where no layer is known
 
@@ -102,15 +104,18 @@ def _print(report: SensitivityReport, all_rows: bool) -> None:
             markup=False,
         )
     out.print("columns      signal to noise in dB: after it; alone; of the outputs with only it int8, only it float")
-    table = Table(box=None, pad_edge=False)
-    heads = ("operator", "of layer", "MACs", "noise", "after", "alone", "int8", "float", "range")
+    narrow = out.width < _WIDE
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0) if narrow else (0, 1))
+    ranges = () if narrow else ("range",)
     metrics = () if report.metric is None else (f"{report.metric.name} int8", "float")
-    for head in (*heads, *metrics, "remedy"):
+    for head in (*_HEADS, *ranges, *metrics, "remedy"):
         left = head in ("operator", "of layer", "remedy")
-        table.add_column(head, justify="left" if left else "right", no_wrap=head in ("of layer", "range"))
+        folds = narrow and head == "of layer"
+        table.add_column(head, justify="left" if left else "right", no_wrap=not folds, overflow="fold")
     shown = report.operators if all_rows else report.operators[:_MOST]
     for row in shown:
-        add_row(table, *_cells(row))
+        cells = _cells(row)
+        add_row(table, *cells[: len(_HEADS)], *cells[len(_HEADS) + narrow :])
     out.print(table)
     if len(shown) < len(report.operators):
         out.print(f"... and {len(report.operators) - len(shown)} more (--all shows them)", markup=False)

@@ -15,7 +15,7 @@ from ..evaluation.metrics import Array, Metric, Outputs, check_output, load_metr
 from ..evaluation.report import Answers, ValidationReport, build_report
 from ..evaluation.scoring import require_labels
 from ..flatbuffer.memory import resident_bytes
-from .baseline import Baseline, BaselineOutputs, check_baseline, run_baseline
+from .baseline import Baseline, BaselineOutputs, check_baseline, run_baseline, telling
 from .binding import Bound, bind
 from .devices import open_device
 from .pictures import image_options, sidecar_table
@@ -75,7 +75,7 @@ def validate(
             converted with, or else ``0..255``.
         image_resize: How its images are resized: one of `edgeopt.recipes.convert.IMAGE_RESIZES`; None as above, or
             else ``bilinear``.
-        on_progress: Called with every sign of life of the device, and of the baseline.
+        on_progress: Called with every sign of life of the data, of the device, and of the baseline.
 
     Raises:
         UsageError: A bad option or budget; `DataError` for data that do not fit, `FileFormatError` for a corrupt file.
@@ -97,10 +97,15 @@ def validate(
     other = None if given is None else check_baseline(given)
     file = read_any(artifact)
     found = file.artifact
+    tell = telling(on_progress)
+    tell({"stage": "samples"})
     dataset = load_dataset(data, **image_options(found, image_size, image_scaling, image_resize))
+    if dataset.pictures is not None:
+        tell({"stage": "pictures"})
     contract = file.contract
     bound, labels = _bound(file, dataset, contract, scoring, output_name)
     images = dataset.image_record(file.inputs[0].signature)
+    tell({"stage": "device"})
     with open_device(device, inventory) as target:
         measured = target.measure(found.model, bound.inputs, options, on_progress=on_progress)
         outputs = contract.joined(measured.real_outputs())

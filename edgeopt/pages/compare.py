@@ -20,7 +20,7 @@ from .overview import pictures_of
 from .records import Metric, Profile, Timing, Turns
 from .render import render
 from .timing import conditions_section
-from .words import bytes_cell, count_cell
+from .words import bytes_cell, count_cell, time_cell
 
 if TYPE_CHECKING:
     from ..devices import BenchPlan, BenchReport, Device, Progress
@@ -29,7 +29,8 @@ _MARKS = {BETTER: "good", WORSE: "bad"}
 _NAMES = {"size_bytes": "size", "gzip_bytes": "zipped", "macs": "MACs", "peak_activation_bytes": "activations"}
 NOTE = (
     "Each file is held against the first: ✓ better, ✗ worse. Metrics count where the 95 % interval of the difference "
-    "leaves out 0 (paired: on the same samples), sizes from 1 % on, times where the two were timed in turns."
+    "leaves out 0 (paired: on the same samples), sizes from 1 % on, times where the two were timed in turns. "
+    "? marks a median that does not count (busy, throttled, emulated)."
 )
 
 
@@ -216,7 +217,7 @@ def _row(line: Line, places: Sequence[str], turned: Sequence[str], *, first: boo
     def mark(name: str) -> str:
         return _MARKS.get(line.verdicts.get(name, ""), "none")
 
-    score, latencies = line.score, line.latencies()
+    score = line.score
     metric = (
         Cell("–")
         if score is None
@@ -226,12 +227,8 @@ def _row(line: Line, places: Sequence[str], turned: Sequence[str], *, first: boo
     for name in COSTS:
         made = count_cell(line.costs[name]) if name == "macs" else bytes_cell(line.costs[name])
         row.append(Cell(made.text, made.detail, mark=mark(name)))
-    ends = {
-        place_of(timing): (timing.get("latency_ms") or {}).get("p50_ci95")
-        for timing in reversed(timings_of(line.subject))
-    }
-    for place in places:
-        row.append(Cell("–") if place not in latencies else Cell(f"{figure(latencies[place], ends.get(place))} ms"))
+    timed = {place_of(timing): timing for timing in reversed(timings_of(line.subject))}
+    row += [time_cell(timed.get(place)) for place in places]
     by_place = {item.place: item for item in line.turns}
     return [*row, *(_turns_cell(by_place.get(place), first) for place in turned)]
 

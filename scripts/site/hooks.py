@@ -5,6 +5,7 @@ Links of pages go where a reader of the checkout goes, and are turned to the pag
 
 from __future__ import annotations
 
+import inspect
 import posixpath
 import re
 import runpy
@@ -42,7 +43,8 @@ _OPTIONS: dict[str, Any] = runpy.run_path(str(CHECKOUT / "scripts" / "options.py
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
-    """Name the verbs' pages in the navigation."""
+    """Name the verbs' pages in the navigation, and leave out 404.html, which works at a host's root alone."""
+    config.theme.static_templates.discard("404.html")
     _replace(config.nav, "VERBS", ["verbs/index.md", *(f"verbs/{name}.md" for name in _verbs())])
     return config
 
@@ -81,6 +83,13 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
 def on_page_content(html: str, **_: object) -> str:
     """Let the choices of an option in a table break where one ends."""
     return re.sub(r"(?<=<td><code>)[^<]*\|[^<]*(?=</code>)", lambda found: found[0].replace("|", "|<wbr>"), html)
+
+
+def on_post_page(output: str, **_: object) -> str:
+    """Name the theme's search to those who do not see it."""
+    return output.replace(
+        'data-md-component="search" role="dialog"', 'data-md-component="search" role="dialog" aria-label="Search"'
+    )
 
 
 def _cells(text: str) -> str:
@@ -140,8 +149,5 @@ def _section(words: str, command: click.Command) -> str:
 
 
 def _text(command: click.Command) -> str:
-    """Return the whole help of a command, its lists as they are printed."""
-    paragraphs = (command.help or "").strip().split("\n\n")
-    return "\n\n".join(
-        "```text\n" + text.removeprefix("\b\n") + "\n```" if text.startswith("\b") else text for text in paragraphs
-    )
+    """Return the whole help of a command; its source is indented, which Markdown would take for code."""
+    return inspect.cleandoc(command.help or "")

@@ -71,6 +71,8 @@ def resolve(python: str, bounds: str, extra: str | None = None, host: str = "Lin
 
 def reason(refusal: str) -> str:
     """Return uv's first cause, in a few words."""
+    if "larq>=" in refusal:
+        return "larq needs NumPy 1"
     for name in ("ai-edge-litert", "tensorflow", "tflite-runtime", "seglearn", "ethos-u-vela"):
         if f"{name}>=" in refusal or f"{name}==" in refusal:
             return f"no wheels of {name}"

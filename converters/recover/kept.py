@@ -12,7 +12,7 @@ import json
 import zipfile
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -49,8 +49,8 @@ class Step:
 class State:
     """The int8 file, and the float file whose layers give what its layers are to give."""
 
-    file: bytes
-    calibrated: bytes
+    file: bytes = field(repr=False)
+    calibrated: bytes = field(repr=False)
 
 
 class KeptSteps:

@@ -93,7 +93,8 @@ def test_a_worse_file_misses_a_budget_on_the_drop() -> None:
 
 def test_samples_that_calibrated_the_file_are_found_by_their_hashes(tmp_path: Path) -> None:
     noise = WRONG + np.linspace(0, 0.1, 12, dtype=np.float32)[:, None]  # no two samples are the same
-    artifact = Artifact(classifier_model(), {"calibration": {"hashes": sample_hashes([noise[3:9]])}})
+    calibration = {"count": 6, "seed": 0, "source": None, "hashes": sample_hashes([noise[3:9]])}
+    artifact = Artifact(classifier_model(), {"calibration": calibration})
     artifact.save(tmp_path / "m.tflite")
     for given in (artifact, tmp_path / "m.tflite"):
         report = edgeopt.validate(given, data=(noise, LABELS), bench=QUICK)

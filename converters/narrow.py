@@ -9,6 +9,7 @@ import numpy as np
 from ..flatbuffer import read_model
 from ..flatbuffer.edges import output_edge
 from ..flatbuffer.layer_names import layers_of
+from ..flatbuffer.model import Model
 from .rewrite import unpacked
 
 _FEW_BITS = 3.0  # eight steps: some 18 dB
@@ -41,7 +42,8 @@ def narrow_branches(annotated: bytes, layers: Sequence[str]) -> list[str]:
         if operator.name != "CONCATENATION" or operator.index in ends or len(operands) < len(operator.inputs):
             continue
         bits = bits_left([known[index] for index in operands])
-        moving = [(left, index) for left, index in zip(bits, operands, strict=True) if np.ptp(known[index]) > 0]
+        branches = zip(bits, operands, strict=True)
+        moving = [(left, index) for left, index in branches if _moves(model, index, known[index])]
         least, index = min(moving, default=(8.0, -1))
         if least < _FEW_BITS:
             where, branch = (_name(model.main.tensors[i].name, layers) for i in (operator.outputs[0], index))
@@ -50,6 +52,11 @@ def narrow_branches(annotated: bytes, layers: Sequence[str]) -> list[str]:
                 "because all its inputs share one scale; normalise each branch first (a BatchNormalization)"
             )
     return warnings
+
+
+def _moves(model: Model, index: int, interval: Interval) -> bool:
+    constant = model.main.tensors[index].data()
+    return interval[1] > interval[0] if constant is None else bool(np.ptp(constant) > 0)
 
 
 def _name(tensor: str, layers: Sequence[str]) -> str:

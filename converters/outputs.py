@@ -99,8 +99,27 @@ def interpreter_of(content: bytes, *, keep_all: bool = False, delegates: bool = 
             else kinds.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
             experimental_preserve_all_tensors=keep_all,
         )
-    interpreter.allocate_tensors()
+    try:
+        interpreter.allocate_tensors()
+    except RuntimeError as error:
+        # Scales more than 256 times apart: such a file is no good, which its outputs show.
+        if keep_all or not delegates or "XNNPack" not in str(error):
+            raise
+        return interpreter_of(content, delegates=False, threads=threads)
     return interpreter
+
+
+def refused_by_xnnpack(content: bytes) -> bool:
+    """Whether the delegate that runtimes take by default cannot prepare a file."""
+    import tensorflow as tf
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            tf.lite.Interpreter(model_content=content, num_threads=1).allocate_tensors()
+        except RuntimeError as error:
+            return "XNNPack" in str(error)
+    return False
 
 
 def feed(interpreter: Any, model: Model, group: Samples) -> None:

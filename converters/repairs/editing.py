@@ -185,6 +185,7 @@ _OPTIONS = {
     "MEAN": "ReducerOptions",
     "MINIMUM": "MaximumMinimumOptions",
     "RESHAPE": "ReshapeOptions",
+    "SELECT_V2": "SelectV2Options",
     "SLICE": "SliceOptions",
     "TRANSPOSE": "TransposeOptions",
 }

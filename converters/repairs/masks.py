@@ -66,7 +66,8 @@ def bound_masks(content: bytes, samples: Samples) -> Change | None:
         scores, floor = item.softmax.inputs[0], bounds[item.softmax.index][0] - _VANISHED
         if np.max(np.abs(_softmax(before[scores]) - _softmax(np.maximum(after[scores], floor)))) > _SAME:
             return None
-        floors |= dict.fromkeys((operator.outputs[0] for operator in item.path), floor)
+        made = [operator.outputs[0] for operator in item.path]
+        floors |= dict.fromkeys((index for index in made if model.main.tensors[index].dtype == "float32"), floor)
     names = tuple(model.main.tensors[item.softmax.outputs[0]].name for item in found)
     how = f"masked with {min(floors.values()):.0f} or more, as the scores allow, in place of a huge constant"
     return Change("mask", repaired, names, f"{how}; no softmax changed", floors)

@@ -25,6 +25,7 @@ from .editing import Editor
 from .norm_patterns import Norm, norms
 
 _GAIN_DB = 3.0  # in an estimate that knows minimum and maximum only
+_FLATTERED_DB = 28.0  # under which the estimate of squares is too high by more: any gain is one there
 _NO_EPSILON = 1e-6  # of the variance: float32 hardly tells it from none
 _L2_STEPS = 128  # that L2_NORMALIZATION divides 1 into
 _L2_RANK = 4
@@ -47,7 +48,7 @@ def robust_norms(content: bytes, samples: Samples) -> Change | None:
         rows = norm.centred_rows(given)
         variance = np.mean(rows**2, axis=-1, keepdims=True)
         by_root, by_l2 = _by_root(rows, variance, norm.epsilon), _by_l2(rows, rows, norm.epsilon)
-        if by_l2 - by_root >= _GAIN_DB:
+        if by_l2 - by_root >= (_GAIN_DB if by_root >= _FLATTERED_DB else 0):
             seen = _rounded(given, given)
             once, twice = _by_l2(rows, norm.centred_rows(seen), norm.epsilon), _by_two(rows, seen, norm.epsilon)
             epsilon = norm.epsilon > _NO_EPSILON * float(variance.min())

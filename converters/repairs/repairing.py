@@ -11,6 +11,7 @@ from .joins import affine_before_joins
 from .masks import bound_masks
 from .norms import robust_norms
 from .pictures import fold_into_convolution
+from .spelling import multiplied_squares, selected_casts
 from .wide import added_masks, spelled_elu, spelled_hard_swish
 
 Repairing = Callable[[bytes, Samples], Change | None]
@@ -49,7 +50,7 @@ def _proven(make: Repairing, samples: int | None = None) -> Repairing:
 # By the type of the activations. Masks come last and prove themselves: a score far below the others may change.
 REPAIRS: dict[str, tuple[Repairing, ...]] = {
     "int8": (
-        *map(_proven, (affine_before_joins, fold_into_convolution, robust_norms)),
+        *map(_proven, (affine_before_joins, fold_into_convolution, robust_norms, multiplied_squares, selected_casts)),
         _proven(even_channels, samples=8),  # powers of two: exact where they fit at all
         bound_masks,
     ),

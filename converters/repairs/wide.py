@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 
 from ...flatbuffer import read_model
@@ -13,10 +11,9 @@ from ..outputs import Samples
 from .change import Change
 from .editing import Editor
 from .masks import masked_softmaxes
+from .spelling import New, spelled
 
 _SELECTING = ("SELECT", "SELECT_V2")
-_New = tuple[tuple[int, ...], str]  # shape and name of what an operator gives
-_Spell = Callable[[Editor, Operator, _New], None]
 
 
 def spelled_hard_swish(content: bytes, samples: Samples) -> Change | None:
@@ -28,7 +25,7 @@ def spelled_hard_swish(content: bytes, samples: Samples) -> Change | None:
     """
     from ai_edge_litert import schema_py_generated as schema
 
-    def spell(editor: Editor, operator: Operator, new: _New) -> None:
+    def spell(editor: Editor, operator: Operator, new: New) -> None:
         taken = operator.inputs[0]
         three, sixth = (editor.constant(np.float32(value), new[1]) for value in (3, 1 / 6))
         relu6 = schema.ActivationFunctionType.RELU6
@@ -36,7 +33,7 @@ def spelled_hard_swish(content: bytes, samples: Samples) -> Change | None:
         gate = editor.add(operator, "MUL", [gate, sixth], new)
         editor.add(operator, "MUL", [taken, gate], operator.outputs[0])
 
-    return _spelled(content, "HARD_SWISH", "hard-swish", "ADD and MUL", spell)
+    return spelled(content, "HARD_SWISH", "hard-swish", "ADD and MUL, for 16 bits", spell)
 
 
 def spelled_elu(content: bytes, samples: Samples) -> Change | None:
@@ -47,7 +44,7 @@ def spelled_elu(content: bytes, samples: Samples) -> Change | None:
         samples: Not looked at.
     """
 
-    def spell(editor: Editor, operator: Operator, new: _New) -> None:
+    def spell(editor: Editor, operator: Operator, new: New) -> None:
         taken = operator.inputs[0]
         zero, less = (editor.constant(np.float32(value), new[1]) for value in (0, -1))
         falling = editor.add(operator, "EXP", [editor.add(operator, "MINIMUM", [taken, zero], new)], new)
@@ -55,22 +52,7 @@ def spelled_elu(content: bytes, samples: Samples) -> Change | None:
         rising = editor.add(operator, "MAXIMUM", [taken, zero], new)
         editor.add(operator, "ADD", [rising, falling], operator.outputs[0])
 
-    return _spelled(content, "ELU", "elu", "EXP and ADD", spell)
-
-
-def _spelled(content: bytes, name: str, kind: str, written: str, spell: _Spell) -> Change | None:
-    """Return the float file with all operators of a name spelled by others; None without any."""
-    editor = Editor(content)
-    names = []
-    for operator in editor.graph.operators:
-        if operator.name == name:
-            result = editor.graph.tensors[operator.outputs[0]]
-            spell(editor, operator, (result.shape, result.name))
-            editor.drop(operator)
-            names.append(result.name)
-    if not names:
-        return None
-    return Change(kind, editor.content(), tuple(names), f"{len(names)} {name} as {written}, for 16 bits")
+    return spelled(content, "ELU", "elu", "EXP and ADD, for 16 bits", spell)
 
 
 def added_masks(content: bytes, samples: Samples) -> Change | None:

@@ -31,6 +31,10 @@ MODEL_FILE = "model.tflite"
 ONNX_FILE = "model.onnx"
 _FLOAT_DB = 60.0  # more is rounding
 _OTHER_KERNELS_DB = 3.0  # other kernels round otherwise
+_NO_XNNPACK = (
+    "xnnpack: the runtime's default kernels (XNNPACK) refuse the file, whose scales lie too far apart; it loads with "
+    "reference kernels only (--kernels reference)"
+)
 
 if TYPE_CHECKING:
     from ..converters.selective import Selection
@@ -169,6 +173,7 @@ def _convert(prepared: Prepared, recipe: ConvertRecipe, study: Study, folder: Pa
     from ..converters.binary.running import larq_outputs
     from ..converters.cause import mask_warnings
     from ..converters.comparison import compare_with_model
+    from ..converters.outputs import refused_by_xnnpack
     from ..converters.tflite import TFLiteBackend
     from .convert_follow import Following
 
@@ -207,6 +212,8 @@ def _convert(prepared: Prepared, recipe: ConvertRecipe, study: Study, folder: Pa
                     warnings += _lost_on_the_way(plain, fidelity)
             except (RuntimeError, ValueError) as error:
                 warnings.append(f"fidelity: not measured, because the file does not run here ({one_line(error)})")
+    if fidelity is not None and not fidelity.holds and not recipe.is_onnx and refused_by_xnnpack(converted.model):
+        warnings.append(_NO_XNNPACK)
     if fidelity is None and recipe.needs_calibration:
         warnings += mask_warnings(converted.model, prepared.lean.layer_names)
     return replace(
@@ -310,7 +317,7 @@ def _fidelity_warnings(fidelity: Fidelity | None, recipe: ConvertRecipe, study: 
     """Say where the outputs are not the model's, and what tells which operators lose them."""
     found = [] if fidelity is None else fidelity.warnings()
     cause = None if fidelity is None or fidelity.cause is None else fidelity.cause.kind
-    if recipe.edges == "int8" and cause in ("input", "joined"):
+    if recipe.edges != "prepared" and cause in ("input", "joined"):
         found = [f"{warning}; or let --edges prepared do so, which stays int8 throughout" for warning in found]
     if recipe.quantize == "int8w4" and not recipe.recover:
         return [f"{warning}; --recover rounds 4-bit weights for what comes out of their layers" for warning in found]

@@ -72,6 +72,16 @@ def test_categories_are_encoded_where_the_data_is_read():
     assert convert(model, categories, from_layer=head.name).sidecar["fully_int8"]
 
 
+def test_counted_categories_are_cut_off(any_keras):
+    layers = any_keras.layers
+    given = any_keras.Input((2,), dtype="int32")
+    x = layers.CategoryEncoding(WORDS, output_mode="multi_hot", name="encoder")(given)
+    model = any_keras.Model(given, layers.Dense(3, name="head")(x))
+    sentence = "'encoder' counts categories, which TFLite lacks; let the file begin behind: --from-layer head, and"
+    refused(model, IDS[:, :2].astype("int32"), sentence, ConversionError)
+    assert convert(model, IDS[:, :2].astype("int32"), from_layer="head").sidecar["fully_int8"]
+
+
 @pytest.mark.parametrize("kind", ["StringLookup", "IntegerLookup"])
 def test_a_lookup_is_named_with_its_operator_and_cut_off(any_keras, kind):
     strings = kind == "StringLookup"
@@ -138,6 +148,15 @@ def test_an_exported_model_is_told_to_come_as_its_keras_file(tmp_path):
     refused(str(tmp_path / "exported"), data, advice, repair=False)  # which would rewrite the normalisation
     model.save(tmp_path / "model.keras")
     assert convert(str(tmp_path / "model.keras"), data, repair=False).sidecar["fully_int8"]
+
+
+def test_an_exported_model_that_takes_text_is_told_the_same(tmp_path):
+    import keras
+
+    parts = [keras.layers.StringLookup(vocabulary=list("abcdefgh")), keras.layers.Embedding(WORDS, 4)]
+    keras.Sequential([keras.Input((1,), dtype="string"), *parts]).export(str(tmp_path / "exported"), verbose=False)
+    advice = r"take strings, .*; convert the .keras or .h5 file of the model, .* --from-layer NAME"
+    refused(str(tmp_path / "exported"), None, advice, ConversionError, quantize="float32")
 
 
 def test_a_generator_without_a_batch_axis_is_told_so():

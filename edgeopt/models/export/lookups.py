@@ -17,7 +17,11 @@ _OPERATORS = {
     "TextVectorization": "HashTableV2",
     "Hashing": "StringToHashBucketFast",
 }
-_TABLES = ("HashTable", "MutableHashTable", "LookupTable")
+# How an operator's name begins -> what it does.
+_LACKING = {
+    **dict.fromkeys(("HashTable", "MutableHashTable", "LookupTable"), "reads a table (HashTableV2)"),
+    "DenseBincount": "counts categories",
+}
 
 
 def refuse_strings(loaded: LoadedModel, inputs: Sequence[InputSpec]) -> None:
@@ -37,24 +41,27 @@ def refuse_strings(loaded: LoadedModel, inputs: Sequence[InputSpec]) -> None:
 
 
 def refuse_tables(nodes: Iterable[Any], loaded: LoadedModel) -> None:
-    """Refuse a traced graph that looks values up in a table.
+    """Refuse a traced graph that looks values up in a table, or counts categories.
 
     Raises:
         ConversionError: It does; the operator and the layer, if it is known, are named.
     """
     for node in nodes:
-        if node.op.startswith(_TABLES):
+        what = next((what for start, what in _LACKING.items() if node.op.startswith(start)), None)
+        if what is not None:
             layers = layers_in(node.name.split("/"), [name for name, _ in loaded.layers])
             where = f" of layer {layers[-1]!r}" if layers else ""
-            raise _refusal(
-                f"The operator {node.op}{where} reads a table (HashTableV2), which TFLite lacks", loaded, layers[-1:]
-            )
+            raise _refusal(f"The operator {node.op}{where} {what}, which TFLite lacks", loaded, layers[-1:])
 
 
 def _refusal(what: str, loaded: LoadedModel, layers: Sequence[str] = ()) -> ConversionError:
     """Say which layers the file could begin with instead: those behind the refused ones and all that prepare values."""
     from ..rewrite.front import beginnings
 
-    found = () if loaded.flavour is Flavour.SAVED_MODEL else beginnings(loaded.model, layers)
+    saved = loaded.flavour is Flavour.SAVED_MODEL
+    found = () if saved else beginnings(loaded.model, layers)
     names = " ".join(f"--from-layer {name}" for name in found) or "--from-layer NAME, the first layer behind it"
-    return ConversionError(f"{what}; let the file begin behind: {names}, and that part is done where the data is read.")
+    how = "convert the .keras or .h5 file of the model, which has layers, and let" if saved else "let"
+    return ConversionError(
+        f"{what}; {how} the file begin behind: {names}, and that part is done where the data is read."
+    )

@@ -60,6 +60,18 @@ def put_names(model: bytes, input_names: Sequence[str], output_names: Sequence[s
     return packed(tree)
 
 
+def marked(model: bytes, name: str) -> bytes:
+    """Return a .tflite file with an empty entry of a name in its metadata."""
+    from ai_edge_litert import schema_py_generated as schema
+
+    tree = unpacked(model)
+    tree.buffers.append(schema.BufferT())
+    entry = schema.MetadataT()
+    entry.name, entry.buffer = name, len(tree.buffers) - 1
+    tree.metadata = [*(tree.metadata or []), entry]
+    return packed(tree)
+
+
 def unpacked(model: bytes) -> Any:
     """Return a file as the schema's ``ModelT``, which can be changed."""
     from ai_edge_litert import schema_py_generated as schema

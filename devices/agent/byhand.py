@@ -109,7 +109,8 @@ def _measure(options: argparse.Namespace) -> Message:
 
 
 def _measured(options: argparse.Namespace, folder: str, inherit: List[int]) -> Message:
-    supervisor, ends = Supervisor(inherit), read_ends(options.model)
+    asked = bool(options.labels) or "" in _named(options.inputs)
+    supervisor, ends = Supervisor(inherit), read_ends(options.model, asked)
     try:
         result = measure(supervisor, dict(_request(options, folder), front=ends.get("front")))
         return _report(options, result, ends.get("back"), folder)

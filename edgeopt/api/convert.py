@@ -96,6 +96,11 @@ def convert(
     loading = Loading(tuple(custom_objects), unsafe_load)
     made = run_conversion(model, calibration, settings, loading, ask=ask, isolate=isolate, on_event=on_event)
     file, report, progress = made.data, made.report, made.progress
+    if report.front is not None or report.back is not None:
+        from ..converters.rewrite import marked
+        from ..devices.agent.sidecar import MARK
+
+        file = marked(file, MARK)  # the agent by hand shall not take it for a file of the model's own ends
     read_back = time.monotonic()
     kept = report.selective["kept"] if report.selective is not None else ()
     warnings = [*report.warnings, *verify(file, settings, progress.layers, report.ends, kept)]

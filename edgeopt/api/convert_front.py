@@ -20,8 +20,13 @@ if TYPE_CHECKING:
 
 _TRIED = 64
 _NOTHING = (
-    "edges: 'prepared' was asked for, but no input that the model itself normalises mixes features of different "
-    "ranges, and no output joins parts of different ranges; the file takes and gives what the model does"
+    "edges: 'prepared' was asked for, but no input mixes features, and no output parts or columns, of different "
+    "ranges that can be scaled outside of the file; the file takes and gives what the model does"
+)
+_TRAINED = (
+    "edges: 'prepared' was asked for, but the model was trained quantised, with one scale for each of its inputs and "
+    "outputs; the file takes and gives what the model does. Where these mix ranges, take the ends off before the "
+    "training: train a model of the layers between them, on data that are normalised first"
 )
 
 
@@ -96,12 +101,12 @@ def begin_at(model: LoadedModel, layers: Sequence[str]) -> tuple[LoadedModel, En
     return describe(cut.rest, source=model.source), Ends(model, cut)
 
 
-def without_ends(model: LoadedModel, data: Dataset) -> tuple[LoadedModel, Ends | None, list[str]]:
+def without_ends(model: LoadedModel, data: Dataset | None) -> tuple[LoadedModel, Ends | None, list[str]]:
     """Return the model without what one integer scale cannot serve at its ends, these ends, and warnings.
 
     Args:
         model: The model.
-        data: Samples of its inputs, which say where that is.
+        data: Samples of its inputs, which say where that is; None for a model that was trained quantised.
 
     Raises:
         UsageError: The model is a SavedModel.
@@ -111,6 +116,8 @@ def without_ends(model: LoadedModel, data: Dataset) -> tuple[LoadedModel, Ends |
     from ..models.rewrite.ends import cut_ends
 
     _require_layers(model, "take off")
+    if data is None:
+        return model, None, [_TRAINED]
     cut = cut_ends(model.model, bound(data, model.spec.inputs), bits_left)
     if cut is None:
         return model, None, [_NOTHING]

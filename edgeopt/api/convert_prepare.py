@@ -147,8 +147,9 @@ def prepare(
         notes: list[str] = []
         if recipe.from_layer:
             model, ends = begin_at(model, recipe.from_layer)
-        elif recipe.edges == "prepared" and chosen is not None:
-            model, ends, notes = without_ends(model, chosen.data)
+        elif recipe.edges == "prepared":
+            given = None if chosen is None or carries_ranges(model.layers) else chosen.data
+            model, ends, notes = without_ends(model, given)
     emit({"layers": model.layers})
     if is_binary(model.layers):
         check_binary(recipe)

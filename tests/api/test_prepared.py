@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import re
 import subprocess
@@ -15,9 +16,14 @@ from edgeopt.api.bench import bench
 from edgeopt.api.parity import parity
 from edgeopt.artifact.contract import Contract
 from edgeopt.artifact.snippet import inference_snippet
+from edgeopt.converters.outputs import file_outputs
+from edgeopt.devices.agent.front import run_steps
 from edgeopt.devices.bench import bench_plan
 from edgeopt.devices.pack import pack_agent
 from edgeopt.errors import DataError, FileFormatError, RecipeError, UsageError
+from edgeopt.passes.qat import Qat
+from edgeopt.training.context import PassContext
+from edgeopt.training.options import Training
 
 RANDOM = np.random.default_rng(0)
 SPANS = np.array([1e-3, 1e-2, 0.1, 1, 1, 10, 100, 4000], np.float32)
@@ -49,6 +55,63 @@ def test_the_file_is_int8_and_takes_and_gives_parts_that_have_a_scale_each(any_k
     front, back = artifact.sidecar["front"], artifact.sidecar["back"]
     assert [step["class"] for step in front["layers"]] == ["Normalization"] and front["tried_on_samples"] == 64
     assert (back["outputs"], [step["inputs"] for step in back["layers"]]) == (["found"], [["boxes", "scores"]])
+
+
+def plain(keras, case):
+    """Models without a layer that normalises: the weights do, or bare operations."""
+    keras.utils.set_random_seed(0)
+    layers, rows = keras.layers, RANDOM.normal(size=(8, 16)).astype(np.float32)
+    features = keras.Input((8,), name="features")
+    first = layers.Dense(16, activation="relu", name="first")
+    if case == "operations":
+        hidden = first((features - SPANS / 10) / SPANS)
+        parts = [layers.Dense(4, name="boxes")(hidden) * 100.0, layers.Dense(3, activation="sigmoid")(hidden)]
+        join = keras.ops.concatenate if keras.__name__ == "keras" else importlib.import_module("tensorflow").concat
+        return keras.Model(features, join(parts, -1))
+    hidden = first(features)
+    first.set_weights([rows / SPANS[:, np.newaxis] / 3, np.zeros(16, np.float32)])
+    head = layers.Dense(3, name="head", use_bias=False)
+    given = head(hidden)
+    head.set_weights([head.get_weights()[0] * np.array([1, 300, 0.02], np.float32)])
+    return keras.Model(features, given)
+
+
+@pytest.mark.parametrize("case", ["weights", "operations"])
+def test_what_no_layer_normalises_is_scaled_in_front_and_behind(any_keras, case):
+    model = plain(any_keras, case)
+    artifact = converted(model)
+    sidecar, expected = artifact.sidecar, np.asarray(model(RAW))
+    assert artifact.fully_int8 and sidecar["front"]["tried_on_samples"] == 64
+    made = run_steps(sidecar["front"]["layers"], {"features": RAW})
+    given = {item["name"]: made[item["name"]] for item in sidecar["inputs"]}
+    found = run_steps(sidecar["back"]["layers"], file_outputs(artifact.model, given))[sidecar["back"]["outputs"][0]]
+    moved = expected - expected.mean(axis=0)
+    noise = np.sum((found - expected) ** 2, axis=0) / np.sum(moved**2, axis=0)
+    assert np.all(-10 * np.log10(noise) > 22)  # of each column; 0 dB and less with one scale
+    if case == "weights":
+        assert [item["name"] for item in sidecar["inputs"]] == ["features_scaled"]
+        assert [item["name"] for item in sidecar["outputs"]] == ["head_scaled"]
+
+
+def test_windows_that_are_padded_are_scaled_about_zero():
+    import keras
+
+    keras.utils.set_random_seed(0)
+    x, conv = keras.Input((10, 8), name="x"), keras.layers.Conv1D(4, 3, padding="same", name="conv")
+    flat = keras.layers.Flatten()(conv(x))
+    conv.set_weights([conv.get_weights()[0] / SPANS[:, np.newaxis], np.ones(4, np.float32)])
+    windows = (RANDOM.normal(size=(60, 10, 8)) * SPANS).astype(np.float32)
+    artifact = converted(keras.Model(x, keras.layers.Dense(2)(flat)), windows)
+    (step,) = artifact.sidecar["front"]["layers"]
+    assert (step["shift"], step["offset"]) == (0.0, [0.0] * 8) and artifact.fidelity.snr_db > 25
+
+
+def test_a_model_trained_quantised_keeps_its_ends_and_that_is_said(any_keras):
+    model = any_keras.Sequential([any_keras.Input((8,), name="x"), any_keras.layers.Dense(3, name="out")])
+    trained = Qat(training=Training(epochs=1)).apply(model, PassContext(train=(RAW, RAW[:, :3]), loss="mse"))
+    artifact = converted(trained.exported, None)
+    assert artifact.warnings[0].startswith("edges: 'prepared' was asked for, but the model was trained quantised")
+    assert (artifact.sidecar["front"], artifact.sidecar["back"]) == (None, None)
 
 
 def test_what_one_scale_serves_stays_in_the_file_and_that_is_said():
@@ -107,6 +170,13 @@ def test_the_agent_by_hand_prepares_and_joins(used):
     command[command.index("x.npy")] = "narrow.npy"
     failed = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     assert failed.returncode == 2 and "the data cannot be prepared for the file" in failed.stderr
+    (folder / "alone.tflite").write_bytes((folder / "m.tflite").read_bytes())
+    command[command.index("narrow.npy")], command[command.index("m.tflite")] = "x.npy", "alone.tflite"
+    failed = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    assert failed.returncode == 2 and "the sidecar alone.json that says how is absent; copy it" in failed.stderr
+    named = [sys.executable, "agent.pyz", "eval", "alone.tflite", "--inputs", "normalise=x.npy", "--json"]
+    assert subprocess.run(named, cwd=folder, capture_output=True, check=False).returncode == 0
+    command[command.index("alone.tflite")] = "m.tflite"
     (folder / "other.json").write_text(json.dumps({"tool": {"name": "edgeopt"}, "sha256": "0" * 64}))
     (folder / "other.tflite").write_bytes((folder / "m.tflite").read_bytes())
     command[command.index("m.tflite")] = "other.tflite"

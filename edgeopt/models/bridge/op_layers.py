@@ -10,6 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from ..graph import operations
 from ..graph.read import Step
 from ..graph.structure import Ref
@@ -192,8 +194,9 @@ def _pad(arguments: _Arguments, step: Step) -> LayerSpec | None:
     return LayerSpec(f"ZeroPadding{len(inner)}D", {"padding": inner[0] if len(inner) == 1 else tuple(inner)}, x)
 
 
-def _reciprocal(value: Any) -> tuple[float, float] | None:
-    return (1.0 / value, 0.0) if _is_number(value) and value else None
+def _reciprocal(value: Any) -> tuple[Any, float] | None:
+    known = _is_number(value) or getattr(value, "ndim", None) == 1
+    return (1.0 / value, 0.0) if known and np.all(value) else None
 
 
 _RULES: dict[str, _Rule] = {

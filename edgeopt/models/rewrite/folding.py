@@ -33,9 +33,9 @@ def fold(draft: Draft) -> None:
     """
     reasons: dict[int, list[NotExactError]] = {}
     for step in _affine_steps(draft):
-        _try(lambda step=step: _into_layer_before(draft, step), step, reasons)
+        _try(lambda step=step: into_layer_before(draft, step), step, reasons)
     for step in reversed(_affine_steps(draft)):  # the last of a chain first: it makes room for the one before
-        _try(lambda step=step: _into_layer_behind(draft, step), step, reasons)
+        _try(lambda step=step: into_layer_behind(draft, step), step, reasons)
     for step in reversed(_affine_steps(draft)):
         _merge(draft, step, reasons)
     made = {change.layer for change in draft.changes if change.rule == "operation to layer"}
@@ -88,7 +88,12 @@ def _check_weighted(draft: Draft, step: Step) -> None:
         raise NotExactError("axis", f"{step.name!r} has its channels first")
 
 
-def _into_layer_before(draft: Draft, step: Step) -> None:
+def into_layer_before(draft: Draft, step: Step) -> None:
+    """Fold what scales and shifts into the layer before it.
+
+    Raises:
+        NotExactError: That would compute something else; nothing has changed.
+    """
     own, source = _read(draft, step)
     target = draft.maker(source)
     if target is None or draft.kind(target) not in WEIGHTED:
@@ -114,7 +119,12 @@ def _activation(draft: Draft, step: Step) -> str:
         return "custom"
 
 
-def _into_layer_behind(draft: Draft, step: Step) -> None:
+def into_layer_behind(draft: Draft, step: Step) -> None:
+    """Fold what scales and shifts into the layer behind it, also through what changes no single number.
+
+    Raises:
+        NotExactError: That would compute something else; nothing has changed.
+    """
     own, source = _read(draft, step)
     between: list[Step] = []
     ref = step.outputs[0]

@@ -57,6 +57,18 @@ def rewrite(model: Any, *, batch_size: int | None = None) -> Rewritten:
         ModelError: The model is subclassed and no graph, or one of its layers cannot be copied.
     """
     draft = _drafted(model, batch_size)
+    built, copies = build(draft, model)
+    steps = [step if step.layer is None else replace(step, layer=copies[id(step.layer)]) for step in draft.graph.steps]
+    after = replace(draft.graph, steps=steps)
+    return Rewritten(built, tuple(draft.changes), tuple(draft.left), draft.before, after)
+
+
+def build(draft: Draft, model: Any) -> tuple[Any, dict[int, Any]]:
+    """Return the model that a draft of `model` stands for, and its layers by the ids of those that they are copies of.
+
+    Raises:
+        ModelError: A layer cannot be copied.
+    """
     pairs: list[tuple[Any, Any]] = []
 
     def copy(layer: Any, step: Step) -> Any:
@@ -67,10 +79,7 @@ def rewrite(model: Any, *, batch_size: int | None = None) -> Rewritten:
     built = rebuild(draft.graph, model, copy)
     for layer, copied in pairs:
         _set_weights(copied, draft.weights.get(id(layer)) or layer.get_weights())
-    copies = {id(layer): copied for layer, copied in pairs}
-    steps = [step if step.layer is None else replace(step, layer=copies[id(step.layer)]) for step in draft.graph.steps]
-    after = replace(draft.graph, steps=steps)
-    return Rewritten(built, tuple(draft.changes), tuple(draft.left), draft.before, after)
+    return built, {id(layer): copied for layer, copied in pairs}
 
 
 def _drafted(model: Any, batch_size: int | None) -> Draft:

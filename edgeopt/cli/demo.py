@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .output import console, json_option, next_step, readable_bytes, wants_text
+from .output import console, json_option, next_step, wants_text
 from .progress import live
 
 if TYPE_CHECKING:
     from ..api.demo import DemoResult
 
 _MEANING = (
-    "Zeros make the zip smaller, not the file, and not the time. The last two files had more epochs of training,\n"
+    "Zeros make the zip smaller, not the file, and not the time. The last two files had more epochs of training, "
     "which by itself moves their accuracy; what int8 itself costs is the difference between float32 and int8."
 )
 
@@ -41,29 +41,31 @@ def command(dataset: str, output: str, seed: int, force: bool, json_path: str | 
 
 
 def _print(result: DemoResult) -> None:
+    from rich import box
     from rich.table import Table
 
     from ..evaluation.figures import figure, interval_ends
 
     profile = result.rows[-1].kernel_profile
-    table = Table(title=f"{result.dataset}: {result.facts.test} test samples, {result.facts.parameters:,} parameters")
-    headings = ("file", "size", "gzip", "zeros", "epochs", "accuracy (95 % interval)", "p50 ms", "p95 ms", "fully int8")
-    for heading in headings:
+    out = console()
+    out.print(
+        f"{result.dataset}: {result.facts.test} test samples, {result.facts.parameters:,} parameters", markup=False
+    )
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))  # 80 columns wide at the most
+    for heading in ("file", "KiB", "zipped", "zeros", "epochs", "accuracy", "95 % interval", "p50 ms"):
         table.add_column(heading, justify="left" if heading == "file" else "right", no_wrap=True)
     for row in result.rows:
         low, high = interval_ends(row.accuracy_ci95)
         table.add_row(
             row.variant,
-            readable_bytes(row.size_bytes),
-            readable_bytes(row.gzip_bytes),
-            f"{row.sparsity:.1%}",
+            f"{row.size_bytes / 1024:.1f}",
+            f"{row.gzip_bytes / 1024:.1f}",
+            f"{row.sparsity:.0%}",
             str(row.epochs),
-            f"{figure(row.accuracy, row.accuracy_ci95)} ({low}-{high})",
+            figure(row.accuracy, row.accuracy_ci95),
+            f"{low}-{high}",
             figure(row.latency_ms["p50"]),
-            figure(row.latency_ms["p95"]),
-            "yes" if row.fully_int8 else "no",
         )
-    out = console()
     out.print(table)
     out.print(
         f"Measured on this machine, not on a board: {profile['runtime']} {profile['version']}, "

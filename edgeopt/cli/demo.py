@@ -51,7 +51,7 @@ def _print(result: DemoResult) -> None:
     out.print(
         f"{result.dataset}: {result.facts.test} test samples, {result.facts.parameters:,} parameters", markup=False
     )
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))  # 80 columns wide at the most
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=0)  # 80 columns wide at the most
     for heading in ("file", "KiB", "zipped", "zeros", "epochs", "accuracy", "95 % interval", "p50 ms"):
         table.add_column(heading, justify="left" if heading == "file" else "right", no_wrap=True)
     for row in result.rows:

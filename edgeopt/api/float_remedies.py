@@ -50,7 +50,11 @@ def _remedy(model: Model, graph: Subgraph, operator: Operator, layers: Layers) -
     kinds = dict(layers)
     tensors = [graph.tensors[index] for index in (*operator.outputs, *operator.inputs) if index >= 0]
     owners = {kinds[name] for tensor in tensors if (name := layer_of(tensor.name, layers)) is not None}
-    if operator.name in ("CAST", "DIV") and owners & {"GlobalAveragePooling1D", "GlobalAvgPool1D"}:
+    # What gives the model's output has its name, and no layer's.
+    if operator.name in ("CAST", "DIV") and (owners or set(kinds.values())) & {
+        "GlobalAveragePooling1D",
+        "GlobalAvgPool1D",
+    }:
         return _MASKED_MEAN
     if operator.name == "NOT_EQUAL":
         return _MASKING

@@ -60,9 +60,10 @@ def test_conversion_names_the_layers_that_stay_float():
     import keras
 
     one = keras.Input((8, 8, 8), name="one")
-    x = keras.layers.Activation("squareplus", name="root")(keras.layers.Conv2D(8, 3, padding="same", name="conv")(one))
-    report = check_model(keras.Model(one, x, name="rooted"), target="convert")
-    assert {item.name: item.rule for item in report.items} == {"conv": None, "root": "float"}
+    x = keras.layers.Conv2D(8, 3, padding="same", name="conv")(one)
+    x = keras.layers.Dense(2, name="last")(keras.layers.Activation("log_sigmoid", name="negated")(x))
+    report = check_model(keras.Model(one, x, name="grouped"), target="convert")
+    assert {item.name: item.rule for item in report.items} == {"conv": None, "negated": "float", "last": None}
 
 
 @pytest.mark.heavy

@@ -137,7 +137,7 @@ def network(keras):
     )
     image = keras.Input((8, 8, 3), name="image")
     x = inner(layers.Conv2D(4, 3, padding="same", strides=1, name="first")(image * 2.0)[:, 1:7, 1:7])
-    x = layers.GlobalAveragePooling2D(name="pool")(layers.Activation("squareplus", name="root")(x))
+    x = layers.GlobalAveragePooling2D(name="pool")(layers.Activation("log_sigmoid", name="negated")(x))
     return keras.Model(image, layers.Dense(2, name="classes")(x), name="network")
 
 
@@ -152,7 +152,7 @@ def test_without_a_target_all_stages_are_checked_and_fix_rewrites(run, tmp_path)
     assert (code, err) == (0, "")
     flat = " ".join(out.split())
     before, _, after = flat.partition("fixed as")
-    assert "refused by convert [float]" in before and "root (Activation)" in before
+    assert "refused by convert [float]" in before and "negated (Activation)" in before
     assert "would rewrite without a change to the outputs: 1 flattened, 1 operation to layer, 2 folded" in before
     assert " folded: 2 (norm, " in after
     assert "same outputs on 8 samples: largest difference" in after

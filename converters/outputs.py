@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from ..data.dataset import Array
 from ..devices.agent.arith import dequantize, quantize
@@ -170,6 +171,11 @@ def batch_of(model: Model) -> int:
 def count_of(samples: Samples) -> int:
     """Return how many samples there are."""
     return len(next(iter(samples.values())))
+
+
+def spread(count: int, most: int) -> npt.NDArray[np.int64]:
+    """Return the places of at most so many samples, spread over `count`."""
+    return np.linspace(0, count - 1, min(count, most)).round().astype(np.int64)
 
 
 def joined(parts: Sequence[Array], batch: int, count: int) -> Array:

@@ -20,10 +20,10 @@ import numpy.typing as npt
 
 from ..data.dataset import Array
 from ..evaluation.fidelity import EQUAL_DB, signal_energy
-from .outputs import Samples, file_outputs
+from .outputs import Samples, count_of, file_outputs, spread
 from .quantise import Quantise, quantising
 from .ranges import Calibration, faster_calibration
-from .reference import SAMPLES, Reference, spread
+from .reference import SAMPLES, Reference
 from .repairs.repairing import Repairing
 from .rewrite import put_names
 from .weight_bias import WeightBias
@@ -77,14 +77,14 @@ def plan_ranges(method: str, samples: Samples, held_back: Samples | None, batch:
         held_back: Others in the same form; None for none.
         batch: How many go into the file at a time.
     """
-    count = len(next(iter(samples.values())))
+    count = count_of(samples)
     groups = -(-count // batch)
     low, high = _VALUES_A_SAMPLE
     values = 0 if method == MINMAX else min(high, max(low, _VALUES // groups))
     last = judging_part(groups)
     if method != BEST or held_back is not None or count < LEAST_SAMPLES or not last:
         shown = _some(samples, range(count), SAMPLES) if held_back is None else held_back
-        judges = len(next(iter(shown.values()))) if method == BEST and held_back is not None else 0
+        judges = count_of(shown) if method == BEST and held_back is not None else 0
         fitting = _some(samples, range(count), _FITTING) if judges else None
         return RangePlan(method, values, range(groups), 0, shown, judges, held_back is not None, fitting)
     first = [group for group in range(groups) if group not in set(last)]
@@ -221,7 +221,7 @@ class RangeChoice:
 
     def to_dict(self) -> dict[str, object]:
         """Return what the sidecar says of the ranges."""
-        judges = len(next(iter(self._judges.values()))) if self.candidates else None
+        judges = count_of(self._judges) if self.candidates else None
         return {
             "asked": self._plan.method,
             "used": self.used,

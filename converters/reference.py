@@ -7,13 +7,12 @@ from collections.abc import Callable, Mapping
 from functools import cached_property
 
 import numpy as np
-import numpy.typing as npt
 
 from ..data.dataset import Array
 from ..evaluation.fidelity import Fidelity, compare_outputs
 from ..flatbuffer import read_model
 from ..flatbuffer.specs import output_specs
-from .outputs import Samples, file_outputs
+from .outputs import Samples, count_of, file_outputs, spread
 
 Run = Callable[[Samples], dict[str, Array]]
 SAMPLES = 50
@@ -58,7 +57,7 @@ def some_samples(file: bytes, samples: Samples | None, held_back: Samples | None
     given = held_back if held_back is not None else samples
     if given is None:
         raise ValueError("no samples")
-    rows = spread(len(next(iter(given.values()))), most_samples(file))
+    rows = spread(count_of(given), most_samples(file))
     return {name: np.asarray(array[rows]) for name, array in given.items()}
 
 
@@ -66,8 +65,3 @@ def most_samples(file: bytes) -> int:
     """Return on how many samples files are held against one another: 50, fewer where the outputs are large."""
     elements = sum(math.prod(spec.shape) for spec in output_specs(read_model(file)))
     return min(SAMPLES, max(_LEAST, _VALUES // max(1, elements)))
-
-
-def spread(count: int, most: int) -> npt.NDArray[np.int64]:
-    """Return the places of at most so many samples, spread over `count`."""
-    return np.linspace(0, count - 1, min(count, most)).round().astype(np.int64)

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from ...flatbuffer import Model, read_model
-from ..outputs import Samples, batch_of, count_of, groups
+from ..outputs import Samples, batch_of, count_of, groups, spread
 from ..range_choice import LEAST_SAMPLES, Errors, better, judging_part
 from ..ranges import measurable
 from ..rewrite import packed
@@ -146,9 +146,7 @@ class _Fit:
 
     def some(self, most: int) -> list[Samples]:
         """Return at most so many of the groups that fit, spread over them."""
-        count = len(self.split.fitting)
-        places = np.linspace(0, count - 1, min(count, most)).round().astype(np.int64)
-        return [self.split.fitting[place] for place in places]
+        return [self.split.fitting[place] for place in spread(len(self.split.fitting), most)]
 
     def wanted(self, state: State) -> Sequence[Wanted]:
         """Return what the layers are to give; it is kept as long as the float file is the same."""

@@ -16,7 +16,7 @@ import numpy as np
 from ...data.dataset import Array
 from ...flatbuffer import read_model
 from ...flatbuffer.model import Operator
-from ..outputs import Samples, batch_of, groups
+from ..outputs import Samples, batch_of, count_of, groups, spread
 from ..tapped import Tapped
 from .change import Change
 from .editing import Editor
@@ -51,8 +51,8 @@ def even_channels(content: bytes, samples: Samples) -> Change | None:
     pairs = list(_pairs(editor))
     if not pairs:
         return None
-    rows = np.linspace(0, len(next(iter(samples.values()))) - 1, _SEEN).round().astype(np.int64)
-    some = {name: values[np.unique(rows)] for name, values in samples.items()}
+    rows = spread(count_of(samples), _SEEN)
+    some = {name: values[rows] for name, values in samples.items()}
     largest = _largest(content, [pair.result for pair in pairs], some)
     gives: dict[int, Array] = {}
     reads: dict[int, Array] = {}

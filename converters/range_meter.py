@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import partial
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -56,8 +57,25 @@ _SAME_SCALE = frozenset(
 )
 
 
+class _Run:
+    """An interpreter that keeps all tensors, and views of those that are measured."""
+
+    def __init__(self, content: bytes, tensors: list[int], threads: int) -> None:
+        self._interpreter = interpreter_of(content, keep_all=True, threads=threads)
+        self._inputs = self._interpreter.get_signature_runner().get_input_details()
+        self.views = [self._interpreter.tensor(index) for index in tensors]
+
+    def on(self, sample: Sample) -> None:
+        for name, value in sample.items():
+            self._interpreter.set_tensor(self._inputs[name]["index"], value)
+        self._interpreter.invoke()
+
+
 class RangeMeter:
-    """Minimum and maximum of every float activation of a .tflite file, over the samples fed so far."""
+    """Minimum and maximum of every float activation of a .tflite file, over the samples fed so far.
+
+    Two interpreters take turns: while one computes a sample, what the other has computed is looked at.
+    """
 
     def __init__(
         self, content: bytes, *, exact: bool = False, values: int = 0, floors: Mapping[int, float] | None = None
@@ -76,27 +94,44 @@ class RangeMeter:
         graph = read_model(content).main
         self._names = [tensor.name for tensor in graph.tensors]
         self._tensors = _float_activations(graph)
-        self._interpreter = interpreter_of(content, keep_all=True, threads=1 if exact else _THREADS)
-        self._runner_inputs = self._interpreter.get_signature_runner().get_input_details()
-        self._views = [self._interpreter.tensor(index) for index in self._tensors]
-        self.low: npt.NDArray[np.float32] = np.full(len(self._tensors), np.inf, dtype=np.float32)
+        self._threads = 1 if exact else _THREADS
+        self._run = _Run(content, self._tensors, self._threads)
+        self._looked: Future[None] | None = None
+        self._low: npt.NDArray[np.float32] = np.full(len(self._tensors), np.inf, dtype=np.float32)
         # TensorFlow's calibrator starts there, too: the least positive float, which its author may have taken for -inf.
-        self.high: npt.NDArray[np.float32] = np.full(len(self._tensors), np.finfo(np.float32).tiny, dtype=np.float32)
+        self._high: npt.NDArray[np.float32] = np.full(len(self._tensors), np.finfo(np.float32).tiny, dtype=np.float32)
         self._free = ~np.isin(self._tensors, list(_tied_to_ends(graph)))
-        self._histograms = Histograms([view().size for view in self._views], values) if values else None
+        self._histograms = Histograms([view().size for view in self._run.views], values) if values else None
         self._in_place = [] if exact else _in_place_pairs(content, graph, self._tensors)
 
     def feed(self, sample: Sample) -> None:
         """Run one sample, given by signature input name.
 
         Raises:
-            ConversionError: An activation is NaN or infinite; its tensor is named.
+            ConversionError: An activation was NaN or infinite in the sample before; its tensor is named.
         """
-        for name, value in sample.items():
-            self._interpreter.set_tensor(self._runner_inputs[name]["index"], value)
-        self._interpreter.invoke()
-        low = np.array([view().min(initial=np.inf) for view in self._views], dtype=np.float32)
-        high = np.array([view().max(initial=-np.inf) for view in self._views], dtype=np.float32)
+        self._run.on(sample)
+        self._settle()
+        self._looked = self._worker.submit(self._look, self._run.views)
+        self._run, self._other = self._other, self._run
+
+    @cached_property
+    def _other(self) -> _Run:
+        return _Run(self._content, self._tensors, self._threads)
+
+    @cached_property
+    def _worker(self) -> ThreadPoolExecutor:
+        return ThreadPoolExecutor(1)
+
+    def _settle(self) -> None:
+        """Wait until the last sample has been looked at; raises what `feed` does."""
+        looked, self._looked = self._looked, None
+        if looked is not None:
+            looked.result()
+
+    def _look(self, views: list[Any]) -> None:
+        low = np.array([view().min(initial=np.inf) for view in views], dtype=np.float32)
+        high = np.array([view().max(initial=-np.inf) for view in views], dtype=np.float32)
         bad = np.flatnonzero(np.isnan(low) | np.isnan(high) | np.isposinf(high) | np.isneginf(low))
         if bad.size:
             name = self._names[self._tensors[bad[0]]]
@@ -105,29 +140,31 @@ class RangeMeter:
                 "check the model and the data's scaling."
             )
         if self._histograms is not None:
-            self._histograms.add((view() for view in self._views), low, high)
+            self._histograms.add((view() for view in views), low, high)
         for source, target in self._in_place:
             low[source] = min(low[source], low[target])
             high[source] = max(high[source], high[target])
-        np.minimum(self.low, low, out=self.low)
-        np.maximum(self.high, high, out=self.high)
+        np.minimum(self._low, low, out=self._low)
+        np.maximum(self._high, high, out=self._high)
 
     def agrees(self, exact: RangeMeter, first: Sample) -> bool:
         """Feed the first sample, and say whether its ranges are those of the exact meter up to float rounding."""
         try:
             self.feed(first)
+            self._settle()
         except ConversionError:  # the exact meter would have raised it as well
             return False
         widened = [source for source, _ in self._in_place]
         return all(
             np.allclose(np.delete(ours, widened), np.delete(theirs, widened), rtol=_ROUNDING, atol=_ROUNDING)
-            for ours, theirs in ((self.low, exact.low), (self.high, exact.high))
+            for ours, theirs in zip(self._extremes(), exact._extremes(), strict=True)
         )
 
     def equals(self, annotated: bytes) -> bool:
         """Say whether the ranges that TensorFlow's calibrator wrote into a file are these, bit for bit."""
         tensors = _tree(annotated).subgraphs[0].tensors
-        ours = dict(zip(self._tensors, zip(self.low.tolist(), self.high.tolist(), strict=True), strict=True))
+        low, high = self._extremes()
+        ours = dict(zip(self._tensors, zip(low.tolist(), high.tolist(), strict=True), strict=True))
         theirs = {
             index: (float(np.float32(tensor.quantization.min[0])), float(np.float32(tensor.quantization.max[0])))
             for index, tensor in enumerate(tensors)
@@ -135,13 +172,20 @@ class RangeMeter:
         }
         return ours == theirs
 
+    def _extremes(self) -> Ranges:
+        self._settle()
+        return self._low, self._high
+
     def ranges(self, method: str) -> Ranges:
         """Return the least and the greatest value of each tensor that its steps are to span.
 
         Args:
             method: ``minmax``, or one of `METHODS` for what is inside the graph; its inputs and outputs stay whole.
+
+        Raises:
+            ConversionError: An activation was NaN or infinite in the last sample; its tensor is named.
         """
-        low, high = self.low.copy(), self.high.copy()
+        low, high = (values.copy() for values in self._extremes())
         if method != "minmax" and self._histograms is not None:
             for place in np.flatnonzero(self._free):
                 extremes = float(low[place]), float(high[place])

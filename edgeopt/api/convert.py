@@ -270,9 +270,9 @@ def _file_job(
     from .convert_prepare import check_binary, check_tools, check_trained, choose
     from .written import WrittenChosen
 
-    config = detect(path).config_text
-    maker = wrappers_in(config)
-    if is_in_file(config):
+    file = detect(path)
+    maker = wrappers_in(file.config_text)
+    if is_in_file(file.config_text):
         check_binary(recipe)
     elif maker:
         check_trained(recipe)
@@ -286,7 +286,7 @@ def _file_job(
     data = None if calibration is None or in_memory else os.fspath(calibration)
     if data is not None:
         check_named(data)
-    return FileJob(recipe, folder, path, loading.custom_objects, loading.unsafe_load, maker, data, chosen, study)
+    return FileJob(recipe, folder, file, loading.custom_objects, loading.unsafe_load, maker, data, chosen, study)
 
 
 def _described(model: Any, recipe: ConvertRecipe) -> LoadedModel:

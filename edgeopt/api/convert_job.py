@@ -12,7 +12,7 @@ from ..data.calibration import Chosen
 from ..data.dataset import Array
 from ..errors import ConversionError, one_line
 from ..evaluation.fidelity import Fidelity
-from ..models.detect import Flavour, detect
+from ..models.detect import Flavour, ModelFile
 from ..models.export.export import LeanModel
 from ..models.larq import is_in_file
 from ..models.spec import InputSpec, LoadedModel
@@ -47,7 +47,7 @@ class FileJob(Request):
     Attributes:
         recipe: What is asked for.
         folder: Where the .tflite file goes.
-        model: Path of the model.
+        model: The model's file, as it was detected.
         custom_objects: ``module:NAME`` for what it needs.
         unsafe_load: Whether Python code stored in it may run.
         trained_ranges: Who made the quantised layers in it, see `quantized_layers`; "" for none.
@@ -58,7 +58,7 @@ class FileJob(Request):
 
     recipe: ConvertRecipe
     folder: Path
-    model: str
+    model: ModelFile
     custom_objects: Sequence[str]
     unsafe_load: bool
     trained_ranges: str
@@ -70,14 +70,13 @@ class FileJob(Request):
     @property
     def modules(self) -> tuple[str, ...]:
         """What the child imports, where that takes long; nothing where Larq must come first (`edgeopt.models.larq`)."""
-        file = detect(self.model)
-        return () if is_in_file(file.config_text) else file.flavour.modules
+        return () if is_in_file(self.model.config_text) else self.model.flavour.modules
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> FileJob:
         """Return the job that `to_dict` gave."""
         chosen = None if values["chosen"] is None else WrittenChosen.from_dict(values["chosen"])
-        return cls(**{**values, **_common(values), "chosen": chosen})
+        return cls(**{**values, **_common(values), "model": ModelFile.from_dict(values["model"]), "chosen": chosen})
 
     def run(self, emit: OnEvent) -> ConvertReport:
         """Convert; the .tflite file is in the folder afterwards."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -47,6 +47,11 @@ class ModelFile:
     flavour: Flavour
     config_text: str = ""
     suffix: str = ""
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, str]) -> ModelFile:
+        """Return the file whose fields crossed to another process as JSON."""
+        return cls(Path(values["path"]), Flavour(values["flavour"]), values["config_text"], values["suffix"])
 
 
 def detect(path: str | Path) -> ModelFile:

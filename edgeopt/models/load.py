@@ -32,12 +32,16 @@ _UNKNOWN = re.compile(
 
 
 def load_model(
-    path: str | Path, *, custom_objects: Sequence[str] = (), unsafe_load: bool = False, input_names: Sequence[str] = ()
+    path: str | Path | ModelFile,
+    *,
+    custom_objects: Sequence[str] = (),
+    unsafe_load: bool = False,
+    input_names: Sequence[str] = (),
 ) -> LoadedModel:
     """Load a .keras or .h5 file or a SavedModel folder with the flavour that wrote it.
 
     Args:
-        path: The model file or folder.
+        path: The model file or folder, or what `detect` said of it.
         custom_objects: ``module:NAME`` or ``ALIAS=module:NAME`` for each custom layer or function in the file.
         unsafe_load: Trust the file: whatever code it holds or names may run.
         input_names: Names for the inputs of a model that has none of its own (subclassed).
@@ -48,10 +52,10 @@ def load_model(
         UnsafeModelError: It holds or names code that is neither Keras's nor among the custom objects.
         ModelError: The model cannot be rebuilt.
     """
-    file = _with_layers(detect(path))
+    file = _with_layers(path if isinstance(path, ModelFile) else detect(path))
     if file.flavour is Flavour.SAVED_MODEL:
         return load_saved_model(file, unsafe_load=unsafe_load)
-    return describe(_load_keras(file, custom_objects, unsafe_load), source=str(path), input_names=input_names)
+    return describe(_load_keras(file, custom_objects, unsafe_load), source=str(file.path), input_names=input_names)
 
 
 def load_layers(path: str | Path, *, custom_objects: Sequence[str] = (), unsafe_load: bool = False) -> Any:

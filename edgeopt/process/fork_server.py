@@ -32,9 +32,11 @@ from .clean import module_path, python_command
 IDLE_S = 300.0  # an epoch or two may lie between two conversions
 # Variables that are read while modules are imported: a server that has others is of no use.
 _READ_AT_IMPORT = ("ABSL", "CUDA", "GRPC", "KERAS", "LD_", "MKL", "OMP_", "OPENBLAS", "PYTHON", "TF_", "XLA")
-# What Keras imports where it is installed, for wrappers and inputs that no child uses: 2 of 6 seconds. A child can
-# import them all the same.
-_SPARED = ("sklearn", "pandas")
+# What TensorFlow and Keras import where it is installed, for wrappers, inputs and notebooks that no child uses, and all
+# of Keras 3 where nobody asked for it: 3 of 7 seconds. A child can import them all the same.
+_SPARED = ("sklearn", "pandas", "IPython")
+_KERAS = "keras"
+_KERAS_INSIDE = "keras.src"  # TensorFlow looks for the package, and does without if it cannot be imported
 _LENGTH = 4  # bytes before a request that say how long it is
 
 
@@ -201,12 +203,11 @@ def serve(channel: socket.socket, modules: Sequence[str], run: Callable[[str], i
     """Import `modules`, then fork a child for each request that comes over `channel` (the server's side)."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the child and the parent
     gc.disable()  # it would look at half a million lasting objects again and again: a tenth of the time
-    with _without(_SPARED):
+    with _without(_SPARED if _KERAS in modules else (*_SPARED, _KERAS_INSIDE)):
         for name in modules:
             with contextlib.suppress(Exception):  # the child will say what is wrong
                 importlib.import_module(name)
     gc.enable()
-    gc.collect()
     gc.freeze()  # a child that collects would copy all of the memory
     with channel:
         while select.select([channel], [], [], IDLE_S)[0]:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import edgeopt
+from edgeopt.errors import ConversionError
 
 STEPS, FEATURES = 6, 3
 SAMPLES = np.random.default_rng(0).normal(size=(20, STEPS, FEATURES)).astype(np.float32)
@@ -35,3 +36,14 @@ def test_one_thread_measures_where_several_compute_wrongly(running, make, engine
     found = np.concatenate([run.real({"x": sample[None]})[0] for sample in SAMPLES])
     expected = np.asarray(model(SAMPLES))
     assert np.abs(found - expected).mean() < 0.02 * np.ptp(expected)  # a few of the 255 steps
+
+
+@pytest.mark.parametrize("bad", [0, 7, 19])
+def test_infinity_in_any_sample_is_an_error_that_names_the_tensor(bad):
+    import keras
+
+    inputs = keras.Input((STEPS, FEATURES), name="x")
+    model = keras.Model(inputs, keras.layers.Dense(2, name="y")(keras.ops.exp(inputs)))
+    samples = np.where(np.arange(20)[:, None, None] == bad, np.float32(1000), SAMPLES)
+    with pytest.raises(ConversionError, match="NaN or infinity in '.*[Ee]xp"):
+        edgeopt.convert(model, calibration=samples, calibration_samples=20, isolate=False)

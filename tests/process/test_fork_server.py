@@ -13,6 +13,7 @@ import time
 
 import pytest
 
+from edgeopt.models.detect import Flavour
 from edgeopt.process import fork_server, isolation
 from edgeopt.process.isolation import TENSORFLOW, ChildCrash, run_isolated
 
@@ -84,6 +85,14 @@ def test_what_keras_takes_along_and_no_child_uses_is_not_imported_but_can_be():
     seen = run_isolated("warm_targets:facts", request, modules=TENSORFLOW)
     assert (seen["imported"], seen["then"]) == (False, "pandas")
     assert run_isolated("warm_targets:facts", {"module": "keras"}, modules=TENSORFLOW)["imported"]
+
+
+@pytest.mark.heavy
+def test_keras_3_is_not_imported_for_a_keras_2_model_but_can_be(monkeypatch):
+    monkeypatch.setenv("TF_EDGEOPT_TEST", "a server that no other test has asked for")
+    request = {"module": "keras", "import": "tensorflow.keras.layers"}
+    seen = run_isolated("warm_targets:facts", request, modules=Flavour.TF_KERAS.modules)
+    assert (seen["imported"], seen["then"]) == (False, "tensorflow.keras.layers")
 
 
 def test_a_child_has_the_folder_environment_and_module_path_of_now(tmp_path, monkeypatch):

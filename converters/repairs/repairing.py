@@ -12,6 +12,7 @@ from .masks import bound_masks
 from .norms import robust_norms
 from .pictures import fold_into_convolution
 from .spelling import multiplied_squares, selected_casts
+from .tanhs import small_tanhs
 from .wide import added_masks, spelled_elu, spelled_hard_swish
 
 Repairing = Callable[[bytes, Samples], Change | None]
@@ -51,6 +52,7 @@ def _proven(make: Repairing, samples: int | None = None) -> Repairing:
 REPAIRS: dict[str, tuple[Repairing, ...]] = {
     "int8": (
         *map(_proven, (affine_before_joins, fold_into_convolution, robust_norms, multiplied_squares, selected_casts)),
+        _proven(small_tanhs),
         _proven(even_channels, samples=8),  # powers of two: exact where they fit at all
         bound_masks,
     ),

@@ -48,4 +48,4 @@ def small_tanhs(content: bytes, samples: Samples) -> Change | None:
 def _terms(reach: float) -> Array:
     """Return a and b with the least squares of ``tanh(x) - x (a + b x^2)`` at Chebyshev's nodes up to `reach`."""
     x = reach * np.cos(np.pi * (np.arange(_NODES) + 0.5) / (2 * _NODES))
-    return np.linalg.lstsq(np.stack([x, x**3], axis=1), np.tanh(x), rcond=None)[0]
+    return np.asarray(np.linalg.lstsq(np.stack([x, x**3], axis=1), np.tanh(x), rcond=None)[0])

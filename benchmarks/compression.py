@@ -53,7 +53,6 @@ class Runner:
     def run(self, cell: Cell) -> None:
         """Train, export and measure a cell, and write its JSON."""
         recipe = dict(cell.recipe)
-        recipe["pass"] = [self._with_latency(table, cell) for table in recipe["pass"]]
         started = time.monotonic()
         result = self._optimize(cell.name, str(self._base(cell.task)), recipe, cell.task)
         last = result.stages[-1]
@@ -119,15 +118,6 @@ class Runner:
         if self._loaded[0] != load.__name__:
             self._loaded = (load.__name__, load())
         return self._loaded[1]
-
-    def _with_latency(self, table: dict[str, Any], cell: Cell) -> dict[str, Any]:
-        """Return a pass's table with its share of the int8 file's latency in milliseconds."""
-        rest = {key: value for key, value in table.items() if key != "latency_share"}
-        if "latency_share" not in table:
-            return rest
-        whole = bench(self._file(f"{cell.task}-ptq-s0"), runtime=RUNTIMES[0], op_profile=False)
-        p50 = whole.runs[0].to_dict()["latency_ms"]["p50"]
-        return {**rest, "latency_ms": round(table["latency_share"] * p50, 4)}
 
     def _float(self, model: Any, task: str) -> dict[str, Any]:
         train, test = self._data(task)

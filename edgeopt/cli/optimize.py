@@ -119,7 +119,7 @@ def command(json_path: str | None, junit_path: str | None, seconds: float, prove
         _print(result)
     result.raise_for_budget(proven=proven)
     if json_path != "-":
-        last, data = f"{options['output']}/{result.file}", options["test"] or options["validation"]
+        last, data = str(Path(options["output"]) / result.file), options["test"] or options["validation"]
         binary = options["runtime"] == "larq_compute_engine"  # no board runs it
         where = ("--runtime", options["runtime"]) if binary else ("--device", "BOARD")
         next_step("validate", last, "--data", data, "--baseline", options["model"], *where)

@@ -10,7 +10,9 @@ from .evidence import Evidence, Subject
 from .measured import (
     COSTS,
     VERDICTS,
+    Score,
     costs_of,
+    difference_figure,
     drop_figure,
     fidelity_of,
     flaws_of,
@@ -68,10 +70,19 @@ def _file_verdict(subject: Subject) -> Verdict:
         ]
     score = score_of(subject)
     if score is not None and score.drop is not None:
-        drop, ends = drop_figure(score)
-        told.append(f"Its {score.metric['name']} drops by {drop} ({ends}) from the baseline's, on the same samples.")
+        told.append(_change(score, score.drop))
     lines = [line for validation in subject.validations for line in _budget(validation.get("budget", []))]
     return Verdict(subject.name, *verdict_of(subject), " ".join(told), tuple(lines))
+
+
+def _change(score: Score, drop: float) -> str:
+    """Return which way a metric went from the baseline's, by how much, and the interval that way."""
+    worse, name, ends = drop >= 0, score.metric["name"], score.drop_ci95
+    way = "drops" if worse == score.metric["higher_is_better"] else "rises"
+    if not worse and ends is not None:
+        ends = -ends[1], -ends[0]
+    by, between = difference_figure(name, abs(drop), ends)
+    return f"Its {name} {way} by {by.lstrip('+')} ({between}) from the baseline's, on the same samples."
 
 
 def _budget(lines: Sequence[BudgetLine]) -> list[Note]:

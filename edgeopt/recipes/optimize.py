@@ -1,9 +1,9 @@
 """The recipe of ``edgeopt optimize``: ordered passes, then the conversion, then the budget.
 
 TOML: ``[[pass]]`` tables in order (``kind`` and the pass's options), ``[convert]``, ``[budget]``, and optionally
-``[distillation]`` (the original model teaches every training) and the keys `loss`, `metric`,
-`output_name` and `seed`. What
-options a pass has, the passes themselves know; here are their kinds and which may follow which.
+``[distillation]`` (the original teaches every training, or what a finetune that comes first made of it) and the keys
+`loss`, `metric`, `output_name` and `seed`. What options a pass has, the passes themselves know; here are their kinds
+and which may follow which.
 """
 
 from __future__ import annotations
@@ -56,8 +56,8 @@ class OptimizeRecipe:
         passes: The passes in order; each a table with its ``kind`` and options. None by default.
         convert: How each stage becomes a .tflite file.
         budget: What the last stage's file may cost.
-        distillation: Options of `edgeopt.training.Distillation` but the teacher, which is the original model;
-            None for no teacher.
+        distillation: Options of `edgeopt.training.Distillation` but the teacher, which is the original model, or what a
+            finetune has made of it that comes first; None for no teacher.
         loss: Name of a Keras loss; None takes the compiled loss, or what labels and outputs suggest.
         metric: What is scored, as `edgeopt.validate` names it; accuracy by default.
         seed: Seeds everything random; 0 by default.

@@ -61,6 +61,19 @@ def test_the_verdict_comes_first_with_each_limit(html: str) -> None:
     assert "Budget: drop 0 &lt;= 0.5: met" in first
 
 
+def test_a_metric_drops_or_rises_by_what_is_no_negative_number(results: Path, tmp_path: Path) -> None:
+    told = json.loads((results / "validate.json").read_text())
+    for drop, ends, better, said in (
+        (0.016, [-0.004, 0.036], True, "drops by 1.6 points (-0.4 to +3.6)"),
+        (-0.006, [-0.026, 0.014], True, "rises by 0.6 points (-1.4 to +2.6)"),
+        (-0.006, [-0.026, 0.014], False, "drops by 0.6 points (-1.4 to +2.6)"),
+    ):
+        metric = {**told["metric"], "higher_is_better": better}
+        told |= {"metric": metric, "drop": drop, "drop_ci95": ends, "accuracy_drop": drop, "accuracy_drop_ci95": ends}
+        (tmp_path / "changed.json").write_text(json.dumps(told))
+        assert f"Its accuracy {said} from" in edgeopt.report([tmp_path / "changed.json"]).html()
+
+
 def test_the_page_tells_accuracy_classes_time_parity_conditions_and_how_it_was_made(html: str) -> None:
     for text in (
         "90.0 %", "Accuracy by class", "Confusion matrix", "ai_edge_litert", "Parity", "L1 holds", "Inside the file",

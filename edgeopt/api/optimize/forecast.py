@@ -14,7 +14,7 @@ from ...recipes.optimize import OptimizeRecipe
 from .opening import Given, opened
 from .pace import Length, step_seconds
 from .run import PlannedRecipe
-from .rungs import ACCURACY, CHANNELS, COSTS, INT8, QAT, STUDENT_EPOCHS, Rung, truer
+from .rungs import ACCURACY, CHANNELS, COSTS, INT8, QAT, STUDENT, TEACHER, Rung, truer
 from .workbench import Measuring, Workbench
 
 
@@ -102,10 +102,10 @@ def _planned(bench: Workbench, budget: Budget) -> LadderPlan:
         ]
     if costs:
         channels = Rung("channels", (CHANNELS, QAT))
-        learned = Rung("student", ({**CHANNELS, "epochs": STUDENT_EPOCHS}, QAT))
+        learned = Rung("student", (TEACHER, STUDENT, QAT))
         rungs.append(_forecast(channels, f"{' or '.join(costs)} is missed", bench, step_s))
         rungs.append(_forecast(learned, "the cuts that keep the limits are not accurate enough", bench, step_s))
-    cut = [{**CHANNELS, "epochs": STUDENT_EPOCHS, "fraction": 0.5, "of": "bytes"}] if costs else []
+    cut = [TEACHER, {**STUDENT, "fraction": 0.5, "of": "bytes"}] if costs else []
     dearest = Rung("dearest", (*cut, QAT)).suiting(bench.recipe.convert)
     recipe = replace(bench.recipe, passes=dearest.passes, budget=budget, distillation={})
     return LadderPlan(tuple(rungs), step_s, recipe)

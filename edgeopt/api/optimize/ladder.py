@@ -27,7 +27,7 @@ from .folder import Kept
 from .pace import Clock, Length, TimeUp, step_seconds
 from .result import LadderResult, Stage
 from .rungs import INT8, Climbed, Passed, Rung, missed, next_rung
-from .stage import apply
+from .stage import apply, taught
 from .workbench import Workbench, figures
 
 _ENOUGH = 20  # samples, so that they can be parted
@@ -103,7 +103,7 @@ class Ladder:
                 self._clock = replace(self._clock, reserve_s=stage.seconds)
                 self._bench = replace(self._bench, check=self._clock.check)
             stages.append(stage)
-            climbed.append(Climbed(rung, _lines(stage), _p50(stage)))
+            climbed.append(Climbed(rung, _lines(stage), _widths(stage)))
         return self._result(stages, climbed, passed)
 
     def _stage(self, name: str, rung: Rung) -> Stage:
@@ -143,12 +143,14 @@ class Ladder:
         length = self._length(name, rung)
         started = time.monotonic()
         bench = replace(self._bench, recipe=self._recipe(rung))
-        model = exported = bench.original
+        made, exported = [bench.original], bench.original
         reports, left = [], []
         for number, planned in enumerate(map(plan, rung.passes), 1):
             bench.say(f"{name}: {planned.step.name}")
-            done = apply(planned, model, bench, self._kept.work(f"{name}.{number}"), self._kept.trusted)
-            model, exported = done.model, done.exported
+            work = self._kept.work(f"{name}.{number}")
+            done = apply(planned, made[-1], taught(bench, made), work, self._kept.trusted)
+            made.append(done.model)
+            exported = done.exported
             reports.append({"kind": planned.step.name, **done.account.report})
             left += [{"stage": name, **entry} for entry in done.account.skipped]
         bench.say(f"{name}: converting and measuring")
@@ -164,7 +166,7 @@ class Ladder:
             **self._mapped(artifact),
         }
         stage = Stage(
-            name, rung.name, model, artifact, figures(artifact, measured), report, (*left, *dense),
+            name, rung.name, made[-1], artifact, figures(artifact, measured), report, (*left, *dense),
             time.monotonic() - started, exported=exported,
         )  # fmt: skip
         return self._kept.written(stage)
@@ -252,6 +254,13 @@ def _point(stage: Stage, higher_is_better: bool) -> tuple[float, float, float]:
 def _lines(stage: Stage) -> tuple[BudgetLine, ...]:
     found: tuple[BudgetLine, ...] = fitted(tuple[BudgetLine, ...], stage.report["budget"], "budget")
     return found
+
+
+def _widths(stage: Stage) -> dict[str, float]:
+    """Return which fraction of each layer's channels a cut took out; nothing of a stage without one."""
+    passes: Any = stage.report["passes"]
+    groups = [group for entry in passes for group in entry.get("groups", ())]
+    return {group["name"]: 1 - group["after"] / group["before"] for group in groups if group["after"] < group["before"]}
 
 
 def _p50(stage: Stage) -> float | None:

@@ -27,7 +27,7 @@ from .lock import locked
 from .opening import Given, opened
 from .pace import Clock
 from .result import Figures, OptimizeResult, Stage
-from .stage import apply
+from .stage import apply, taught
 from .workbench import Measuring, Workbench, figures
 
 if TYPE_CHECKING:
@@ -235,7 +235,8 @@ class _Run:
     def _made(self, name: str, planned: Planned, before: Sequence[Stage]) -> Stage:
         bench, model, last = self._bench, before[-1].model, planned is self._planned[-1]
         bench.say(f"{name}: applying")
-        done = apply(planned, model, bench, self._kept.work(name), self._kept.trusted)
+        made = [stage.model for stage in before]
+        done = apply(planned, model, taught(bench, made), self._kept.work(name), self._kept.trusted)
         bench.say(f"{name}: converting and measuring")
         artifact, dense = bench.smallest(done.exported, name)
         measured = self._measure(artifact, last=last)

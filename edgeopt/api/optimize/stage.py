@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -57,6 +57,21 @@ class Applied:
     exported: Any
     account: Account
     seconds: float
+
+
+def taught(bench: Workbench, made: Sequence[Any]) -> Workbench:
+    """Return the bench for a recipe's next pass: a `finetune` that comes first makes the teacher of the others.
+
+    Args:
+        bench: What all stages share, with the recipe.
+        made: The models so far, the original first.
+    """
+    recipe = bench.recipe
+    if recipe.distillation is None or not recipe.passes or recipe.passes[0]["kind"] != FineTune.name:
+        return bench
+    if len(made) == 1:
+        return replace(bench, recipe=replace(recipe, distillation=None))
+    return replace(bench, teacher=made[1])
 
 
 def apply(planned: Planned, model: Any, bench: Workbench, checkpoints: Path | None, trusted: bool) -> Applied:

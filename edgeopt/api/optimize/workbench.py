@@ -77,6 +77,7 @@ class Workbench:
         callbacks: The user's Keras callbacks, for every training of a model of their flavour.
         measuring: Where files are measured, and how long.
         say: Told in a line what is being done.
+        teacher: Who teaches, where the recipe has a distillation; None for the original.
         check: Called at each sign of life of a conversion and at each step of a training; what it raises ends them.
     """
 
@@ -87,6 +88,7 @@ class Workbench:
     callbacks: Sequence[Any]
     measuring: Measuring
     say: Callable[[str], None]
+    teacher: Any = None
     check: Callable[[], None] = lambda: None
 
     def export(self, model: Any) -> Artifact:
@@ -215,7 +217,7 @@ class Workbench:
     def _distillation(self) -> Distillation | None:
         if self.recipe.distillation is None:
             return None
-        return Distillation(teacher=self.original, **self.recipe.distillation)
+        return Distillation(teacher=self.teacher or self.original, **self.recipe.distillation)
 
 
 def _watches(training: Training) -> bool:

@@ -122,8 +122,9 @@ def plan_latency(
     if not reached:
         best = min(tried.values())
         raise BudgetError(
-            f"A latency of {target_ms:g} ms was asked for, and removing channels came down from {table.before_ms:.3g} "
-            f"to {best:.3g} ms; raise latency_ms, lower multiple= or minimum=, or choose a smaller model."
+            f"A latency of {target_ms:.4g} ms was asked for, and removing channels came down from "
+            f"{table.before_ms:.3g} to {best:.3g} ms; ask for less, lower multiple= or minimum=, or choose a smaller "
+            "model."
         )
     key = max(reached, key=lambda item: reached[item])
     return LatencyPlan(np.asarray(key, dtype=np.int64), table.before_ms, reached[key], count)

@@ -32,12 +32,14 @@ from .verify import verify
 class ChannelPruning(Pass):
     """Remove the least important filters and neurons, with all that depends on them.
 
-    One target is given: `fraction`, `latency_ms`, or `layers` alone.
+    One target is given: `fraction`, `latency_ms`, `latency_share`, or `layers` alone.
 
     Attributes:
         fraction: Fraction of the cost `of` to remove, in [0, 1); None by default.
         of: What the fraction is of: ``macs``, the default, ``params``, or ``bytes`` (of the int8 weights).
         latency_ms: Latency in milliseconds to come down to, as `PassContext.measure` measures it; None by default.
+        latency_share: Share of the model's own latency, in (0, 1), to come down to, which is measured first; None by
+            default.
         importance: ``l1``, the default, ``l2``, ``bn_gamma``, ``taylor``, ``apoz``, ``entropy`` or ``random``.
         multiple: Channel counts that are cut become multiples of this; 8 by default.
         minimum: Channels that every layer keeps at least; 8 by default.
@@ -61,6 +63,7 @@ class ChannelPruning(Pass):
     fraction: float | None = None
     of: Measure = "macs"
     latency_ms: float | None = None
+    latency_share: float | None = None
     importance: str = "l1"
     multiple: int = 8
     minimum: int = 8
@@ -78,14 +81,19 @@ class ChannelPruning(Pass):
         check_layers(self.layers, "0.5")
         object.__setattr__(self, "skip", skipped_names(self.skip))
         check_fractions({"fraction": self.fraction}, self.layers, "to remove")
-        if self.fraction is not None and self.latency_ms is not None:
-            raise RecipeError("Received both fraction and latency_ms; give the one that is the target.")
-        if self.fraction is None and self.latency_ms is None and not self.layers:
-            raise RecipeError("Received no target; give fraction=..., latency_ms=..., or layers={name: fraction}.")
+        targets = [name for name in ("fraction", "latency_ms", "latency_share") if vars(self)[name] is not None]
+        if len(targets) > 1:
+            raise RecipeError(f"Received {' and '.join(targets)}; give the one that is the target.")
+        if not targets and not self.layers:
+            raise RecipeError(
+                "Received no target; give fraction=..., latency_ms=..., latency_share=..., or layers={name: fraction}."
+            )
         if self.latency_ms is not None:
             require_number("latency_ms", self.latency_ms, "a positive number of milliseconds", lambda value: value > 0)
-        if self.latency_ms is not None and self.allocation == "uniform":
-            raise RecipeError("Received latency_ms with allocation='uniform'; use allocation='global' for a latency.")
+        if self.latency_share is not None:
+            require_number("latency_share", self.latency_share, "a fraction in (0, 1)", lambda value: 0 < value < 1)
+        if self.for_latency and self.allocation == "uniform":
+            raise RecipeError(f"Received {targets[0]} with allocation='uniform'; a latency needs allocation='global'.")
         require_choice("of", self.of, MEASURES)
         require_choice("importance", self.importance, CRITERIA)
         require_choice("allocation", self.allocation, ("global", "uniform"))
@@ -99,8 +107,13 @@ class ChannelPruning(Pass):
         """Fields of the context that these options need."""
         data = ("train",) if self.importance in NEEDS_DATA else ()
         training = ("finetune",) if self.steps > 1 else ()
-        device = ("convert", "measure") if self.latency_ms is not None else ()
+        device = ("convert", "measure") if self.for_latency else ()
         return (*data, *training, *device)
+
+    @property
+    def for_latency(self) -> bool:
+        """Whether the target is a latency."""
+        return self.latency_ms is not None or self.latency_share is not None
 
     def apply(self, model: Any, context: PassContext) -> PassResult:
         """Return the smaller model, of the flavour of `model`, uncompiled, and a `ChannelReport`.
@@ -163,7 +176,7 @@ class _Run:
         found = self.found = candidates(channel_map, scores, options.skip, options.multiple, options.minimum)
         ladder = Ladder(found.groups, found.scores, options.multiple, options.minimum, normalise=options.normalise)
         fixed = fixed_places(found.groups, ladder, options.layers, self.original)
-        if options.latency_ms is not None:
+        if options.for_latency:
             counts = self._counts_for_latency(model, channel_map, found, ladder, fixed)
         else:
             counts = self._counts_for_fraction(channel_map, found, ladder, fixed, fraction)
@@ -207,9 +220,9 @@ class _Run:
     def _counts_for_latency(
         self, model: Any, channel_map: ChannelMap, found: Candidates, ladder: Ladder, fixed: dict[int, int]
     ) -> Counts:
-        context, target = self.context, self.options.latency_ms
+        context, options = self.context, self.options
         convert, measure = context.convert, context.measure
-        if convert is None or measure is None or target is None:
+        if convert is None or measure is None:
             raise UsageError("A latency target needs convert=... and measure=... in the context.")
 
         def timer(counts: Counts) -> float:
@@ -217,6 +230,7 @@ class _Run:
             return float(measure(convert(candidate)))
 
         table = LatencyTable(ladder, CostModel(channel_map, found.groups, "macs"), timer, context.advance)
+        target = options.latency_ms or table.before_ms * (options.latency_share or 1.0)
         plan = plan_latency(ladder, table, timer, target, fixed)
         self.latency = LatencyFigures(plan.before_ms, target, plan.after_ms, plan.measurements)
         return plan.counts

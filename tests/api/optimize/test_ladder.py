@@ -179,8 +179,8 @@ def test_a_forecast_names_the_rungs_times_a_step_and_is_a_recipe():
     int8, _, _, qat, channels, student = found.rungs
     assert int8.seconds is None and 0 < qat.seconds < channels.seconds < student.seconds and found.step_s > 0
     assert "3 epochs of 3 steps" in qat.needs and channels.when == "max_size_bytes is missed"
-    assert found.recipe.kinds == ("channels", "qat") and found.recipe.budget.max_size_bytes == 100
-    assert found.recipe.passes[0]["epochs"] == 20  # the student's, which is the dearest
+    assert found.recipe.kinds == ("finetune", "channels", "qat") and found.recipe.budget.max_size_bytes == 100
+    assert found.recipe.passes[1]["epochs"] == 12  # the student's, which is the dearest
     assert all(np.array_equal(a, b) for a, b in zip(before, model.get_weights(), strict=True))
     without = forecast(model, read, validation=(x, y), calibration=x)
     assert without.step_s is None and "it is passed over" in without.rungs[3].needs

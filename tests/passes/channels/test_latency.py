@@ -64,6 +64,18 @@ def test_the_target_is_reached_by_measurement_and_not_by_much(keras):
     assert figures.measurements == device.calls - 2
 
 
+def test_a_share_is_of_the_time_that_is_measured_then(keras):
+    slow = Device(prices=tuple(3 * price for price in Device().prices))
+    kept = []
+    for device in (Device(), slow):
+        context = PassContext(convert=widths_as_bytes, measure=device)
+        result = ChannelPruning(latency_share=0.5).apply(plain(keras), context)
+        figures = result.report.latency
+        assert figures.target_ms == figures.before_ms / 2 >= figures.after_ms
+        kept.append(figures.target_ms)
+    assert kept[1] > 2 * kept[0]
+
+
 def test_the_cut_goes_where_the_time_goes(keras):
     """One model on two devices: what counts is where each of them spends its time, and not where the MACs are."""
     early, late = Device(prices=(2e-3, 2e-4, 5e-6)), Device(prices=(2e-5, 5e-6, 2e-4))

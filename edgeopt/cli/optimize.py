@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -90,6 +91,7 @@ def command(json_path: str | None, junit_path: str | None, seconds: float, prove
     from ..api.optimize.folder import resumable
     from ..artifact.envelope import write_json
 
+    started = time.monotonic()
     for name, word in _REQUIRED.items():
         if options[name] is None:
             raise UsageError(f"optimize needs {word}, and got none; see edgeopt optimize --help.")
@@ -106,7 +108,7 @@ def command(json_path: str | None, junit_path: str | None, seconds: float, prove
     if options["output"] is None:
         raise UsageError("optimize needs -o, and got none; see edgeopt optimize --help.")
     try:
-        result = _optimize(read, seconds, left)
+        result = _optimize(read, seconds, left, started)
     except KeyboardInterrupt:
         if resumable(options["output"]):
             again = [*click.get_current_context().obj, *([] if options["resume"] else ["--resume"])]
@@ -153,7 +155,7 @@ def _what(options: dict[str, Any], proven: bool) -> PlannedRecipe:
     return replace(read, settings=replace(read.settings, convert=replace(read.settings.convert, **given)))
 
 
-def _optimize(read: PlannedRecipe, seconds: float, options: dict[str, Any]) -> OptimizeResult:
+def _optimize(read: PlannedRecipe, seconds: float, options: dict[str, Any], started: float) -> OptimizeResult:
     from ..api.optimize.folder import check_folder
     from ..api.optimize.run import optimize
     from ..devices import BenchPlan
@@ -166,6 +168,8 @@ def _optimize(read: PlannedRecipe, seconds: float, options: dict[str, Any]) -> O
     bench = BenchPlan(min_seconds=min(1.0, seconds), max_seconds=seconds)
     with live() as display:
         load_tensorflow_quietly()
+        if options["time_limit_s"] is not None:  # loading TensorFlow is a part of it
+            options["time_limit_s"] -= time.monotonic() - started
         return optimize(model, read, bench=bench, on_step=display.say, on_progress=display.progress, **options)
 
 

@@ -65,6 +65,7 @@ class Ladder:
             target: The accelerator that the files are for; None for none.
         """
         choosing, judging, self._note = parted(bench.data)
+        self._overrun = ""
         self._bench = replace(bench, data=replace(bench.data, validation=choosing))
         self._judge = replace(bench, data=replace(bench.data, validation=judging))
         self._budget, self._kept, self._clock = budget, kept, clock
@@ -102,6 +103,7 @@ class Ladder:
             if not climbed:  # an int8 file is always made; what comes behind it leaves time to judge
                 self._clock = replace(self._clock, reserve_s=stage.seconds)
                 self._bench = replace(self._bench, check=self._clock.check)
+                self._tell_overrun(stage.seconds)
             stages.append(stage)
             climbed.append(Climbed(rung, _lines(stage), _widths(stage)))
         return self._result(stages, climbed, passed)
@@ -118,6 +120,16 @@ class Ladder:
         if self._clock.left_s <= 0 and rung != INT8:
             raise TimeUp("the time was over")
         return self._made(name, rung)
+
+    def _tell_overrun(self, seconds: float) -> None:
+        """Say at once where the int8 file, which is always made and judged, takes more than the limit."""
+        beyond = -self._clock.left_s
+        if beyond > 0:
+            self._overrun = (
+                f"The time limit is too short, by up to {duration(beyond)}: making and measuring the int8 file took "
+                f"{duration(seconds)}, and judging it takes up to that long once more."
+            )
+            self._bench.say(self._overrun)
 
     def _length(self, name: str, rung: Rung) -> Length | None:
         """Tell about how long a rung trains, from some timed steps, the first time that one does.
@@ -192,7 +204,7 @@ class Ladder:
         chosen = stages[number]
         self._bench.say(f"{chosen.name}: judging on samples that chose nothing" if not self._note else self._note)
         final = self._judge.validated(chosen.artifact, self._budget)
-        warnings = [*final.warnings, *filter(None, [self._note])]
+        warnings = [*final.warnings, *filter(None, [self._note, self._overrun])]
         metric = load_metric(self._bench.recipe.metric)
         return LadderResult(
             tuple(stages),

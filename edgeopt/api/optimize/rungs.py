@@ -183,7 +183,7 @@ def _cut(climbed: Sequence[Climbed]) -> Rung | None:
         return None
     worst = max(_costly(climbed[0]), key=_excess)
     if worst.name == _TIME:
-        target: dict[str, object] = {"latency_share": round(kept, 4)}
+        target: dict[str, object] = {"latency_share": round(kept, 4), "multiple": 4, "minimum": 4}
         what = f"{kept:.0%} of the time"
     else:
         target = {"fraction": round(1 - kept, 4), "of": "bytes"}
@@ -204,7 +204,8 @@ def student(climbed: Sequence[Climbed]) -> Rung | None:
     cut = max(cuts, key=_kept)
     name = cut.rung.name.replace("channels-", _STUDENT)
     why = f"{cut.rung.why}, and {STUDENT['epochs']} epochs with the original, trained on these data, as the teacher"
-    return replace(cut.rung, name=name, passes=(TEACHER, {**STUDENT, "layers": cut.widths}, QAT), why=why)
+    steps = {key: value for key, value in cut.rung.passes[0].items() if key in ("multiple", "minimum")}
+    return replace(cut.rung, name=name, passes=(TEACHER, {**STUDENT, **steps, "layers": cut.widths}, QAT), why=why)
 
 
 def _between(shallow: Climbed, deep: Climbed, names: Sequence[str]) -> float:

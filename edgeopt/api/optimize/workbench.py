@@ -78,7 +78,8 @@ class Workbench:
         measuring: Where files are measured, and how long.
         say: Told in a line what is being done.
         teacher: Who teaches, where the recipe has a distillation; None for the original.
-        check: Called at each sign of life of a conversion and at each step of a training; what it raises ends them.
+        check: Called at each sign of life of a conversion and of the device, and at each step of a training; what it
+            raises ends them.
     """
 
     recipe: OptimizeRecipe
@@ -144,8 +145,13 @@ class Workbench:
             budget=budget,
             seed=self.recipe.seed,
             bench=measuring.plan,
-            on_progress=measuring.on_progress,
+            on_progress=self._alive,
         )
+
+    def _alive(self, progress: Progress) -> None:
+        self.check()
+        if self.measuring.on_progress is not None:
+            self.measuring.on_progress(progress)
 
     def latency_ms(self, data: bytes) -> float:
         """Time a file: the median of an inference, in milliseconds."""
@@ -193,7 +199,7 @@ class Workbench:
 
         with open_device(self.measuring.device, self.measuring.inventory) as target:
             options = RunOptions(runtime=self.measuring.runtime, bench=plan)
-            tell = None if against is None else self.measuring.on_progress
+            tell = (lambda _progress: self.check()) if against is None else self._alive
             return target.measure(data, inputs, options, against=against, on_progress=tell)
 
     def context(self, checkpoints: Path | None, training: Training) -> PassContext:

@@ -157,13 +157,14 @@ def test_without_training_data_the_nearest_file_is_written_and_what_training_nee
 def test_a_training_ends_when_the_time_is_over():
     import keras
 
-    x, y = data(96)
+    (x, y), said = data(96), []
     found = edgeopt.optimize(
         network(keras), budget=Budget(max_size_bytes=100), train=(x, y), validation=(x, y), bench=SHORT,
-        time_limit_s=0.001,
+        time_limit_s=0.001, on_step=said.append,
     )  # fmt: skip
     assert [entry.name for entry in found.stages] == ["00-int8"]
     assert found.passed[-1].reason == "the time was over"
+    assert said.count(found.warnings[-1]) == 1 and "The time limit is too short, by up to" in found.warnings[-1]
 
 
 @pytest.mark.heavy

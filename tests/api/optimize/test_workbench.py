@@ -9,6 +9,7 @@ import pytest
 
 from edgeopt.api.optimize.data import RunData
 from edgeopt.api.optimize.pace import Clock, TimeUp
+from edgeopt.api.optimize.stage import taught
 from edgeopt.api.optimize.workbench import Measuring, Workbench, figures
 from edgeopt.artifact.artifact import Artifact
 from edgeopt.devices import Device, FakeTransport, load_profile
@@ -61,6 +62,24 @@ def test_a_conversion_and_a_training_end_at_their_next_sign_of_life_when_the_tim
     with pytest.raises(TimeUp, match="in the middle"):
         over.context(None, Training()).advance("qat: epoch 1 of 3", 1, 90)
     replace(over, check=Clock(60.0).check).tell({"stage": "convert"})
+
+
+def test_a_timing_ends_at_the_devices_next_sign_of_life_when_the_time_is_over():
+    with Device(FakeTransport.measuring(), load_profile("local")) as device:
+        over = replace(workbench(device), check=Clock(0.0).check)
+        with pytest.raises(TimeUp, match="in the middle"):
+            over.latency_ms(float_model())
+
+
+@pytest.mark.parametrize("kinds", [("finetune", "channels", "qat"), ("channels", "qat")])
+def test_a_finetune_that_comes_first_makes_the_teacher_and_has_none(kinds):
+    passes = tuple({"kind": kind, "epochs": 1} for kind in kinds)
+    bench = replace(workbench("local"), recipe=OptimizeRecipe(passes, distillation={}), original=float_model())
+    first, second = taught(bench, ["original"]), taught(bench, ["original", "made"])
+    if kinds[0] == "finetune":
+        assert first.recipe.distillation is None and second.teacher == "made"
+    else:
+        assert first is second is bench and bench.teacher is None
 
 
 @pytest.mark.parametrize(("metric", "warns"), [("val_loss", True), ("loss", False)])

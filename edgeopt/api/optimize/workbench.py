@@ -78,8 +78,8 @@ class Workbench:
         measuring: Where files are measured, and how long.
         say: Told in a line what is being done.
         teacher: Who teaches, where the recipe has a distillation; None for the original.
-        check: Called at each sign of life of a conversion and of the device, and at each step of a training; what it
-            raises ends them.
+        check: Called at each sign of life of a conversion and a validation, before each timing, and at each step of a
+            training; what it raises ends them.
     """
 
     recipe: OptimizeRecipe
@@ -157,6 +157,7 @@ class Workbench:
         """Time a file: the median of an inference, in milliseconds."""
         from ...devices import BenchPlan
 
+        self.check()
         return float(self._measured(data, None, self.measuring.plan or BenchPlan()).timed().figures["p50"])
 
     def in_turns(self, file: Artifact, other: Artifact) -> Turns | None:
@@ -199,7 +200,7 @@ class Workbench:
 
         with open_device(self.measuring.device, self.measuring.inventory) as target:
             options = RunOptions(runtime=self.measuring.runtime, bench=plan)
-            tell = (lambda _progress: self.check()) if against is None else self._alive
+            tell = None if against is None else self._alive
             return target.measure(data, inputs, options, against=against, on_progress=tell)
 
     def context(self, checkpoints: Path | None, training: Training) -> PassContext:

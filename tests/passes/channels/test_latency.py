@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ from edgeopt.passes.channels import ChannelPruning
 from edgeopt.passes.channels.allocation import Ladder
 from edgeopt.passes.channels.cost import CostModel
 from edgeopt.passes.channels.dependencies import analyse
-from edgeopt.passes.channels.latency import LatencyTable
+from edgeopt.passes.channels.latency import LatencyTable, plan_latency
 from edgeopt.training.context import PassContext
 
 
@@ -132,6 +133,24 @@ def test_savings_of_both_sides_of_a_layer_are_not_counted_twice():
     # Planted: adding up what each saves alone is off by far more.
     alone = sum(timer(np.full(3, 64)) - timer(np.where(np.arange(3) == i, 16, 64)) for i in range(3))
     assert abs(timer(np.full(3, 64)) - alone - timer(np.full(3, 16))) > 0.1 * timer(np.full(3, 64))
+
+
+def test_where_the_prediction_falls_no_further_less_work_does():
+    class Stuck:
+        """Says of every cut that it saves nothing."""
+
+        before_ms, measurements = 64.0, 1
+        macs = SimpleNamespace(of=lambda kept: kept.sum(axis=1).astype(float))
+
+        def predict(self, kept):
+            return np.full(len(kept), self.before_ms)
+
+    groups = [
+        group for group in analyse(read_native(plain(importlib.import_module("keras")))).groups if not group.block
+    ]
+    ladder = Ladder(groups, [np.ones(64)] * 3, 8, 8)
+    found = plan_latency(ladder, Stuck(), lambda counts: 10 + float(counts.sum()) / 4, 15.0, {})
+    assert found.after_ms <= 15.0 and found.counts.sum() < 64
 
 
 @pytest.mark.heavy

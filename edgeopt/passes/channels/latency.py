@@ -118,7 +118,7 @@ def plan_latency(
         if _key(counts) in tried and min(tried.values()) > target_ms:
             # What is predicted falls no further, but time does: by less work.
             least = min(float(table.macs.of(np.asarray([tried_key]))[0]) for tried_key in tried)
-            counts = allocate_globally(ladder, table.macs.of, _LESS * least, fixed)
+            counts = allocate_globally(ladder, table.macs.of, _LESS * least * target_ms / min(tried.values()), fixed)
         key = _key(counts)
         if key in tried:
             break

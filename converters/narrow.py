@@ -27,19 +27,23 @@ def bits_left(intervals: Sequence[Interval]) -> list[float]:
     return [float(np.log2(1 + 255 * (end - start) / (high - low))) if high > low else 8.0 for start, end in intervals]
 
 
-def narrow_branches(annotated: bytes, layers: Sequence[str]) -> list[str]:
+def narrow_branches(annotated: bytes, original: bytes, layers: Sequence[str]) -> list[str]:
     """Warn of each CONCATENATION inside a model of which an operand that moves has fewer than three bits left.
 
     Args:
         annotated: The float file with the ranges that it is quantised with.
+        original: The same before any repair; a CONCATENATION that a repair put in is no branch of the user's.
         layers: Names of the model's layers.
     """
     model, known = read_model(annotated), _ranges(annotated)
     ends = {operator.index for operator in output_edge(model)}
+    before = {tensor.name for tensor in read_model(original).main.tensors}
     warnings = []
     for operator in model.main.operators:
         operands = [index for index in operator.inputs if index in known]
         if operator.name != "CONCATENATION" or operator.index in ends or len(operands) < len(operator.inputs):
+            continue
+        if model.main.tensors[operator.outputs[0]].name not in before:
             continue
         bits = bits_left([known[index] for index in operands])
         branches = zip(bits, operands, strict=True)

@@ -102,7 +102,7 @@ class TFLiteBackend:
             choice.to_dict(),
             edges.ends,
             _repairs(choice.calibration.changes, lean.layer_names),
-            tuple(narrow_branches(choice.annotated, lean.layer_names) if choice.annotated else ()),
+            tuple(narrow_branches(choice.annotated, choice.float_file, lean.layer_names) if choice.annotated else ()),
         )
 
 

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 import edgeopt
-from edgeopt.converters.narrow import bits_left
+from edgeopt.converters.narrow import bits_left, narrow_branches
+from edgeopt.converters.range_meter import RangeMeter
 
 X = np.random.default_rng(0).normal(size=(200, 8)).astype(np.float32)
 
@@ -32,6 +33,19 @@ def test_a_narrow_branch_is_named_with_its_bits(any_keras):
 
 def test_branches_of_one_width_are_not_warned_about(any_keras):
     assert edgeopt.convert(branches(any_keras, 1), calibration=X, isolate=False).warnings == ()
+
+
+def test_a_concatenation_that_a_repair_put_in_is_not_the_users():
+    import keras
+
+    content, other = (
+        edgeopt.convert(model, quantize="float32", isolate=False).model
+        for model in (branches(keras, 100), keras.Sequential([keras.Input((8,)), keras.layers.Dense(4)]))
+    )
+    meter = RangeMeter(content)
+    meter.feed({"x": X[:1]})
+    assert len(narrow_branches(meter.annotated(), content, ["join", "narrow"])) == 1
+    assert narrow_branches(meter.annotated(), other, ["join", "narrow"]) == []
 
 
 def test_the_bits_of_each_operand():

@@ -175,6 +175,7 @@ class Editor:
 
 
 _OPTIONS = {
+    "ABS": "AbsOptions",
     "ADD": "AddOptions",
     "SUB": "SubOptions",
     "MUL": "MulOptions",

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from ..outputs import Samples
 from .change import Change, computes_the_same
 from .channels import even_channels
+from .exponentials import bounded_elu, bounded_powers, bounded_softplus
 from .joins import affine_before_joins
 from .masks import bound_masks
 from .norms import robust_norms
@@ -52,7 +53,7 @@ def _proven(make: Repairing, samples: int | None = None) -> Repairing:
 REPAIRS: dict[str, tuple[Repairing, ...]] = {
     "int8": (
         *map(_proven, (affine_before_joins, fold_into_convolution, robust_norms, multiplied_squares, selected_casts)),
-        _proven(small_tanhs),
+        *map(_proven, (bounded_elu, bounded_softplus, bounded_powers, small_tanhs)),
         _proven(even_channels, samples=8),  # powers of two: exact where they fit at all
         bound_masks,
     ),

@@ -100,6 +100,7 @@ class RangeMeter:
         self._low: npt.NDArray[np.float32] = np.full(len(self._tensors), np.inf, dtype=np.float32)
         # TensorFlow's calibrator starts there, too: the least positive float, which its author may have taken for -inf.
         self._high: npt.NDArray[np.float32] = np.full(len(self._tensors), np.finfo(np.float32).tiny, dtype=np.float32)
+        self._known = {index: found for index, found in _written(content).items() if index in self._tensors}
         self._free = ~np.isin(self._tensors, list(_tied_to_ends(graph)))
         self._histograms = Histograms([view().size for view in self._run.views], values) if values else None
         self._in_place = [] if exact else _in_place_pairs(content, graph, self._tensors)
@@ -190,6 +191,9 @@ class RangeMeter:
             for place in np.flatnonzero(self._free):
                 extremes = float(low[place]), float(high[place])
                 low[place], high[place] = METHODS[method](self._histograms.of(int(place)), extremes)
+        for index, (least, greatest) in self._known.items():
+            place = self._tensors.index(index)
+            low[place], high[place] = least, greatest
         for index, floor in self._floors.items():
             place = self._tensors.index(index)
             low[place] = max(low[place], np.float32(floor))
@@ -257,3 +261,12 @@ def _tree(content: bytes) -> Any:
     from tensorflow.lite.tools import flatbuffer_utils
 
     return flatbuffer_utils.convert_bytearray_to_object(bytearray(content))
+
+
+def _written(content: bytes) -> dict[int, tuple[np.float32, np.float32]]:
+    """Return the ranges that a repair has written into a float file, by index of the tensor."""
+    return {
+        index: (np.float32(tensor.quantization.min[0]), np.float32(tensor.quantization.max[0]))
+        for index, tensor in enumerate(_tree(content).subgraphs[0].tensors)
+        if tensor.quantization is not None and tensor.quantization.min is not None and len(tensor.quantization.min) == 1
+    }

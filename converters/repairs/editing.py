@@ -110,6 +110,13 @@ class Editor:
             return index
         return self.add(place, "TRANSPOSE", [index, self.constant(np.array(order, np.int32), result[1])], result)
 
+    def bound(self, index: int, reach: float) -> None:
+        """Let the range of an added tensor be from ``-reach`` to `reach`, whatever the samples show."""
+        from ai_edge_litert import schema_py_generated as schema
+
+        held = self._made.tensors[index].quantization = schema.QuantizationParametersT()
+        held.min, held.max = np.array([-reach], np.float32), np.array([reach], np.float32)
+
     def drop(self, operator: Operator) -> None:
         """Take an operator out; what it gave is given by another, or wanted by none."""
         self.dropped.add(operator.index)

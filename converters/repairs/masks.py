@@ -18,11 +18,11 @@ import numpy as np
 from ...data.dataset import Array
 from ...flatbuffer import read_model
 from ...flatbuffer.model import Model, Operator
-from ..cause import MASK
 from ..outputs import Samples, file_tensors
 from ..rewrite import packed, unpacked
 from .change import Change
 
+MASKING = 500.0  # that much is added or selected to mask: of scores that apart a softmax sees the highest alone
 _VANISHED = 20.0  # below the lowest score: exp(-20) of its weight
 _SPARE = 0.25  # of the scores' span, for scores lower or higher than those of the samples
 _SOFTMAX = ("SOFTMAX", "LOG_SOFTMAX")
@@ -91,7 +91,7 @@ def masked_softmaxes(model: Model) -> Iterator[Masked]:
                 values = None if index < 0 else model.main.tensors[index].data()
                 if values is None:
                     waiting.append(index)
-                elif values.dtype == np.float32 and np.any(np.abs(values) >= MASK) and maker.name not in _MOVING:
+                elif values.dtype == np.float32 and np.any(np.abs(values) >= MASKING) and maker.name not in _MOVING:
                     constants.append((maker, position))
         if constants:
             yield Masked(operator, tuple(path), tuple(constants))
@@ -103,7 +103,7 @@ def _inputs_of(content: bytes, model: Model, found: list[Masked], samples: Sampl
 
 def _bounds(scores: Array) -> tuple[float, float] | None:
     """The lowest and highest score that is not masked, with room to spare; None where all are."""
-    kept = scores[scores > -MASK / 2]
+    kept = scores[scores > -MASKING / 2]
     if not kept.size:
         return None
     low, high = float(kept.min()), float(kept.max())
@@ -121,7 +121,7 @@ def _with_bounds(content: bytes, found: list[Masked], bounds: Mapping[int, tuple
         for operator, position in item.constants:
             source = graph.tensors[operator.inputs[position]]
             values = np.frombuffer(bytes(tree.buffers[source.buffer].data), "<f4").copy()
-            huge = np.abs(values) >= MASK
+            huge = np.abs(values) >= MASKING
             reach = low - _VANISHED if operator.name in _CHOOSING else high - low + _VANISHED
             values[huge] = reach if operator.name in _CHOOSING else np.sign(values[huge]) * reach
             tree.buffers.append(schema.BufferT())

@@ -8,12 +8,15 @@ eq. 4). An epsilon that counts is one more element of the row, ``sqrt(n * epsilo
 row's length, so that long rows of even variance keep the longer way.
 
 ``x - mean`` has one scale for loud and quiet rows, as ``x`` has. Where that costs more than another L2_NORMALIZATION
-does, the rows are divided by their lengths first: the norm of ``x / |x|`` is that of ``x``.
+does, the rows are divided by their lengths first: the norm of ``x / |x|`` is that of ``x``. And what is left of the
+mean in a quiet row, less than a step of that scale, is a share of its length: behind L2_NORMALIZATION it is seen and
+taken off. In float it is zero there.
 """
 
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 
@@ -29,7 +32,24 @@ _FLATTERED_DB = 28.0  # under which the estimate of squares is too high by more:
 _NO_EPSILON = 1e-6  # of the variance: float32 hardly tells it from none
 _L2_STEPS = 128  # that L2_NORMALIZATION divides 1 into
 _L2_RANK = 4
-_TWICE_DB = 0.5  # gained by two L2_NORMALIZATION
+_WORTH_DB = 0.3  # gained by more operators
+_SPARE = 1.1  # for values larger than those of the samples
+
+
+class Way(NamedTuple):
+    """What is done besides an L2_NORMALIZATION of rows less their mean.
+
+    Attributes:
+        first: Another L2_NORMALIZATION, of the rows with their mean.
+        again: How large a mean may be left behind it, to be taken off, and how large what then remains; None to let
+            it be.
+    """
+
+    first: bool = False
+    again: tuple[float, float] | None = None
+
+
+_WAYS = ((False, False), (False, True), (True, False), (True, True))  # first, again
 
 
 def robust_norms(content: bytes, samples: Samples) -> Change | None:
@@ -49,10 +69,8 @@ def robust_norms(content: bytes, samples: Samples) -> Change | None:
         variance = np.mean(rows**2, axis=-1, keepdims=True)
         by_root, by_l2 = _by_root(rows, variance, norm.epsilon), _by_l2(rows, rows, norm.epsilon)
         if by_l2 - by_root >= (_GAIN_DB if by_root >= _FLATTERED_DB else 0):
-            seen = _rounded(given, given)
-            once, twice = _by_l2(rows, norm.centred_rows(seen), norm.epsilon), _by_two(rows, seen, norm.epsilon)
             epsilon = norm.epsilon > _NO_EPSILON * float(variance.min())
-            _through_l2(editor, norm, epsilon=epsilon, twice=norm.mean is not None and twice - once >= _TWICE_DB)
+            _through_l2(editor, norm, _best_way(norm, given, rows), epsilon=epsilon)
         elif not norm.centred:
             _centre(editor, norm)
         else:
@@ -80,11 +98,32 @@ def _by_l2(rows: Array, seen: Array, epsilon: float) -> float:
     return _of_units(rows, _units(_rounded(seen, seen), math.sqrt(rows.shape[-1] * epsilon))[0], epsilon)
 
 
-def _by_two(rows: Array, seen: Array, epsilon: float) -> float:
-    """Estimate the same by L2_NORMALIZATION before and after the mean is taken off `seen`, which has it."""
-    units, more = _units(seen, math.sqrt(rows.shape[-1] * epsilon))
-    centred = units - units.mean(axis=-1, keepdims=True)
-    return _of_units(rows, _units(_rounded(centred, centred), _rounded(more, centred))[0], epsilon)
+def _best_way(norm: Norm, given: Array, rows: Array) -> Way:
+    """Return the way that keeps the most of the norm of `given`; the shortest of those that keep about as much."""
+    best, most = Way(), -math.inf
+    for first, again in _WAYS if norm.mean is not None else ():
+        kept, reaches = _by_way(norm, given, rows, first=first, again=again)
+        if kept - most >= _WORTH_DB:
+            best, most = Way(first, reaches if again else None), kept
+    return best
+
+
+def _by_way(norm: Norm, given: Array, rows: Array, *, first: bool, again: bool) -> tuple[float, tuple[float, float]]:
+    """Estimate the signal to noise of a norm of what `given` is in 8 bits, and how far `Way.again` reaches."""
+    seen, more = _rounded(given, given), np.asarray(math.sqrt(norm.count * norm.epsilon))
+    if first:
+        seen, more = _units(seen, more)
+    seen = _less_mean(seen)
+    units, _ = _units(seen, _rounded(more, seen))
+    mean = units.mean(axis=-1, keepdims=True)
+    reaches = _SPARE * float(np.abs(mean).max()), _SPARE * float(np.abs(units - mean).max())
+    return _of_units(rows, _less_mean(units) if again else units, norm.epsilon), reaches
+
+
+def _less_mean(values: Array) -> Array:
+    mean = values.mean(axis=-1, keepdims=True)
+    centred = values - _rounded(mean, mean)
+    return _rounded(centred, centred)
 
 
 def _of_units(rows: Array, units: Array, epsilon: float) -> float:
@@ -109,13 +148,13 @@ def _ratio(wanted: Array, got: Array) -> float:
     return float(10 * np.log10(np.sum(wanted**2) / max(float(np.sum((wanted - got) ** 2)), np.finfo(float).tiny)))
 
 
-def _through_l2(editor: Editor, norm: Norm, *, epsilon: bool, twice: bool) -> None:
+def _through_l2(editor: Editor, norm: Norm, way: Way, *, epsilon: bool) -> None:
     place, name, shape = norm.last, editor.graph.tensors[norm.last.outputs[0]].name, norm.shape
     order = (*norm.kept, *norm.axes)
     turned, rows = tuple(shape[axis] for axis in order), (math.prod(shape) // norm.count, norm.count)
     plain = order == tuple(range(len(shape))) and len(norm.axes) == 1 and len(shape) <= _L2_RANK
     index = norm.taken
-    if norm.mean is not None and not twice:
+    if norm.mean is not None and not way.first:
         index = editor.add(place, "SUB", [index, norm.mean], (shape, name))
     if not plain:
         index = editor.transpose(place, index, order, (turned, name))
@@ -125,15 +164,14 @@ def _through_l2(editor: Editor, norm: Norm, *, epsilon: bool, twice: bool) -> No
     if epsilon:
         each = np.full((*row_shape[:-1], 1), math.sqrt(norm.count * norm.epsilon), np.float32)
         more = editor.constant(each, name)
-    if twice:
+    if way.first:
         longer = _unit(editor, place, index, more, row_shape)
         index = longer if more is None else _cut(editor, place, longer, row_shape)
-        axis = editor.constant(np.array([len(row_shape) - 1], np.int32), name)
-        mean = editor.add(place, "MEAN", [index, axis], ((*row_shape[:-1], 1), name), keepDims=True)
-        index = editor.add(place, "SUB", [index, mean], (row_shape, name))
+        index = _without_mean(editor, place, index, row_shape)
         more = None if more is None else _cut(editor, place, longer, (*row_shape[:-1], 1), norm.count)
     index = _unit(editor, place, index, more, row_shape)
     index = index if more is None else _cut(editor, place, index, row_shape)
+    index = index if way.again is None else _without_mean(editor, place, index, row_shape, way.again)
     if not plain:
         index = editor.reshape(place, index, (turned, name))
         index = editor.transpose(place, index, tuple(np.argsort(order)), (shape, name))
@@ -149,6 +187,19 @@ def _unit(editor: Editor, place: Operator, index: int, more: int | None, shape: 
     longer = (*shape[:-1], shape[-1] + 1)
     index = editor.add(place, "CONCATENATION", [index, more], (longer, name), axis=len(longer) - 1)
     return editor.add(place, "L2_NORMALIZATION", [index], (longer, name))
+
+
+def _without_mean(
+    editor: Editor, place: Operator, index: int, shape: tuple[int, ...], reaches: tuple[float, ...] = ()
+) -> int:
+    """Write rows less their mean; `reaches` are the ranges of the mean and the rest, where float does not show them."""
+    name = editor.graph.tensors[place.outputs[0]].name
+    axis = editor.constant(np.array([len(shape) - 1], np.int32), name)
+    mean = editor.add(place, "MEAN", [index, axis], ((*shape[:-1], 1), name), keepDims=True)
+    rest = editor.add(place, "SUB", [index, mean], (shape, name))
+    for made, reach in zip((mean, rest), reaches, strict=False):
+        editor.bound(made, reach)
+    return rest
 
 
 def _cut(editor: Editor, place: Operator, index: int, shape: tuple[int, ...], start: int = 0) -> int:

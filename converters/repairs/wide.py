@@ -6,11 +6,10 @@ import numpy as np
 
 from ...flatbuffer import read_model
 from ...flatbuffer.model import Operator
-from ..cause import MASK
 from ..outputs import Samples
 from .change import Change
 from .editing import Editor
-from .masks import masked_softmaxes
+from .masks import MASKING, masked_softmaxes
 from .spelling import New, spelled
 
 _SELECTING = ("SELECT", "SELECT_V2")
@@ -55,6 +54,21 @@ def spelled_elu(content: bytes, samples: Samples) -> Change | None:
     return spelled(content, "ELU", "elu", "EXP and ADD, for 16 bits", spell)
 
 
+def spelled_differences(content: bytes, samples: Samples) -> Change | None:
+    """Return the float file with ``(x - y) * (x - y)`` for each SQUARED_DIFFERENCE; None without any.
+
+    Args:
+        content: A float .tflite file of one subgraph.
+        samples: Not looked at.
+    """
+
+    def spell(editor: Editor, operator: Operator, new: New) -> None:
+        difference = editor.add(operator, "SUB", operator.inputs, new)
+        editor.add(operator, "MUL", [difference] * 2, operator.outputs[0])
+
+    return spelled(content, "SQUARED_DIFFERENCE", "difference", "SUB and MUL, for 16 bits", spell)
+
+
 def added_masks(content: bytes, samples: Samples) -> Change | None:
     """Return the float file with constant masks added to the scores of a softmax that were selected instead of them.
 
@@ -72,7 +86,7 @@ def added_masks(content: bytes, samples: Samples) -> Change | None:
             values, result = np.asarray(editor.value(operator.inputs[position])), operator.outputs[0]
             masked, shape = condition if position == 1 else ~condition, editor.graph.tensors[result].shape
             scores = operator.inputs[3 - position]
-            if editor.graph.tensors[scores].shape != shape or not np.all(values <= -MASK):
+            if editor.graph.tensors[scores].shape != shape or not np.all(values <= -MASKING):
                 continue
             name = editor.graph.tensors[result].name
             addend = editor.constant(np.where(masked, values, np.float32(0)).astype(np.float32), name)

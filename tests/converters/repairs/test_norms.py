@@ -26,6 +26,13 @@ def spread_out(x):
     return (x - mean) * tf.math.rsqrt(variance + 1e-3) * GAIN + OFFSET
 
 
+def spread_out_plainly(x):
+    import tensorflow as tf
+
+    difference = x - tf.reduce_mean(x, -1, keepdims=True)
+    return difference * tf.math.rsqrt(tf.reduce_mean(tf.square(difference), -1, keepdims=True) + 1e-3)
+
+
 def of_moments(x):
     import tensorflow as tf
 
@@ -100,6 +107,17 @@ def test_int8_keeps_what_it_lost(tmp_path):
     assert files[0].fidelity.snr_db < 20 and files[1].fidelity.snr_db > 24
     [repair] = files[1].sidecar["repairs"]
     assert repair["kind"] == "norm"
+
+
+def test_what_is_left_of_a_large_mean_is_taken_off_where_it_is_seen(tmp_path):
+    """Of 64 channels, ten deviations from zero: 24 dB without it, where the input's own 8 bits leave 28."""
+    x = (RNG.normal(size=(100, 12, 64)) * np.exp(0.5 * RNG.normal(size=(100, 12, 1))) + 10).astype(np.float32)
+    model = exported(spread_out_plainly, tmp_path, x)
+    artifact = edgeopt.convert(model, calibration=x, ranges="minmax", isolate=False)
+    assert artifact.fidelity.snr_db > 25
+    tensors, operators = (getattr(read_model(artifact.model).main, name) for name in ("tensors", "operators"))
+    made = [tensors[operator.outputs[0]] for operator in operators if operator.name == "MEAN"][-1]
+    assert 1e-5 < made.quantization.scales[0] < 1e-3  # in the float file this mean is zero
 
 
 def test_even_rows_keep_their_way_and_only_the_mean_goes_first(tmp_path):

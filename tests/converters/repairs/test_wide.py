@@ -63,3 +63,12 @@ def test_constant_masks_are_bounded(any_keras):
     assert artifact.fidelity.snr_db > 35 and artifact.warnings == ()
     kinds = [repair["kind"] for repair in artifact.sidecar["repairs"]]
     assert kinds == (["select", "mask"] if any_keras.__name__ == "keras" else ["mask"])
+
+
+def test_a_layer_normalization_runs():
+    """Its SQUARED_DIFFERENCE is quantised to 16 bits, but no runtime has that."""
+    import keras
+
+    x = keras.Input((6, 8), name="x")
+    artifact = wide(keras.Model(x, keras.layers.LayerNormalization()(x)))
+    assert artifact.fidelity.snr_db > 35 and "SQUARED_DIFFERENCE" not in artifact.sidecar["ops"]

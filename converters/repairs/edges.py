@@ -1,9 +1,9 @@
 """Decide whether operators at a model's edges stay float: only where the outputs would not be the model's otherwise.
 
 Raw features of very different ranges in one input, normalised inside the model: the normalisation stays float behind a
-float input, and what follows is int8. Boxes and scores joined in one output: the join stays float, in front of a float
-output; so does a fully connected layer whose results are of such different units that one scale loses some. Names,
-order, shapes and real values stay.
+float input (or the fully connected layer that the converter has folded it into), and what follows is int8. Boxes and
+scores joined in one output: the join stays float, in front of a float output; so does a fully connected layer whose
+results are of such different units that one scale loses some. Names, order, shapes and real values stay.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 
 from ...evaluation.fidelity import Fidelity
 from ...flatbuffer import read_model
-from ...flatbuffer.edges import EDGES, output_heads
+from ...flatbuffer.edges import EDGES, input_heads, output_heads
 from ..quantise import Quantise
 
 
@@ -55,6 +55,8 @@ def settle_edges(
     """
     model = read_model(annotated)
     edges = {end: EDGES[end](model) for end in open_ends}
+    if "input" in open_ends and not edges["input"]:
+        edges["input"] = input_heads(model)
     heads = output_heads(model) if "output" in open_ends else []
     if not heads and not any(edges.values()):
         return Settled(file)

@@ -1,8 +1,9 @@
 """Operators at a model's edge: what may stay float where one integer scale cannot hold what goes in or comes out.
 
 At an input, additions of and multiplications with constants (a normalisation of raw features) up to where integers
-begin; at an output, the joining of its parts (boxes and scores), or the fully connected layer that gives values of
-different units side by side. No other operator counts as an edge.
+begin, or the fully connected layer into whose weights the converter has folded them; at an output, the joining of its
+parts (boxes and scores), or the fully connected layer that gives values of different units side by side. No other
+operator counts as an edge.
 """
 
 from __future__ import annotations
@@ -19,14 +20,25 @@ _HEADS = frozenset({"FULLY_CONNECTED"})
 
 def input_edge(model: Model) -> list[Operator]:
     """Return the float operators between the inputs and the first that is no addition or multiplication, in order."""
+    return _first(model, _AFFINE)
+
+
+def input_heads(model: Model) -> list[Operator]:
+    """Return the float fully connected layers that take an input, or what is reshaped from one, in order."""
+    return _first(model, _HEADS)
+
+
+def _first(model: Model, kinds: frozenset[str]) -> list[Operator]:
+    """Return the operators of some kinds that take a float input (or are behind such), and those that reshape it."""
     reached = {index for index in model.main.inputs if model.main.tensors[index].dtype == "float32"}
     found = []
     for operator in model.main.operators:
         computed = [index for index in operator.inputs if index >= 0 and not model.main.tensors[index].is_constant]
-        if len(computed) == 1 and computed[0] in reached and operator.name in _AFFINE | _MOVING:
-            reached.update(operator.outputs)
+        if len(computed) == 1 and computed[0] in reached and operator.name in kinds | _MOVING:
+            if operator.name not in _HEADS:
+                reached.update(operator.outputs)
             found.append(operator)
-    return found if any(operator.name in _AFFINE for operator in found) else []
+    return found if any(operator.name in kinds for operator in found) else []
 
 
 def output_edge(model: Model) -> list[Operator]:
@@ -54,8 +66,11 @@ def _last(model: Model, kinds: frozenset[str]) -> list[Operator]:
 
 def float_edge(model: Model, end: str) -> list[Operator]:
     """Return the operators at an end (``input``, ``output``) of a file that are float there, in order."""
-    return input_edge(model) if end == "input" else [*output_edge(model), *output_heads(model)]
+    first, heads = (input_edge, input_heads) if end == "input" else (output_edge, output_heads)
+    edge = first(model)
+    return [*edge, *(operator for operator in heads(model) if operator not in edge)]
 
 
-# What may stay float at each end of any model; the heads of an output only where it loses channels.
+# What may stay float at each end of any model; the heads of an output only where it loses channels, those of an input
+# only where no addition or multiplication is in front of them.
 EDGES: dict[str, Callable[[Model], list[Operator]]] = {"input": input_edge, "output": output_edge}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from edgeopt.flatbuffer import read_model
-from edgeopt.flatbuffer.edges import float_edge, input_edge, output_edge, output_heads
+from edgeopt.flatbuffer.edges import float_edge, input_edge, input_heads, output_edge, output_heads
 
 from .conftest import FileBuilder
 
@@ -29,6 +29,12 @@ def test_nothing_but_affine_operators_of_float_is_an_edge():
     assert input_edge(chain("TANH")) == []
     assert input_edge(chain("SUB", "MUL", inputs="int8")) == []
     assert [operator.name for operator in input_edge(chain("SUB", "TANH", "MUL"))] == ["SUB"]
+
+
+def test_the_layer_that_takes_an_input_is_a_head_and_what_follows_it_is_not():
+    assert [operator.index for operator in input_heads(chain("FULLY_CONNECTED"))] == [0]
+    assert [operator.name for operator in float_edge(chain("RESHAPE"), "input")] == ["RESHAPE", "FULLY_CONNECTED"]
+    assert input_heads(chain("TANH")) == input_heads(chain(inputs="int8")) == []
 
 
 def joined(*after: str, join: str = "CONCATENATION", dtype: str = "float32"):

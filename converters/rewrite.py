@@ -60,6 +60,16 @@ def put_names(model: bytes, input_names: Sequence[str], output_names: Sequence[s
     return packed(tree)
 
 
+def named_as(model: bytes, like: bytes) -> bytes:
+    """Return a file that was made of `put_names(like, ...)` with the ends of `like`: their names, order and keys."""
+    tree, other = unpacked(model), unpacked(like)
+    graph, wanted = tree.subgraphs[0], other.subgraphs[0]
+    for index in (*wanted.outputs, *wanted.inputs):
+        graph.tensors[index].name = wanted.tensors[index].name
+    graph.inputs, graph.outputs, tree.signatureDefs = wanted.inputs, wanted.outputs, other.signatureDefs
+    return packed(tree)
+
+
 def marked(model: bytes, name: str) -> bytes:
     """Return a .tflite file with an empty entry of a name in its metadata."""
     from ai_edge_litert import schema_py_generated as schema

@@ -15,6 +15,7 @@ from .scored import Scored
 from .trials import Tell, Trials
 
 _SAME = 0.05  # decibels that make no difference
+_EACH = 0.01  # what an operator takes besides its share of MACs and bytes, for it needs conversions
 _TIMED_S = 1.0
 _ROUNDS = 100
 
@@ -186,17 +187,26 @@ class Search:
         return [chosen[index] for index in sorted(chosen)]
 
     def _fewest(self) -> list[Operator]:
-        """Return the fewest operators that reach the goal; none where all together do not.
+        """Return the operators that reach the goal for the least; none where all together do not.
 
-        They are added by what each costs when it alone is int8. A tensor between two of them is rounded as long as one
-        of the two is int8, so what each gains when it alone is float would be a worse order.
+        They are added by what each costs when it alone is int8, and once more by that for what it takes to be float;
+        the set that takes less stands. A tensor between two of them is rounded as long as one of the two is int8, so
+        what each gains when it alone is float would be a worse order.
         """
-        ordered = self._ordered()
+        found = [self._first_enough(ordered) for ordered in (self._ordered(), self._ordered(self._price))]
+        return min(filter(None, found), key=lambda chosen: sum(map(self._price, chosen)), default=[])
+
+    def _first_enough(self, ordered: list[Operator]) -> list[Operator]:
+        """Return what is needed of the first that reach the goal together."""
         for count in range(1, len(ordered) + 1):
             self._tell("selective", count, len(ordered))
             if self._judge(ordered[:count]).reached:
                 return self._needed(ordered[:count], lambda found: found.reached)
         return []
+
+    def _price(self, operator: Operator) -> float:
+        """Return what it takes that an operator is float: of the time, about, and of the weights' bytes."""
+        return self._trials.macs_share[operator.index] + self._trials.bytes_share[operator.index] + _EACH
 
     def _nearest(self, most: int) -> list[Operator]:
         """Return at most so many operators, those that bring the outputs nearest."""
@@ -207,20 +217,21 @@ class Search:
         return self._needed(ordered[:count], lambda judged: judged.value >= least)
 
     def _needed(self, chosen: list[Operator], enough: Callable[[Judged], bool]) -> list[Operator]:
-        """Return the operators without those that the others do not need, looked at from the cheapest on."""
+        """Return the operators without those that the others do not need, looked at from the last on."""
         for operator in reversed(chosen):
             others = [other for other in chosen if other is not operator]
             if enough(self._judge(others)):
                 chosen = others
         return sorted(chosen, key=lambda operator: operator.index)
 
-    def _ordered(self) -> list[Operator]:
+    def _ordered(self, price: Callable[[Operator], float] = lambda _: 1.0) -> list[Operator]:
+        """Return the operators by the noise that each makes when it alone is int8, for what it takes to be float."""
         operators = self._trials.operators
-        costs = {}
+        worth = {}
         for number, operator in enumerate(operators):
             self._tell("sensitivity", number, len(operators))
-            costs[operator.index] = self._trials.alone(operator).snr_db
-        return sorted(operators, key=lambda operator: costs[operator.index])
+            worth[operator.index] = 10 ** (-self._trials.alone(operator).snr_db / 10) / price(operator)
+        return sorted(operators, key=lambda operator: -worth[operator.index])
 
     def _judge(self, chosen: Collection[Operator]) -> Judged:
         key = frozenset(operator.index for operator in chosen)

@@ -144,7 +144,14 @@ class _EdgeJudge:
             return settled.file
         return self._follow(
             Trials(
-                choice.annotated, quantise, self._names, choice.reference, settled.file, settled.changes, choice.used
+                choice.annotated,
+                quantise,
+                self._names,
+                choice.reference,
+                settled.file,
+                settled.changes,
+                choice.used,
+                folded=any(change.kind == "picture" for change in choice.calibration.changes),
             )
         )
 

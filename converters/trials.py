@@ -58,6 +58,7 @@ class Trials:
         file: What `quantise` made, with the operators of the edges float.
         changes: What the quantiser is told because of these.
         ranges: By which method the ranges were found.
+        folded: Whether a picture's normalisation was folded into the float file.
     """
 
     annotated: bytes = field(repr=False)
@@ -67,6 +68,7 @@ class Trials:
     file: bytes = field(repr=False)
     changes: Mapping[str, Any] = field(default_factory=dict)
     ranges: str = MINMAX
+    folded: bool = False
 
     def __post_init__(self) -> None:
         self.graph = read_model(self.annotated).main
@@ -122,8 +124,15 @@ class Trials:
     @cached_property
     def macs_share(self) -> dict[int, float]:
         """Index of an operator -> its share of all multiply-accumulates, in [0, 1]."""
-        counts = {operator.index: operator_macs(self.graph, operator) or 0 for operator in self.graph.operators}
-        return {index: count / max(1, sum(counts.values())) for index, count in counts.items()}
+        return _shares({operator.index: operator_macs(self.graph, operator) or 0 for operator in self.graph.operators})
+
+    @cached_property
+    def bytes_share(self) -> dict[int, float]:
+        """Index of an operator -> its share of the bytes of all constants that operators read, in [0, 1]."""
+        constants = [tensor.nbytes if tensor.is_constant else 0 for tensor in self.graph.tensors]
+        return _shares(
+            {item.index: sum(constants[index] for index in item.inputs if index >= 0) for item in self.graph.operators}
+        )
 
     def kept_float(self, operators: Collection[Operator]) -> set[str]:
         """Return the names of what is float when these operators are: with what only moves values between them."""
@@ -211,6 +220,10 @@ class Trials:
             if operator.name in COPYING and operator.inputs[0] in reached:
                 reached.update(operator.outputs)
         return not reached.isdisjoint(wanted)
+
+
+def _shares(counts: Mapping[int, int]) -> dict[int, float]:
+    return {index: count / max(1, sum(counts.values())) for index, count in counts.items()}
 
 
 def _may_be_float(operator: Operator) -> bool:

@@ -22,6 +22,14 @@ def corrected_bias(evidence: Evidence, integers: Integers) -> Reals:
     return on_grid(layer, evidence.mean_wanted - made)
 
 
+def kept_mean(evidence: Evidence, integers: Integers) -> Reals:
+    """Return the bias with which other weights give in the mean what the layer gives as it is: (channels,)."""
+    layer = evidence.layer
+    change = (integers - layer.integers) * layer.steps
+    shift = (evidence.mean_row * change).sum(axis=0) if layer.depthwise else evidence.mean_row @ change
+    return on_grid(layer, layer.stored_bias - shift)
+
+
 def on_grid(layer: Layer, bias: Reals) -> Reals:
     """Return the nearest biases that 32-bit integers can hold."""
     return np.asarray(np.clip(np.rint(bias / layer.bias_step), -_LARGEST, _LARGEST) * layer.bias_step)

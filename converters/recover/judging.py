@@ -37,8 +37,8 @@ def compared(before: Errors, after: Errors) -> tuple[Candidate, Candidate]:
 
 
 def improved(before: Candidate, after: Candidate) -> bool:
-    """Return whether a file is better than the one before: in the mean over the samples, and over all together."""
-    return after.gain_db > 0 and after.snr_db > before.snr_db
+    """Return whether a file is better than the one before: by more than the standard error, and over all together."""
+    return after.gain_db > after.noise_db and after.snr_db > before.snr_db
 
 
 def _results(file: bytes, groups: Sequence[Samples]) -> dict[str, Array]:

@@ -29,7 +29,7 @@ _FREE = frozenset(
 )
 # The same, but the scale of what they give is fixed.
 _FIXED = frozenset({"SOFTMAX", "LOG_SOFTMAX", "LOGISTIC", "TANH", "L2_NORMALIZATION"})
-_BIAS = {"CONV_2D": 2, "DEPTHWISE_CONV_2D": 2, "FULLY_CONNECTED": 2, "TRANSPOSE_CONV": 3}
+BIAS = {"CONV_2D": 2, "DEPTHWISE_CONV_2D": 2, "FULLY_CONNECTED": 2, "TRANSPOSE_CONV": 3}
 _LARGEST = 2**31 - 1
 
 
@@ -50,7 +50,7 @@ def search_ranges(file: bytes, judge: Judge, tell: Callable[[int, int], None]) -
                 made = rescaled(file, tensors, factor)
                 got = judge.errors(made)
                 before, after = compared(errors, got)
-                if after.gain_db <= max(after.noise_db, _LEAST_DB) or not improved(before, after):
+                if after.gain_db <= _LEAST_DB or not improved(before, after):
                     break
                 file, errors = made, got
             if file is not start:
@@ -90,7 +90,7 @@ def rescaled(file: bytes, tensors: Collection[int], factor: float) -> bytes:
     for index in tensors:
         put_scales(graph.tensors[index], graph.tensors[index].quantization.scale * factor)
     for operator in model.main.operators:
-        place = _BIAS.get(operator.name, len(operator.inputs))
+        place = BIAS.get(operator.name, len(operator.inputs))
         if place >= len(operator.inputs) or operator.inputs[place] < 0:
             continue
         whole = factor ** sum(index in tensors for index in operator.inputs[:place])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,8 @@ from ..outputs import Samples, batch_of, count_of, groups, spread
 from ..range_choice import LEAST_SAMPLES, Errors, better, judging_part
 from ..ranges import measurable
 from ..rewrite import packed
-from .biases import corrected_bias
+from ..weight_bias import WeightBias
+from .biases import corrected_bias, kept_mean
 from .editing import put_bias, put_weights
 from .equalising import equalised
 from .evidence import Evidence, Wanted, wanted_of
@@ -107,13 +109,15 @@ def recover(
     fit, kept = _Fit(split, floats), KeptSteps(folder, floats.model, (split.fitting, split.judging))
     state = State(file, floats.calibrated)
     steps = []
-    for method, apply in METHODS.items():
+    for method, ways in METHODS.items():
         if (before := kept.find(method, state)) is not None:
             step, after = before
             found = judge.errors(after.file)
         else:
-            made, changed = apply(fit, state, lambda *at, name=method: on_layer(name, *at))
-            found = judge.errors(made.file)
+            tried = [apply(fit, state, lambda *at, name=method: on_layer(name, *at)) for apply in ways]
+            of_each = [judge.errors(made.file) for made, _ in tried]
+            best = min(range(len(tried)), key=lambda place: float(of_each[place].mean()))
+            (made, changed), found = tried[best], of_each[best]
             step = _judged(method, changed, errors, found)
             after = made if step.kept else state
             kept.put(step, state, after)
@@ -161,8 +165,18 @@ Tell = Callable[[int, int], None]
 
 def _equalise(fit: _Fit, state: State, tell: Tell) -> tuple[State, int]:
     tell(0, 1)
-    made, float_file, changed = equalised(state.file, state.calibrated, fit.some(_SHOWING), but_first=fit.folded)
+    made, float_file, changed = equalised(state.file, state.calibrated, fit.split.fitting, but_first=fit.folded)
     return State(made, float_file), changed
+
+
+def _equalise_with_biases(fit: _Fit, state: State, tell: Tell) -> tuple[State, int]:
+    """Equalise, and take off the biases what rounding the weights, some of them anew, adds."""
+    made, changed = _equalise(fit, state, tell)
+    if not changed:
+        return made, changed
+    some = fit.some(_SHOWING)
+    samples = {name: np.concatenate([group[name] for group in some]) for name in some[0]}
+    return replace(made, file=WeightBias(made.calibrated, samples, but_first=fit.folded).taken_off(made.file)), changed
 
 
 def _ranges(fit: _Fit, state: State, tell: Tell) -> tuple[State, int]:
@@ -182,11 +196,43 @@ def _rounding(evidence: Evidence) -> Solution:
     return integers, layer.stored_bias if layer.bias is None else corrected_bias(evidence, integers)
 
 
-METHODS: dict[str, Callable[[_Fit, State, Tell], tuple[State, int]]] = {
-    "equalise": _equalise,
-    "bias": lambda *given: _layer_by_layer(_bias, *given),
-    "rounding": lambda *given: _layer_by_layer(_rounding, *given),
-    "ranges": _ranges,
+def _rounding_of_weights(evidence: Evidence) -> Solution:
+    layer = evidence.layer
+    if len(layer.integers) > MOST_INPUTS:
+        return layer.integers, layer.stored_bias
+    integers = rounded(evidence, weights_only=True)
+    return integers, layer.stored_bias if layer.bias is None else kept_mean(evidence, integers)
+
+
+def _layer_by_layer(solve: Callable[[Evidence], Solution], fit: _Fit, state: State, tell: Tell) -> tuple[State, int]:
+    """Solve layer after layer, each with what the ones before give now; say how many changed.
+
+    What is found for a layer is taken where it brings the layer's own result, on the samples that judge, nearer to the
+    float file's.
+    """
+    layers, wanted, every = fit.layers(state), fit.wanted(state), fit.split.all
+    walk, changed, fitting = Walk(state.file, every), 0, len(fit.split.fitting)
+    for place, layer in enumerate(layers):
+        tell(place, len(layers))
+        walk.forward(layer.operator.index)
+        stored = walk.values(layer.input.index)
+        integers, bias = solve(Evidence.of(layer, stored, wanted[place], range(fitting)))
+        others = Evidence.of(layer, stored, wanted[place], range(fitting, len(every)))
+        if others.error(integers, bias) >= others.error(layer.integers, layer.stored_bias):
+            continue
+        changed += 1
+        if not np.array_equal(integers, layer.integers):
+            put_weights(walk.tree, layer, integers)
+        if layer.bias is not None:
+            put_bias(walk.tree, layer, bias)
+    return replace(state, file=packed(walk.tree)), changed
+
+
+METHODS: dict[str, Sequence[Callable[[_Fit, State, Tell], tuple[State, int]]]] = {
+    "equalise": (_equalise, _equalise_with_biases),
+    "bias": (partial(_layer_by_layer, _bias),),
+    "rounding": (partial(_layer_by_layer, _rounding), partial(_layer_by_layer, _rounding_of_weights)),
+    "ranges": (_ranges,),
 }
 
 
@@ -218,27 +264,3 @@ def _split(model: Model, samples: Samples, held_back: Samples | None) -> _Split 
         return None
     fitting = [group for place, group in enumerate(given) if place not in judges]
     return _Split(fitting, [given[place] for place in sorted(judges)], False)
-
-
-def _layer_by_layer(solve: Callable[[Evidence], Solution], fit: _Fit, state: State, tell: Tell) -> tuple[State, int]:
-    """Solve layer after layer, each with what the ones before give now; say how many changed.
-
-    What is found for a layer is taken where it brings the layer's own result, on the samples that judge, nearer to the
-    float file's.
-    """
-    layers, wanted, every = fit.layers(state), fit.wanted(state), fit.split.all
-    walk, changed, fitting = Walk(state.file, every), 0, len(fit.split.fitting)
-    for place, layer in enumerate(layers):
-        tell(place, len(layers))
-        walk.forward(layer.operator.index)
-        stored = walk.values(layer.input.index)
-        integers, bias = solve(Evidence.of(layer, stored, wanted[place], range(fitting)))
-        others = Evidence.of(layer, stored, wanted[place], range(fitting, len(every)))
-        if others.error(integers, bias) >= others.error(layer.integers, layer.stored_bias):
-            continue
-        changed += 1
-        if not np.array_equal(integers, layer.integers):
-            put_weights(walk.tree, layer, integers)
-        if layer.bias is not None:
-            put_bias(walk.tree, layer, bias)
-    return replace(state, file=packed(walk.tree)), changed

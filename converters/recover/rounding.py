@@ -26,13 +26,19 @@ _BLOCK = 64  # rows of weights, after which what moved is told to the rest
 _NOISE = 0.01
 
 
-def rounded(evidence: Evidence) -> Integers:
-    """Return the stored weights rounded for the layer's result: (K, channels)."""
+def rounded(evidence: Evidence, *, weights_only: bool = False) -> Integers:
+    """Return the stored weights rounded for the layer's result: (K, channels).
+
+    Args:
+        evidence: What the layer reads, and what the float file has there.
+        weights_only: Let them make up for their own rounding alone (``r = 0``), and not for what the layer reads.
+    """
     layer = evidence.layer
     gram, pull = evidence.moments()
     size = gram.shape[-1]
     energy = np.trace(gram, axis1=-2, axis2=-1)[..., None, None] / size
     gram = gram + _NOISE * energy * np.eye(size)
+    pull = np.zeros_like(pull) if weights_only else pull
     return descend(gram, pull / layer.steps, layer.real_weights / layer.steps, layer.integers, layer.most)
 
 

@@ -25,6 +25,7 @@ from .written import HELD_BACK_FILE, SAMPLES_FILE, WrittenChosen, read_arrays, w
 
 if TYPE_CHECKING:
     from ..converters.base import ConvertedFile, Converter
+    from ..converters.recover.recovery import Recovered
     from ..converters.reference import Run
 
 MODEL_FILE = "model.tflite"
@@ -176,26 +177,24 @@ def _convert(prepared: Prepared, recipe: ConvertRecipe, study: Study, folder: Pa
     from ..converters.tflite import TFLiteBackend
     from .convert_follow import Following
 
-    following = Following(prepared.lean, recipe, study, emit)
+    following = Following(prepared, recipe, study, emit)
     emit({"stage": "convert"})
     backend: Converter = (
         LarqBackend() if prepared.lean.binary else TFLiteBackend(following if following.asked else None)
     )
     samples, held_back = prepared.samples, prepared.held_back
     converted = backend.convert(prepared.lean, recipe, samples, held_back, _telling(emit))
-    seconds = {**prepared.report.seconds, **converted.seconds}
+    seconds = {**prepared.report.seconds, **converted.seconds, **following.seconds}
+    seconds["convert"] -= sum(following.seconds.values())
     selection = following.selection
-    if selection is not None:
-        seconds |= {"convert": seconds["convert"] - selection.seconds, "selective": selection.seconds}
-    elif recipe.float_ops is not None:
+    if selection is None and recipe.float_ops is not None:
         raise ConversionError(_not_selective(prepared.report))
     fidelity = None
     warnings = [*prepared.report.warnings, *converted.warnings, *_range_warnings(recipe, converted.ranges)]
-    recovery = None
-    if recipe.recover:
-        with stage("recover", seconds, emit):
-            converted, recovery = _recovered(converted, samples, held_back, emit, study.work)
-        warnings += [f"recover: nothing was tried, because {recovery['why']}"] if recovery["why"] else []
+    recovered = (following.recovered or _not_recovered(converted)) if recipe.recover else None
+    if recovered is not None:
+        converted = replace(converted, calibrated_model=recovered.calibrated or converted.calibrated_model)
+        warnings += [f"recover: nothing was tried, because {recovered.why}"] if recovered.why else []
     (folder / MODEL_FILE).write_bytes(converted.model)
     onnx, run = (
         _as_onnx(converted.model, prepared.lean, recipe, folder, seconds, emit) if recipe.is_onnx else (None, None)
@@ -223,7 +222,7 @@ def _convert(prepared: Prepared, recipe: ConvertRecipe, study: Study, folder: Pa
         flags=converted.flags,
         ranges=converted.ranges,
         repairs=[asdict(repair) for repair in converted.repairs],
-        recovery=recovery,
+        recovery=None if recovered is None else recovered.to_dict(),
         ends=converted.ends,
         fidelity=None if fidelity is None else fidelity.to_dict(),
         selective=None if selection is None else selection.to_dict(),
@@ -255,33 +254,11 @@ def _lost_on_the_way(tflite: Fidelity, onnx: Fidelity) -> list[str]:
     ]
 
 
-def _recovered(
-    converted: ConvertedFile,
-    samples: Mapping[str, Array] | None,
-    held_back: Mapping[str, Array] | None,
-    emit: OnEvent,
-    work: str | None,
-) -> tuple[ConvertedFile, dict[str, Any]]:
-    """Return the file with its channels, biases, roundings and ranges put right, and what was done."""
-    from ..converters.recover.recovery import FloatFiles, Recovered, recover
+def _not_recovered(converted: ConvertedFile) -> Recovered:
+    from ..converters.recover.recovery import Recovered
 
-    found = Recovered(converted.model, "the model holds its ranges itself")
-    if converted.reference is not None and converted.calibrated_model is not None and samples is not None:
-        folded = any(repair.kind == "picture" for repair in converted.repairs)
-        floats = FloatFiles(converted.reference.float_file, converted.calibrated_model, folded)
-        try:
-            found = recover(
-                converted.model,
-                floats,
-                samples,
-                held_back,
-                lambda method, done, total: emit({"stage": f"recover-{method}", "done": done, "total": total}),
-                None if work is None else Path(work),
-            )
-        except (RuntimeError, ValueError) as error:  # the interpreter's: such files convert and run nowhere here
-            found = Recovered(converted.model, f"the file does not run here ({one_line(error)})")
-    calibrated = found.calibrated or converted.calibrated_model
-    return replace(converted, model=found.model, calibrated_model=calibrated), found.to_dict()
+    own = converted.reference is None
+    return Recovered(b"", "the model holds its ranges itself" if own else "the file does not run here")
 
 
 def _telling(emit: OnEvent) -> Callable[[int, int], None]:

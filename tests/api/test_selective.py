@@ -115,14 +115,53 @@ def test_layers_by_name_stay_float_the_last_too(model, output_type):
     assert artifact.sidecar["outputs"][0]["dtype"] == output_type
 
 
-def test_what_stays_int8_is_recovered_beside_what_stays_float(model):
-    plain, artifact = converted(model, float_ops=["wide"]), converted(model, float_ops=["wide"], recover=True)
-    assert (layers_of(artifact), floats(artifact)) == (["wide"], ["FULLY_CONNECTED"])
-    found = artifact.sidecar["recovery"]
-    assert (found["why"], found["layers"]) == ("", 3)  # of four
-    assert any(step["kept"] for step in found["steps"])
-    assert artifact.fidelity.snr_db > plain.fidelity.snr_db
-    assert artifact.sidecar["selective"]["macs_share"] == pytest.approx(16 * 16 / (6 * 16 + 16 * 16 + 16 * 8 + 8 * 4))
+def test_what_stays_float_is_chosen_after_the_recovery_which_what_stays_int8_keeps(model):
+    alone, named = converted(model, recover=True), converted(model, float_ops=["wide"], recover=True)
+    assert any(step["kept"] for step in alone.sidecar["recovery"]["steps"])
+    assert named.sidecar["recovery"] == alone.sidecar["recovery"]
+    assert (layers_of(named), floats(named)) == (["wide"], ["FULLY_CONNECTED"])
+    first, _, *rest = constants(alone)
+    assert constants(named) == [first, *rest]
+    first, _, *rest = constants(converted(model))
+    assert constants(named) != [first, *rest]
+    assert named.fidelity.snr_db > converted(model, float_ops=["wide"]).fidelity.snr_db
+    assert named.sidecar["selective"]["macs_share"] == pytest.approx(16 * 16 / (6 * 16 + 16 * 16 + 16 * 8 + 8 * 4))
+
+
+def constants(artifact):
+    """The weights of each int8 Dense layer in turn, with their scales."""
+    graph = read_model(artifact.model).main
+    weights = [graph.tensors[item.inputs[1]] for item in graph.operators if item.name == "FULLY_CONNECTED"]
+    return [(item.data().tobytes(), item.quantization.scales.tobytes()) for item in weights if item.dtype == "int8"]
+
+
+def test_after_a_recovery_fewer_do(model):
+    goal = {"float_ops": "auto", "min_fidelity": 20}
+    before, after = converted(model, **goal), converted(model, **goal, recover=True)
+    assert len(layers_of(after)) < len(layers_of(before)) == 2
+    found = after.sidecar["selective"]
+    assert (found["reached"], found["int8"]["snr_db"] > 20) == (True, True)
+
+
+def test_heavy_operators_stay_int8_where_light_ones_do_as_well():
+    """Two layers with 84 % of the MACs make the most noise each; without that of two small ones the goal is reached."""
+    import tf_keras
+
+    tf_keras.utils.set_random_seed(1)
+    dense = tf_keras.layers.Dense
+    widths = {"first": 8, "heavy": 64, "heavier": 8, "small": 8, "smaller": 8}
+    made = tf_keras.Sequential([tf_keras.Input((6,), name="x")])
+    for name, width in widths.items():
+        made.add(dense(width, activation="relu", name=name))
+    made.add(dense(4, name="scores"))
+    for layer, axis, factor in (("heavy", 1, 3), ("heavier", 0, 1 / 3)):
+        kernel, bias = made.get_layer(layer).get_weights()
+        np.moveaxis(kernel, axis, 0)[0] *= factor
+        made.get_layer(layer).set_weights([kernel, bias])
+    found = converted(made, float_ops="auto", min_fidelity=26.5).sidecar["selective"]
+    assert found["reached"] and found["operators"]
+    assert not {row["layer"] for row in found["operators"]} & {"heavy", "heavier"}
+    assert found["macs_share"] < 0.2
 
 
 def test_a_name_that_is_none_is_refused_with_the_nearest(model):

@@ -166,7 +166,7 @@ class Ladder:
             reports.append({"kind": planned.step.name, **done.account.report})
             left += [{"stage": name, **entry} for entry in done.account.skipped]
         bench.say(f"{name}: converting and measuring")
-        artifact, dense = bench.smallest(exported, name)
+        artifact, dense = bench.smallest(exported, name, self._kept.work(name))
         bench.check()
         measured = bench.validated(artifact, self._budget)
         report = {

@@ -228,7 +228,7 @@ class _Run:
         if found is not None:
             return found
         bench.say(f"{name}: converting and measuring")
-        artifact, skipped = bench.smallest(bench.original, name)
+        artifact, skipped = bench.smallest(bench.original, name, self._kept.work(name))
         measured = self._measure(artifact, last=not self._planned)
         return self._kept.written(Stage(name, ORIGINAL, bench.original, artifact, measured, skipped=skipped))
 
@@ -238,7 +238,7 @@ class _Run:
         made = [stage.model for stage in before]
         done = apply(planned, model, taught(bench, made), self._kept.work(name), self._kept.trusted)
         bench.say(f"{name}: converting and measuring")
-        artifact, dense = bench.smallest(done.exported, name)
+        artifact, dense = bench.smallest(done.exported, name, self._kept.work(name))
         measured = self._measure(artifact, last=last)
         measured["against_previous"] = bench.in_turns(artifact, before[-1].artifact)
         if last:

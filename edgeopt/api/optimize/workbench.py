@@ -92,35 +92,40 @@ class Workbench:
     teacher: Any = None
     check: Callable[[], None] = lambda: None
 
-    def export(self, model: Any) -> Artifact:
-        """Convert a model as the recipe says, with kernels stored dense."""
-        return self._convert(model, replace(self.recipe.convert, sparse_weights=False))
+    def export(self, model: Any, work: Path | None = None) -> Artifact:
+        """Convert a model as the recipe says, with kernels stored dense; `work` is `edgeopt.convert`'s."""
+        return self._convert(model, replace(self.recipe.convert, sparse_weights=False), work)
 
-    def _convert(self, model: Any, recipe: ConvertRecipe) -> Artifact:
+    def _convert(self, model: Any, recipe: ConvertRecipe, work: Path | None) -> Artifact:
         """Convert; the samples that score the files choose what stays float where that is asked for."""
         data, metric, output = self.data.validation, self.recipe.metric, self.recipe.output_name
         chosen = {} if recipe.max_drop is None else {"data": data, "metric": metric, "output_name": output}
-        return convert(model, calibration=self.data.calibration, recipe=recipe, on_event=self.tell, **chosen)
+        return convert(model, calibration=self.data.calibration, recipe=recipe, on_event=self.tell, work=work, **chosen)
 
     def tell(self, event: Event) -> None:
         """Tell what runs and how far it is: {``stage``, ``done``, ``total``}."""
         self.check()
         telling(self.measuring.on_progress)(event)
 
-    def smallest(self, model: Any, stage: str) -> tuple[Artifact, tuple[Mapping[str, str], ...]]:
+    def smallest(self, model: Any, stage: str, work: Path | None) -> tuple[Artifact, tuple[Mapping[str, str], ...]]:
         """Convert a model; keep sparse kernels, where the recipe wants them, if the file is smaller and runs.
+
+        Args:
+            model: The model.
+            stage: Of which stage it is.
+            work: That stage's folder for what a resumed run goes on from; None keeps nothing.
 
         Returns:
             The file, and what was not done, with the reason.
         """
-        dense = self.export(model)
+        dense = self.export(model, work)
         if not self.recipe.convert.sparse_weights:
             return dense, ()
         skipped = {"stage": stage, "subject": "sparse_weights"}
         share = zero_share(dense.model)
         if share < _WORTH_TRYING:
             return dense, ({**skipped, "reason": "few-zeros", "detail": f"{share:.1%} of the kernels are zero"},)
-        sparse = self._convert(model, self.recipe.convert)
+        sparse = self._convert(model, self.recipe.convert, work)
         if sparse.size_bytes < dense.size_bytes:
             try:
                 self.latency_ms(sparse.model)

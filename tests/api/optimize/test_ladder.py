@@ -154,6 +154,30 @@ def test_without_training_data_the_nearest_file_is_written_and_what_training_nee
 
 
 @pytest.mark.heavy
+def test_a_recovery_that_was_killed_goes_on_behind_the_steps_that_it_had_finished(tmp_path):
+    import keras
+
+    x, y = data(96)
+    model, seen = network(keras), []
+
+    def interrupt(progress):
+        if progress.stage == "recover-rounding":
+            raise KeyboardInterrupt
+
+    options = {"validation": (x, y), "calibration": x, "bench": SHORT, "output": tmp_path}
+    options["budget"] = Budget(max_drop=-1.0)  # so that the second rung is tried
+    with pytest.raises(KeyboardInterrupt):
+        edgeopt.optimize(model, on_progress=interrupt, **options)
+    kept = list((tmp_path / "work" / "01-recover").glob("recover-*.npz"))
+    assert len(kept) == 2
+    edgeopt.optimize(model, on_progress=lambda at: seen.append(at.stage), resume=True, **options)
+    # The rung behind it recovers its own file, with the first two steps again.
+    first = [stage for stage in dict.fromkeys(seen) if stage.startswith("recover-")]
+    assert first[:2] == ["recover-rounding", "recover-ranges"]
+    assert not list((tmp_path / "work").rglob("recover-*.npz"))
+
+
+@pytest.mark.heavy
 def test_a_training_ends_when_the_time_is_over():
     import keras
 

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from ...errors import ConversionError
+from ..repairs.editing import without_orphans
 from ..rewrite import packed, unpacked
 from .weights import KINDS, mark_versions
 
@@ -68,7 +69,8 @@ def quantise_static(
     for name in denylisted_nodes:
         scope = f"^{re.escape(name)};?$"
         manager.add_quantization_config(scope, Name.ALL_SUPPORTED, algorithm_key=AlgorithmName.NO_QUANTIZE)
-    plain, ranges = _ranges(annotated)
+    # What a repair left behind TensorFlow's quantiser would drop.
+    plain, ranges = _ranges(without_orphans(annotated))
     return _quantised(plain, manager, ranges)
 
 

@@ -70,6 +70,16 @@ def weights_of(file):
     return [(op.name, graph.tensors[op.inputs[1]]) for op in graph.operators if op.name in WEIGHTED]
 
 
+def test_what_a_repair_replaced_is_not_in_the_file():
+    quiet = network()
+    kernel, bias = quiet.get_layer("conv").get_weights()
+    kernel[..., :8] *= 0.01
+    quiet.get_layer("conv").set_weights([kernel, bias])
+    artifact = edgeopt.convert(quiet, calibration=SAMPLES, quantize="int8w4", isolate=False)
+    assert [repair["kind"] for repair in artifact.sidecar["repairs"]] == ["channels"]
+    assert artifact.fully_int8
+
+
 def versions(file):
     return {op.name: op.version for op in read_model(file).main.operators}
 

@@ -17,8 +17,8 @@ class Repair:
     """A known cause of ruined integer files that was removed.
 
     Attributes:
-        kind: ``joined``, ``picture``, ``norm``, ``channels``, ``mask``, ``elu``, ``softplus``,
-            ``exponential``, ``hard-swish`` or ``select``.
+        kind: ``joined``, ``picture``, ``norm``, ``square``, ``cast``, ``elu``, ``softplus``, ``exponential``, ``tanh``,
+            ``channels``, ``mask``, ``hard-swish``, ``difference`` or ``select``.
         layers: The layers that it concerns, or names of tensors where these do not tell.
         detail: What was done, as a phrase.
     """

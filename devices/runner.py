@@ -158,6 +158,8 @@ class Job:
                 process.wait(self._timeouts.exit_s)
         for reader in self._readers:
             reader.join(self._timeouts.exit_s)
+        while kind is None and not self._events.empty():  # its last signs of life may have come behind the reply
+            self._tell(self._events.get())
         for stream in (process.stdout, process.stderr):
             with suppress(OSError):
                 stream.close()
@@ -184,8 +186,11 @@ class Job:
                 raise self._lost(self._ending())
             if not isinstance(event, Progress):
                 return self._outcome(event)
-            if self._on_progress is not None:
-                self._on_progress(event)
+            self._tell(event)
+
+    def _tell(self, event: Progress | Message | None) -> None:
+        if self._on_progress is not None and isinstance(event, Progress):
+            self._on_progress(event)
 
     def _outcome(self, message: Message) -> Message:
         result = message.get("result")

@@ -14,7 +14,7 @@ from .norms import robust_norms
 from .pictures import fold_into_convolution
 from .spelling import multiplied_squares, selected_casts
 from .tanhs import small_tanhs
-from .wide import added_masks, spelled_differences, spelled_elu, spelled_hard_swish
+from .wide import added_masks, spelled_differences, spelled_hard_swish
 
 Repairing = Callable[[bytes, Samples], Change | None]
 
@@ -57,5 +57,5 @@ REPAIRS: dict[str, tuple[Repairing, ...]] = {
         _proven(even_channels, samples=8),  # powers of two: exact where they fit at all
         bound_masks,
     ),
-    "int16": (*map(_proven, (spelled_elu, spelled_hard_swish, spelled_differences, added_masks)), bound_masks),
+    "int16": (*map(_proven, (bounded_elu, spelled_hard_swish, spelled_differences, added_masks)), bound_masks),
 }

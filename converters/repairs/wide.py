@@ -1,4 +1,4 @@
-"""What TensorFlow's 16-bit quantiser refuses, in operators that it takes: ELU, HARD_SWISH, and selected masks."""
+"""What the 16-bit quantiser refuses, in operators that it takes: HARD_SWISH, squared differences and selected masks."""
 
 from __future__ import annotations
 
@@ -33,25 +33,6 @@ def spelled_hard_swish(content: bytes, samples: Samples) -> Change | None:
         editor.add(operator, "MUL", [taken, gate], operator.outputs[0])
 
     return spelled(content, "HARD_SWISH", "hard-swish", "ADD and MUL, for 16 bits", spell)
-
-
-def spelled_elu(content: bytes, samples: Samples) -> Change | None:
-    """Return the float file with ``max(x, 0) + (exp(min(x, 0)) - 1)`` for each ELU (Clevert et al. 2015); None without.
-
-    Args:
-        content: A float .tflite file of one subgraph.
-        samples: Not looked at.
-    """
-
-    def spell(editor: Editor, operator: Operator, new: New) -> None:
-        taken = operator.inputs[0]
-        zero, less = (editor.constant(np.float32(value), new[1]) for value in (0, -1))
-        falling = editor.add(operator, "EXP", [editor.add(operator, "MINIMUM", [taken, zero], new)], new)
-        falling = editor.add(operator, "ADD", [falling, less], new)
-        rising = editor.add(operator, "MAXIMUM", [taken, zero], new)
-        editor.add(operator, "ADD", [rising, falling], operator.outputs[0])
-
-    return spelled(content, "ELU", "elu", "EXP and ADD, for 16 bits", spell)
 
 
 def spelled_differences(content: bytes, samples: Samples) -> Change | None:

@@ -7,7 +7,8 @@ import pytest
 
 import edgeopt
 from edgeopt.converters.repairs.change import computes_the_same
-from edgeopt.converters.repairs.wide import spelled_elu, spelled_hard_swish
+from edgeopt.converters.repairs.exponentials import bounded_elu
+from edgeopt.converters.repairs.wide import spelled_hard_swish
 from edgeopt.errors import ConversionError
 from edgeopt.flatbuffer import read_model
 
@@ -16,7 +17,7 @@ X = (3 * RNG.normal(size=(100, 6, 8))).astype(np.float32)
 
 
 # Operator -> the activation that is it, and what spells it out.
-SPELLED = {"HARD_SWISH": ("hard_silu", spelled_hard_swish), "ELU": ("elu", spelled_elu)}
+SPELLED = {"HARD_SWISH": ("hard_silu", spelled_hard_swish), "ELU": ("elu", bounded_elu)}
 
 
 def activated(keras, name):

@@ -83,7 +83,7 @@ def start(target: str, environment: Mapping[str, str], modules: Sequence[str]) -
         if server is None:
             fresh, server = True, _Server(environment, modules)
         try:
-            return server.fork(target, environment)
+            return server.fork(target, environment, modules)
         except (OSError, ValueError) as error:
             server.close()
             if fresh:
@@ -125,8 +125,9 @@ class _Server:
     def alive(self) -> bool:
         return self._process.poll() is None
 
-    def fork(self, target: str, environment: Mapping[str, str]) -> WarmChild:
-        request = {"target": target, "environment": dict(environment), "folder": os.getcwd(), "path": module_path()}
+    def fork(self, target: str, environment: Mapping[str, str], modules: Sequence[str]) -> WarmChild:
+        place = {"environment": dict(environment), "folder": os.getcwd(), "path": module_path()}
+        request = {"target": target, "modules": list(modules), **place}
         pipes = [os.pipe() for _ in range(3)]
         theirs = [pipes[0][0], pipes[1][1], pipes[2][1]]
         ours = [pipes[0][1], pipes[1][0], pipes[2][0]]
@@ -171,7 +172,7 @@ def _key(environment: Mapping[str, str], modules: Sequence[str]) -> Any:
 
 
 def _take(environment: Mapping[str, str], modules: Sequence[str]) -> _Server | None:
-    """Return the idle server, if it is there and imported the first module; a child imports what else it lacks."""
+    """Return the idle server, if it is there and imported the first module; what else it lacks it imports then."""
     with _lock:
         server = _idle.pop() if _idle else None
     if server is None or (server.alive and server.key == _key(environment, modules)):
@@ -202,19 +203,14 @@ atexit.register(_close_all)
 def serve(channel: socket.socket, modules: Sequence[str], run: Callable[[str], int]) -> None:
     """Import `modules`, then fork a child for each request that comes over `channel` (the server's side)."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the child and the parent
-    gc.disable()  # it would look at half a million lasting objects again and again: a tenth of the time
-    with _without(_SPARED if _KERAS in modules else (*_SPARED, _KERAS_INSIDE)):
-        for name in modules:
-            with contextlib.suppress(Exception):  # the child will say what is wrong
-                importlib.import_module(name)
-    gc.enable()
-    gc.freeze()  # a child that collects would copy all of the memory
+    _import(modules)
     with channel:
         while select.select([channel], [], [], IDLE_S)[0]:
             length, descriptors, _, _ = socket.recv_fds(channel, _LENGTH, 3)
             if not length:
                 return
             request = json.loads(channel.recv(int.from_bytes(length, "big"), socket.MSG_WAITALL))
+            _import([name for name in request["modules"] if name not in sys.modules])
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # of forking with threads: NumPy's, which expect it
                 pid = os.fork()
@@ -229,6 +225,19 @@ def serve(channel: socket.socket, modules: Sequence[str], run: Callable[[str], i
             channel.sendall(b"%d\n" % (0 if ended is None else -ended.si_status if died else ended.si_status))
             channel.recv(1)
             os.waitpid(pid, 0)
+
+
+def _import(modules: Sequence[str]) -> None:
+    """Import what every child from now on has; what cannot be is left to the child."""
+    if not modules:
+        return
+    gc.disable()  # it would look at half a million lasting objects again and again: a tenth of the time
+    with _without(_SPARED if _KERAS in modules else (*_SPARED, _KERAS_INSIDE)):
+        for name in modules:
+            with contextlib.suppress(Exception):  # the child will say what is wrong
+                importlib.import_module(name)
+    gc.enable()
+    gc.freeze()  # a child that collects would copy all of the memory
 
 
 @contextlib.contextmanager

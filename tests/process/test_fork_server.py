@@ -93,6 +93,8 @@ def test_keras_3_is_not_imported_for_a_keras_2_model_but_can_be(monkeypatch):
     request = {"module": "keras", "import": "tensorflow.keras.layers"}
     seen = run_isolated("warm_targets:facts", request, modules=Flavour.TF_KERAS.modules)
     assert (seen["imported"], seen["then"]) == (False, "tensorflow.keras.layers")
+    later = run_isolated("warm_targets:facts", {"module": "keras"}, modules=TENSORFLOW)
+    assert later["imported"] and later["server"] == seen["server"]  # which has imported it since
 
 
 def test_a_child_has_the_folder_environment_and_module_path_of_now(tmp_path, monkeypatch):

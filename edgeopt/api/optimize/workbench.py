@@ -107,7 +107,9 @@ class Workbench:
         self.check()
         telling(self.measuring.on_progress)(event)
 
-    def smallest(self, model: Any, stage: str, work: Path | None) -> tuple[Artifact, tuple[Mapping[str, str], ...]]:
+    def smallest(
+        self, model: Any, stage: str, work: Path | None = None
+    ) -> tuple[Artifact, tuple[Mapping[str, str], ...]]:
         """Convert a model; keep sparse kernels, where the recipe wants them, if the file is smaller and runs.
 
         Args:

@@ -183,6 +183,11 @@ class RangeChoice:
         content = changes[-1].content if changes else self.calibration.content or b""
         return put_names(self.annotated or content, *self._names)
 
+    @property
+    def folded(self) -> bool:
+        """Whether a picture's normalisation was folded into the float file."""
+        return any(change.kind == "picture" for change in self.calibration.changes)
+
     def quantise(self, annotated: bytes, quantise: Quantise) -> bytes:
         """Return the quantised file (see `quantising`)."""
         self.annotated = self._chosen(annotated, quantise)
@@ -243,8 +248,7 @@ class RangeChoice:
         fitting = self._plan.fitting
         if fitting is None:
             return file
-        folded = any(change.kind == "picture" for change in self.calibration.changes)
-        correction = WeightBias(put_names(annotated, *self._names), fitting, but_first=folded)
+        correction = WeightBias(put_names(annotated, *self._names), fitting, but_first=self.folded)
         made = correction.taken_off(file)
         found = compare({"before": errors, "after": self._errors(made)}, base="before")
         self.bias = found["after"]

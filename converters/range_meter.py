@@ -100,7 +100,6 @@ class RangeMeter:
         self._low: npt.NDArray[np.float32] = np.full(len(self._tensors), np.inf, dtype=np.float32)
         # TensorFlow's calibrator starts there, too: the least positive float, which its author may have taken for -inf.
         self._high: npt.NDArray[np.float32] = np.full(len(self._tensors), np.finfo(np.float32).tiny, dtype=np.float32)
-        self._known = {index: found for index, found in _written(content).items() if index in self._tensors}
         self._free = ~np.isin(self._tensors, list(_tied_to_ends(graph)))
         self._histograms = Histograms([view().size for view in self._run.views], values) if values else None
         self._in_place = [] if exact else _in_place_pairs(content, graph, self._tensors)
@@ -111,10 +110,11 @@ class RangeMeter:
         Raises:
             ConversionError: An activation was NaN or infinite in the sample before; its tensor is named.
         """
+        if self._looked is not None:
+            self._run, self._other = self._other, self._run
         self._run.on(sample)
         self._settle()
         self._looked = self._worker.submit(self._look, self._run.views)
-        self._run, self._other = self._other, self._run
 
     @cached_property
     def _other(self) -> _Run:
@@ -123,6 +123,11 @@ class RangeMeter:
     @cached_property
     def _worker(self) -> ThreadPoolExecutor:
         return ThreadPoolExecutor(1)
+
+    @cached_property
+    def _known(self) -> dict[int, tuple[np.float32, np.float32]]:
+        """The ranges that a repair has written, by index of the tensor."""
+        return {index: found for index, found in _written(self._content).items() if index in self._tensors}
 
     def _settle(self) -> None:
         """Wait until the last sample has been looked at; raises what `feed` does."""

@@ -151,7 +151,7 @@ class _EdgeJudge:
                 settled.file,
                 settled.changes,
                 choice.used,
-                folded=any(change.kind == "picture" for change in choice.calibration.changes),
+                folded=choice.folded,
             )
         )
 

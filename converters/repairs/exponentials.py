@@ -44,11 +44,10 @@ def bounded_softplus(content: bytes, samples: Samples) -> Change | None:
         samples: Not looked at.
     """
 
+    given: dict[int, int] = {}
+
     def spell(editor: Editor, operator: Operator, new: New) -> None:
-        power = _softplus(editor, operator)
-        if power is None:
-            raise ValueError("no softplus")
-        x = power.inputs[0]
+        x = given[operator.index]
         one, minus = (editor.constant(np.float32(value), new[1]) for value in (1, -1))
         size = editor.add(operator, "MUL", [editor.add(operator, "ABS", [x], new), minus], new)
         rest = editor.add(operator, "ADD", [editor.add(operator, "EXP", [size], new), one], new)
@@ -56,7 +55,9 @@ def bounded_softplus(content: bytes, samples: Samples) -> Change | None:
         editor.add(operator, "ADD", [_positive(editor, operator, x, new), rest], operator.outputs[0])
 
     def chosen(editor: Editor, operator: Operator) -> bool:
-        return _softplus(editor, operator) is not None
+        power = _softplus(editor, operator)
+        given.update({} if power is None else {operator.index: power.inputs[0]})
+        return power is not None
 
     return spelled(content, "LOG", "softplus", "a softplus whose EXP ends at 1", spell, chosen)
 
@@ -70,19 +71,14 @@ def bounded_powers(content: bytes, samples: Samples) -> Change | None:
         content: A float .tflite file of one subgraph.
         samples: Not looked at.
     """
-    bounded = {power.index for power in _selected_powers(Editor(content))}
 
     def spell(editor: Editor, operator: Operator, new: New) -> None:
         editor.copy(operator, [_negative(editor, operator, operator.inputs[0], new)], operator.outputs[0])
 
-    return spelled(
-        content,
-        "EXP",
-        "exponential",
-        "EXP of what is negative",
-        spell,
-        lambda editor, operator: operator.index in bounded,
-    )
+    def chosen(editor: Editor, operator: Operator) -> bool:
+        return any(power.index == operator.index for power in _selected_powers(editor))
+
+    return spelled(content, "EXP", "exponential", "EXP of what is negative", spell, chosen)
 
 
 # A MINIMUM or MAXIMUM would give its operand the scale of its result, a RELU be computed by a second convolution, and
@@ -131,14 +127,14 @@ def _selected_powers(editor: Editor) -> Iterator[Operator]:
 
 def _behind(editor: Editor, index: int) -> Operator | None:
     """Return the EXP that a tensor is, but for constants that are added and multiplied; None for another."""
-    while True:
-        maker = editor.makers.get(index)
-        if maker is None or editor.only_user(index) is None or maker.name == "EXP":
-            return maker if maker is not None and editor.only_user(index) is not None else None
+    while editor.only_user(index) is not None and (maker := editor.makers.get(index)) is not None:
+        if maker.name == "EXP":
+            return maker
         moving = [i for i in maker.inputs if editor.value(i) is None]
         if maker.name not in AFFINE or len(moving) != 1:
             return None
         index = moving[0]
+    return None
 
 
 def _is(editor: Editor, index: int, number: float) -> bool:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from ...flatbuffer import read_model
 from ...flatbuffer.model import Operator
 from ..outputs import Samples
 from .change import Change
@@ -66,6 +67,8 @@ def spelled(
         spell: Writes one in front of where it stood, given what it gives.
         chosen: Which of them.
     """
+    if not any(operator.name == name for operator in read_model(content).main.operators):
+        return None  # an editor unpacks the file
     editor = Editor(content)
     names = []
     for operator in editor.graph.operators:

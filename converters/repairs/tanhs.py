@@ -10,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from ...data.dataset import Array
+from ...flatbuffer import read_model
 from ...flatbuffer.model import Operator
 from ..outputs import Samples, file_tensors
 from .change import Change
@@ -27,7 +28,7 @@ def small_tanhs(content: bytes, samples: Samples) -> Change | None:
         content: A float .tflite file of one subgraph.
         samples: Input name (of its signature) -> samples that say how large the values are.
     """
-    graph = Editor(content).graph
+    graph = read_model(content).main
     taken = [graph.tensors[operator.inputs[0]] for operator in graph.operators if operator.name == "TANH"]
     values = file_tensors(content, taken, samples) if taken else {}
     reach = {index: float(np.max(np.abs(found), initial=0)) for index, found in values.items()}

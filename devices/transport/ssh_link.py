@@ -111,7 +111,7 @@ class SshLink:
         """
         self._address = address
         self._scratch = _socket_folder()
-        self._folder = self._scratch.path
+        self._socket = self._scratch.path / "socket"
         self.home = self.workdir = ""
         nonce = secrets.token_hex(16)
         try:
@@ -133,7 +133,12 @@ class SshLink:
 
     @property
     def alive(self) -> bool:
-        """Whether the connection still stands, as far as is known."""
+        """Whether the connection still stands, as far as is known.
+
+        Its end begins with the socket's: what waits for the connection hears of it before the client has gone.
+        """
+        if not self._socket.exists():
+            return False
         try:
             self._master.wait(0)
         except TimeoutError:
@@ -148,6 +153,7 @@ class SshLink:
 
     def drop(self) -> None:
         """End the connection at once: everything that waits for it comes back."""
+        self._socket.unlink(missing_ok=True)
         self._master.kill()
 
     def close(self) -> None:
@@ -160,7 +166,7 @@ class SshLink:
             "BatchMode": "yes",
             "ClearAllForwardings": "yes",
             "ConnectTimeout": f"{max(1, round(self._address.connect_timeout_s))}",
-            "ControlPath": f"{self._folder}/socket",
+            "ControlPath": str(self._socket),
             "ControlPersist": "no",
             "RemoteCommand": "none",
             "RequestTTY": "no",

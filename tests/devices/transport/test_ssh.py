@@ -14,6 +14,7 @@ import pytest
 
 from edgeopt.devices.transport.base import Transport, content_name
 from edgeopt.devices.transport.ssh import SshAddress, SshTransport
+from edgeopt.devices.transport.ssh_link import SshLink
 from edgeopt.errors import DeviceError, DeviceLostError, UsageError
 
 ODD_NAME = "wörk 'dir\" $x"
@@ -264,6 +265,19 @@ def test_a_board_that_stops_answering_runs_into_the_timeout(pi_board, transport,
         transport.put(tmp_path / "x.npy", timeout_s=4)
     assert time.monotonic() - began < 30
     assert said(transport, "echo", "back") == "back\n"
+
+
+@board_test
+def test_a_dropped_connection_is_known_to_be_gone_before_its_client_has_ended(pi_board, monkeypatch):
+    link = SshLink(SshAddress(pi_board.alias, config=pi_board.config), "/tmp/dropped")
+    try:
+        assert link.alive
+        monkeypatch.setattr(link._master, "kill", lambda: None)  # as if it took its time to die
+        link.drop()
+        assert not link.alive
+    finally:
+        monkeypatch.undo()
+        link.close()
 
 
 @board_test

@@ -78,6 +78,11 @@ def _copied(source: str) -> Callable[[Path], str]:
     return copy
 
 
+def normalised(pixels: Any) -> Any:
+    """Return what MobileNetV2 takes, of pixels 0 to 255 in RGB."""
+    return (pixels / np.float32(255) - np.float32([0.485, 0.456, 0.406])) / np.float32([0.229, 0.224, 0.225])
+
+
 def photos() -> Samples:
     """1000 photos (224, 224, 3), one a class, normalised as the model was trained: 200 calibrate."""
     from PIL import Image
@@ -86,7 +91,7 @@ def photos() -> Samples:
         data, ends, labels = packed["jpeg"].tobytes(), packed["offset"], packed["y"].astype(np.int64)
     order = np.random.default_rng(0).permutation(len(labels))
     images = [np.asarray(Image.open(io.BytesIO(data[ends[i] : ends[i + 1]])).convert("RGB")) for i in order]
-    x = (np.stack(images) / np.float32(255) - np.float32([0.485, 0.456, 0.406])) / np.float32([0.229, 0.224, 0.225])
+    x = normalised(np.stack(images))
     return x[:CALIBRATION], x[CALIBRATION:], labels[order[CALIBRATION:]]
 
 

@@ -9,6 +9,8 @@ their lengths (`norm_lengths`). Rows of even variance keep the longer way.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from ...data.dataset import Array
@@ -24,6 +26,7 @@ from .norm_units import best_way, by_units, through_units
 _GAIN_DB = 3.0  # in an estimate that knows minimum and maximum only
 _FLATTERED_DB = 28.0  # under which the estimate of squares is too high by more: any gain is one there
 _NO_EPSILON = 1e-6  # of the variance: float32 hardly tells it from none
+_VALUES = 2**18  # at most, that estimates look at
 _WORTH_DB = 0.3  # gained by more operators
 
 
@@ -39,7 +42,8 @@ def robust_norms(content: bytes, samples: Samples) -> Change | None:
     values = file_tensors(content, [tensors[norm.taken] for norm in found], samples) if found else {}
     names, gains = [], []
     for norm in found:
-        given = norm.rows(values[norm.taken].astype(np.float64))
+        given = norm.rows(values[norm.taken])
+        given = given[:: math.ceil(given.size / _VALUES)].astype(np.float64)
         rows = norm.centred_rows(given)
         variance = np.mean(rows**2, axis=-1, keepdims=True)
         by_root, by_unit = _by_root(rows, variance, norm.epsilon), by_units(rows, norm.epsilon)

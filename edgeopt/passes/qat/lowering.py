@@ -132,9 +132,13 @@ class _Lowering:
     def _folded(self, step: Step) -> Any:
         """A layer that the convolution behind it computes: its values are passed on as they are."""
         self._note(step, type(step.layer).__name__)
+        self._as_it_was(step)
+        return self._resolve(refs_in(step.args)[0])
+
+    def _as_it_was(self, step: Step) -> None:
+        """Let a layer whose numbers are in another one's keep its weights."""
         if step.layer.weights:
             self.result.sources[step.name] = lambda: _arrays(step.layer)
-        return self._resolve(refs_in(step.args)[0])
 
     def _make(self, step: Step) -> tuple[Callable[[Step], Any], Step]:
         """Return what computes a step, and the last step that it computes."""
@@ -280,8 +284,13 @@ class _Lowering:
         return lambda tensor: self._back_to_integers(step, plain(tensor))
 
     def _affine(self, step: Step) -> tuple[Callable[[Step], Any], Step]:
-        copied = copy_layer(step.layer, step, {})
-        self._keep(step.name, copied, step.layer)
+        whole = self.prepared.get(id(step))
+        if whole is not None:
+            copied = tf_keras.layers.Rescaling(list(whole.scale), list(whole.offset), name=step.name)
+            self._as_it_was(step)
+        else:
+            copied = copy_layer(step.layer, step, {})
+            self._keep(step.name, copied, step.layer)
         function, end = self._relu_behind(step)
         frozen = not step.trainable or step.kwargs.get("training") is False
         return self._call(QuantizedAffine(copied, frozen=frozen, activation=function, name=end.name)), end

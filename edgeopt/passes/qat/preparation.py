@@ -1,4 +1,7 @@
-"""Rescaling and Normalization of a picture in front of its first convolution, which takes them into its weights."""
+"""Rescaling and Normalization of a picture in front of its first convolution, which takes them into its weights.
+
+Where it cannot, the last of them takes in the others.
+"""
 
 from __future__ import annotations
 
@@ -23,10 +26,10 @@ _ALIKE = 4.0  # times: factors further apart would leave the kernel's small ones
 
 @dataclass(frozen=True)
 class Preparation:
-    """What is done to a picture in front of a convolution.
+    """What is done to a picture in one step, a convolution's or that of the last layer which prepares it.
 
     Attributes:
-        steps: The layers that do it.
+        steps: The layers that do it, but for that one.
         scale, offset: One number for each channel: ``scale * x + offset``.
     """
 
@@ -36,7 +39,7 @@ class Preparation:
 
 
 def preparations(graph: Graph, neighbours: Neighbours, choices: Choices) -> dict[int, Preparation]:
-    """Return what can be folded into convolutions, by the id of their step.
+    """Return what can be folded into convolutions, or else into the last layer in front, by the id of their step.
 
     A factor can be, whatever the padding; an offset where no border is padded with zeros, to which it is not added.
     """
@@ -49,7 +52,9 @@ def preparations(graph: Graph, neighbours: Neighbours, choices: Choices) -> dict
         user = neighbours.only_user(steps[-1].outputs[0]) if steps else None
         while user is not None and type(user.layer).__name__ == "ZeroPadding2D" and not np.any(own.offset):
             user = neighbours.only_user(user.outputs[0])
-        if user is not None and _takes(user, own, neighbours, choices):
+        if user is None or not _takes(user, own, neighbours, choices):
+            user = steps.pop() if steps else None
+        if user is not None and steps:
             found[id(user)] = Preparation(tuple(steps), tuple(own.scale.tolist()), tuple(own.offset.tolist()))
     return found
 

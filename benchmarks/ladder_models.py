@@ -25,6 +25,7 @@ from quantization_models import (
 )
 
 TRAIN = 4000
+_BATCH, _RATE = 64, 1e-3
 # Of the samples that the cells of `compression.py` train on: nearly all, or what a quarter of an hour allows.
 TRAIN_FOR_TIME = {"resnet8": 49000, "wide": 24000}
 
@@ -39,9 +40,14 @@ def _fashion_samples() -> Samples:
     return x[:CALIBRATION], x_test[:CIFAR_TEST], y_test[:CIFAR_TEST]
 
 
-def _fitted(model: Any, data: tuple[Any, Any], path: Path, epochs: int) -> str:
-    model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
-    model.fit(*data, batch_size=64, epochs=epochs, verbose=2)
+def _fitted(model: Any, data: tuple[Any, Any], path: Path, epochs: int, *, cosine: bool = False) -> str:
+    """Train and save; with `cosine`, the rate falls as in the trainings of `compression.py`."""
+    import tf_keras
+
+    steps = epochs * -(-len(data[0]) // _BATCH)
+    rate = tf_keras.optimizers.schedules.CosineDecay(_RATE, steps) if cosine else _RATE
+    model.compile(tf_keras.optimizers.Adam(rate), "sparse_categorical_crossentropy", metrics=["accuracy"])
+    model.fit(*data, batch_size=_BATCH, epochs=epochs, verbose=2)
     model.save(path, include_optimizer=False)
     return path.name
 
@@ -54,7 +60,8 @@ MODELS = {
     ),
     "wide": Case(
         "CNN of 128-128-256, Fashion-MNIST", "tf_keras",
-        lambda to: _fitted(wide_cnn(), fashion()[0], to / "wide.h5", TASKS["wide"].base_epochs), _fashion_samples,
+        lambda to: _fitted(wide_cnn(), fashion()[0], to / "wide.h5", TASKS["wide"].base_epochs, cosine=True),
+        _fashion_samples,
     ),
 }  # fmt: skip
 

@@ -36,7 +36,6 @@ METHODS: dict[str, tuple[str, dict[str, Any]]] = {
     "minmax": ("`--ranges minmax --no-repair`", {"ranges": "minmax", "repair": False}),
     "best": ("as `convert` does it", {}),
     "recover": ("`--recover`", {"recover": True}),
-    "float": ("`--float-ops 2`", {"float_ops": 2}),
 }
 
 

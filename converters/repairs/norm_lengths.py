@@ -15,14 +15,17 @@ import numpy as np
 
 from ...data.dataset import Array
 from .editing import Editor
-from .norm_estimates import less_mean, ratio, rounded, units
+from .norm_estimates import WORTH_DB, less_mean, ratio, rounded, units
 from .norm_patterns import Norm
 from .norm_rows import Rows
 
 _SHARES = (0.5, 1.0, 2.0)  # of a length of rows, tried as the one more element
 _QUANTILES = (0.0, 0.1, 0.5)  # of the lengths of rows
-_LEAST_COSINE = 0.02  # squared: of less than that float32 keeps too little
+_VALUES = 2**18  # about, that an estimate looks at
+_ROWS = 256  # at least
 _MOST = 1 - 1e-6  # of k: a row of zeros has a root then, too
+# Of 1 / k - s^2, under which too few steps are left; where k is at its most, under which it is not the norm any more.
+_LEAST, _LEAST_AT_MOST = 0.02, 0.1
 
 
 class Beside(NamedTuple):
@@ -39,10 +42,16 @@ class Beside(NamedTuple):
 
 def best_beside(norm: Norm, given: Array, rows: Array) -> tuple[float, Beside]:
     """Return how much of the norm of `given` is kept that way, in dB, and what to put beside the rows for it."""
-    centre = float(given.mean())
-    centres = (0.0, centre) if norm.mean is not None and centre else (0.0,)
-    tried = [_by_length(norm, given, rows, centre) for centre in centres]
-    return max(tried, key=lambda found: found[0])
+    # As many short rows as long ones, and the shortest and longest of all.
+    order = np.argsort(np.sum(rows**2, axis=-1), kind="stable")
+    count = min(len(rows), max(_ROWS, _VALUES // norm.count))
+    chosen = order[np.linspace(0, len(rows) - 1, count).round().astype(int)]
+    given, rows = given[chosen], rows[chosen]
+    best = _by_length(norm, given, rows, 0.0)
+    if norm.mean is not None:
+        centred = _by_length(norm, given, rows, float(given.mean()))
+        best = centred if centred[0] - best[0] >= WORTH_DB else best
+    return best
 
 
 def through_lengths(editor: Editor, norm: Norm, beside: Beside) -> None:
@@ -56,8 +65,8 @@ def through_lengths(editor: Editor, norm: Norm, beside: Beside) -> None:
     sine = rows.more(rows.units(centred, rows.element(beside.element)))
     share = _share(norm, beside.element)
     square = rows.write("MUL", sine, sine, last=1)
-    cosine = rows.write("SUB", rows.number(1 / share), square, last=1)  # its square, divided by the share
-    root = rows.write("MUL", sine, rows.like_root(cosine), last=1)
+    rest = rows.write("SUB", rows.number(1 / share), square, last=1)
+    root = rows.write("MUL", sine, rows.like_root(rest), last=1)
     index = rows.write("MUL", index, root)
     if mean is not None:
         index = rows.write("SUB", index, rows.write("MUL", mean, root, last=1))
@@ -65,7 +74,7 @@ def through_lengths(editor: Editor, norm: Norm, beside: Beside) -> None:
 
 
 def _share(norm: Norm, element: float) -> float:
-    """Return ``k``."""
+    """Return ``k``, which is 0 where the element alone is the epsilon, and near 1 where there is hardly any."""
     return min(1 - norm.count * norm.epsilon / element**2, _MOST)
 
 
@@ -79,7 +88,7 @@ def _by_length(norm: Norm, given: Array, rows: Array, centre: float) -> tuple[fl
     root = wanted
     for length in np.quantile(np.sqrt(squares), _QUANTILES):
         for share in _SHARES:
-            tried = max(share * float(length), 1.01 * math.sqrt(more))  # behind it k is 0
+            tried = max(share * float(length), 1.01 * math.sqrt(more))  # at sqrt(n epsilon) k is 0
             if tried > 0 and (found := _root(norm, centred, squares, tried)) is not None:
                 kept = ratio(np.ones_like(wanted), found / wanted)
                 if kept > best:
@@ -100,15 +109,15 @@ def _root(norm: Norm, centred: Array, squares: Array, element: float) -> Array |
     Args:
         norm: The norm.
         centred: The rows, rounded.
-        squares: Of the lengths of the rows in float.
+        squares: Squared lengths of the rows in float.
         element: The one more element.
     """
     share, exact = _share(norm, element), element / np.sqrt(squares + element**2)
-    cosine = 1 / share - exact**2
-    if cosine.min() < _LEAST_COSINE:
+    rest = 1 / share - exact**2
+    if rest.min() < (_LEAST if share < _MOST else _LEAST_AT_MOST):
         return None
     span = np.array([centred.min(), max(centred.max(), element)])
     _, sine = units(rounded(centred, span), rounded(np.asarray(element), span))
-    seen = rounded(1 / share - rounded(sine**2, exact**2), cosine)
-    inverse = rounded(1 / np.sqrt(np.maximum(seen, cosine.max() / 255)), 1 / np.sqrt(cosine))
-    return np.asarray(rounded(sine * inverse, exact / np.sqrt(cosine)) / (element * math.sqrt(share)))
+    seen = rounded(1 / share - rounded(sine**2, exact**2), rest)
+    inverse = rounded(1 / np.sqrt(np.maximum(seen, rest.max() / 255)), 1 / np.sqrt(rest))
+    return np.asarray(rounded(sine * inverse, exact / np.sqrt(rest)) / (element * math.sqrt(share)))

@@ -7,7 +7,6 @@ import math
 import numpy as np
 
 from ...data.dataset import Array
-from ...flatbuffer.model import Operator
 from .editing import Editor
 from .norm_patterns import Norm
 
@@ -90,7 +89,7 @@ class Rows:
     def finish(self, index: int, gain: Array | float) -> None:
         """Write ``gain * (the norm's gain) * rows + (its offset)`` into what the norm gives."""
         factor = np.asarray(self._norm.gain * gain, np.float32)
-        finish(self._editor, self._norm, self.back(index), self._editor.constant(factor, self.name))
+        into_result(self._editor, self._norm, self.back(index), self._editor.constant(factor, self.name))
 
     def _cut(self, index: int, start: int, count: int) -> int:
         begin = np.array([*[0] * (len(self.shape) - 1), start], np.int32)
@@ -99,9 +98,9 @@ class Rows:
         return self.write("SLICE", index, *constants, last=count)
 
 
-def finish(editor: Editor, norm: Norm, index: int, factor: int) -> None:
+def into_result(editor: Editor, norm: Norm, index: int, factor: int) -> None:
     """Write ``tensor * factor + offset`` into what the norm gives."""
-    place: Operator = norm.last
+    place = norm.last
     result, name = place.outputs[0], editor.graph.tensors[place.outputs[0]].name
     # What adds nothing is left out: the quantiser would stumble over it.
     offset = norm.offset if norm.offset is not None and np.any(norm.offset) else None

@@ -18,11 +18,10 @@ import numpy as np
 
 from ...data.dataset import Array
 from .editing import Editor
-from .norm_estimates import less_mean, ratio, rounded, units
+from .norm_estimates import WORTH_DB, less_mean, ratio, rounded, units
 from .norm_patterns import Norm
 from .norm_rows import Rows
 
-_WORTH_DB = 0.3  # gained by more operators
 _SPARE = 1.1  # for values larger than those of the samples
 
 
@@ -56,7 +55,7 @@ def best_way(norm: Norm, given: Array, rows: Array) -> tuple[float, Way]:
     best, most = Way(), -math.inf
     for first, again in _WAYS if norm.mean is not None else _WAYS[:1]:
         kept, reaches = _by_way(norm, given, rows, first=first, again=again)
-        if kept - most >= _WORTH_DB:
+        if kept - most >= WORTH_DB:
             best, most = Way(first, reaches if again else None), kept
     return most, best
 

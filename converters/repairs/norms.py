@@ -4,12 +4,10 @@ A norm takes ``x`` to ``gain * (x - mean) / sqrt(variance + epsilon) + offset``;
 exports spell it out in MEAN, SQUARED_DIFFERENCE, RSQRT and MUL. Squares and variances span twice as many bits as the
 values: where the variance differs from row to row, those of quiet rows fall below one step. L2_NORMALIZATION sums
 squares in 32 bits: short rows go through its unit vectors (`norm_units`), long ones are multiplied by what it says of
-their lengths (`norm_lengths`). Rows of even variance keep the longer way.
+their lengths (`norm_lengths`). Rows of even variance stay as they are written.
 """
 
 from __future__ import annotations
-
-import math
 
 import numpy as np
 
@@ -17,17 +15,15 @@ from ...data.dataset import Array
 from ..outputs import Samples, file_tensors
 from .change import Change
 from .editing import Editor
-from .norm_estimates import ratio, rounded
+from .norm_estimates import WORTH_DB, ratio, rounded
 from .norm_lengths import best_beside, through_lengths
 from .norm_patterns import Norm, norms
-from .norm_rows import finish
+from .norm_rows import into_result
 from .norm_units import best_way, by_units, through_units
 
 _GAIN_DB = 3.0  # in an estimate that knows minimum and maximum only
 _FLATTERED_DB = 28.0  # under which the estimate of squares is too high by more: any gain is one there
 _NO_EPSILON = 1e-6  # of the variance: float32 hardly tells it from none
-_VALUES = 2**18  # at most, that estimates look at
-_WORTH_DB = 0.3  # gained by more operators
 
 
 def robust_norms(content: bytes, samples: Samples) -> Change | None:
@@ -42,16 +38,17 @@ def robust_norms(content: bytes, samples: Samples) -> Change | None:
     values = file_tensors(content, [tensors[norm.taken] for norm in found], samples) if found else {}
     names, gains = [], []
     for norm in found:
-        given = norm.rows(values[norm.taken])
-        given = given[:: math.ceil(given.size / _VALUES)].astype(np.float64)
+        given = norm.rows(values[norm.taken].astype(np.float64))
         rows = norm.centred_rows(given)
         variance = np.mean(rows**2, axis=-1, keepdims=True)
+        if not (variance + norm.epsilon).all():
+            continue  # it gives no numbers for some rows
         by_root, by_unit = _by_root(rows, variance, norm.epsilon), by_units(rows, norm.epsilon)
         by_length, beside = best_beside(norm, given, rows)
         kept = max(by_unit, by_length)
         if kept - by_root >= (_GAIN_DB if by_root >= _FLATTERED_DB else 0):
             of_units, way = best_way(norm, given, rows)
-            if by_length - of_units >= _WORTH_DB:
+            if by_length - of_units >= WORTH_DB:
                 through_lengths(editor, norm, beside)
             else:
                 epsilon = norm.epsilon > _NO_EPSILON * float(variance.min())
@@ -75,7 +72,8 @@ def _by_root(rows: Array, variance: Array, epsilon: float) -> float:
     centred = rounded(rows, rows)
     squares = rounded(centred**2, rows**2)
     seen = rounded(np.mean(squares, axis=-1, keepdims=True), variance)
-    return ratio(rows * root, rounded(centred * rounded(1 / np.sqrt(seen + epsilon), root), rows * root))
+    inverse = rounded(1 / np.sqrt(np.maximum(seen + epsilon, np.finfo(float).tiny)), root)
+    return ratio(rows * root, rounded(centred * inverse, rows * root))
 
 
 def _centre(editor: Editor, norm: Norm) -> None:
@@ -87,4 +85,4 @@ def _centre(editor: Editor, norm: Norm) -> None:
         gain = editor.constant(norm.gain.astype(np.float32), name)
         shape = np.broadcast_shapes(tensors[root].shape, norm.gain.shape)
         root = editor.add(place, "MUL", [root, gain], (shape, name))
-    finish(editor, norm, index, root)
+    into_result(editor, norm, index, root)

@@ -135,7 +135,7 @@ class SshLink:
     def alive(self) -> bool:
         """Whether the connection still stands, as far as is known.
 
-        Its end begins with the socket's: what waits for the connection hears of it before the client has gone.
+        Without its socket it does not: `drop` takes that first, and wakes threads before the client has gone.
         """
         if not self._socket.exists():
             return False

@@ -130,7 +130,7 @@ class _Lowering:
         self.tensors.update(zip(end.outputs, flatten_structure(outputs), strict=True))
 
     def _folded(self, step: Step) -> Any:
-        """A layer that the convolution behind it computes: its values are passed on as they are."""
+        """A layer that one behind it computes: its values are passed on as they are."""
         self._note(step, type(step.layer).__name__)
         self._as_it_was(step)
         return self._resolve(refs_in(step.args)[0])

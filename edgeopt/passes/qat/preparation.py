@@ -1,6 +1,6 @@
 """Rescaling and Normalization of a picture in front of its first convolution, which takes them into its weights.
 
-Where it cannot, the last of them takes in the others.
+Where no convolution can, the last of them takes in the others.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ _ALIKE = 4.0  # times: factors further apart would leave the kernel's small ones
 
 @dataclass(frozen=True)
 class Preparation:
-    """What is done to a picture in one step, a convolution's or that of the last layer which prepares it.
+    """What is done to a picture by a convolution, or by the last layer that prepares it.
 
     Attributes:
-        steps: The layers that do it, but for that one.
+        steps: The layers in front of it that pass on what they are given.
         scale, offset: One number for each channel: ``scale * x + offset``.
     """
 
@@ -54,6 +54,8 @@ def preparations(graph: Graph, neighbours: Neighbours, choices: Choices) -> dict
             user = neighbours.only_user(user.outputs[0])
         if user is None or not _takes(user, own, neighbours, choices):
             user = steps.pop() if steps else None
+            if user is not None and rules.objection(user.layer, [ref.shape]):
+                continue
         if user is not None and steps:
             found[id(user)] = Preparation(tuple(steps), tuple(own.scale.tolist()), tuple(own.offset.tolist()))
     return found

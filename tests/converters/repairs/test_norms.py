@@ -60,6 +60,12 @@ def rms_plainly(x):
     return x * tf.math.rsqrt(tf.reduce_mean(x * x, -1, keepdims=True) + 1e-3)
 
 
+def without_epsilon(x):
+    import tensorflow as tf
+
+    return x * tf.math.rsqrt(tf.reduce_mean(x * x, -1, keepdims=True))
+
+
 def over_the_second_axis(x):
     import tensorflow as tf
 
@@ -138,6 +144,38 @@ def test_long_rows_are_multiplied_by_what_one_more_element_says_of_their_length(
     # Of rows that the samples did not have: silent, hardly so, and much louder.
     others = {"x": x[:3] * np.array([0, 1e-3, 30], np.float32).reshape(3, 1, 1)}
     assert computes_the_same(content, change.content, others)
+
+
+def by_lengths(way, folder, x):
+    """The file of a norm, how it is rewritten for samples, and whether by the lengths of rows."""
+    content = edgeopt.convert(exported(way, folder, x), quantize="float32", isolate=False).model
+    change = robust_norms(content, {"x": x})
+    names = [operator.name for operator in read_model(change.content).main.operators]
+    return content, change, {"L2_NORMALIZATION", "RSQRT"} <= set(names)
+
+
+def test_a_constant_goes_first_where_all_values_are_far_from_zero(tmp_path):
+    x = (RNG.normal(size=(50, 12, 256)) * np.exp(0.5 * RNG.normal(size=(50, 12, 1))) + 10).astype(np.float32)
+    content, change, lengths = by_lengths(spread_out_plainly, tmp_path, x)
+    assert lengths and computes_the_same(content, change.content, {"x": x})
+    names = [operator.name for operator in read_model(change.content).main.operators]
+    assert names[0] == "SUB" and names[1] == "MEAN"
+
+
+def test_silent_rows_among_the_samples_keep_long_norms_from_a_root_that_fits_them_alone(tmp_path):
+    """Padding: the root of a row of zeros is a thousand times that of the others, and they share a scale."""
+    x = (RNG.normal(size=(64, 50, 256)) * np.exp(0.5 * RNG.normal(size=(64, 50, 1)))).astype(np.float32)
+    x[:, 1] = 0
+    content, change, lengths = by_lengths(rms_plainly, tmp_path, x)
+    assert not lengths and computes_the_same(content, change.content, {"x": x})
+
+
+def test_a_norm_without_an_epsilon_is_left_where_it_gives_no_numbers(tmp_path):
+    x = (RNG.normal(size=(20, 12, 256)) * np.exp(0.5 * RNG.normal(size=(20, 12, 1)))).astype(np.float32)
+    content, change, lengths = by_lengths(without_epsilon, tmp_path, x)
+    assert lengths and computes_the_same(content, change.content, {"x": x})
+    x[0, 0] = 0
+    assert robust_norms(content, {"x": x}) is None
 
 
 def test_even_rows_keep_their_way_and_only_the_mean_goes_first(tmp_path):

@@ -118,6 +118,22 @@ def test_ranges_are_those_of_the_data_when_nothing_is_trained():
         np.testing.assert_array_equal(ours, given)
 
 
+@pytest.mark.parametrize("invert", [False, True])
+def test_what_prepares_a_picture_in_front_of_a_padded_border_keeps_its_numbers(invert):
+    import keras
+
+    normalise = keras.layers.Normalization(invert=invert)
+    normalise.adapt(np.random.default_rng(0).uniform(0.1, 0.9, (8, 8, 8, 3)))
+    front = [keras.layers.Rescaling(1 / 255), normalise]
+    model = keras.Sequential([keras.Input((8, 8, 3)), *front, keras.layers.Conv2D(4, 3, padding="same")])
+    x = np.random.default_rng(1).integers(0, 256, (16, 8, 8, 3)).astype("float32")
+    result = Qat(training=NO_STEP).apply(model, PassContext(train=(x, np.zeros((16, 8, 8, 4))), loss="mse"))
+    for ours, given in zip(result.model.get_weights(), model.get_weights(), strict=True):
+        np.testing.assert_array_equal(ours, given)
+    wanted = model.predict(x, verbose=0)
+    assert np.abs(result.exported.predict(x, verbose=0) - wanted).max() < 0.03 * np.abs(wanted).max()
+
+
 def test_a_compiled_model_brings_its_loss():
     import keras
 

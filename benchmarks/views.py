@@ -36,6 +36,7 @@ METHODS: dict[str, tuple[str, dict[str, Any]]] = {
     "minmax": ("`--ranges minmax --no-repair`", {"ranges": "minmax", "repair": False}),
     "best": ("as `convert` does it", {}),
     "recover": ("`--recover`", {"recover": True}),
+    "float_ops": ("`--float-ops 2`", {"float_ops": 2}),
 }
 
 

@@ -13,11 +13,15 @@ from .progress import live
 from .words import image_options, metric_options, parse_shape, parse_size
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rich.table import Table
+
     from ..evaluation.sensitivity import OperatorSensitivity, SensitivityReport
 
 _MOST = 20
+_ANY = 10_000  # columns: as many as a table likes
 _HEADS = ("operator", "of layer", "MACs", "noise", "after", "alone", "int8", "float")
-_WIDE = 100  # columns of a terminal in which ranges have room; --json has them anyway
 _OPTIONS = {"image_size": "--image-size", "image_scaling": "--image-scaling", "image_resize": "--resize"}
 _TAIL = 30  # characters of a tensor's name, where no layer is known
 
@@ -91,7 +95,7 @@ def command(
 
 
 def _print(report: SensitivityReport, all_rows: bool) -> None:
-    from rich.table import Table
+    from rich.measure import Measurement
 
     out = console()
     kept = "held back" if report.held_back else "that calibrated it"
@@ -104,19 +108,12 @@ def _print(report: SensitivityReport, all_rows: bool) -> None:
             markup=False,
         )
     out.print("columns      signal to noise in dB: after it; alone; of the outputs with only it int8, only it float")
-    narrow = out.width < _WIDE
-    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0) if narrow else (0, 1))
-    ranges = () if narrow else ("range",)
-    metrics = () if report.metric is None else (f"{report.metric.name} int8", "float")
-    for head in (*_HEADS, *ranges, *metrics, "remedy"):
-        left = head in ("operator", "of layer", "remedy")
-        folds = narrow and head == "of layer"
-        table.add_column(head, justify="left" if left else "right", no_wrap=not folds, overflow="fold")
     shown = report.operators if all_rows else report.operators[:_MOST]
-    for row in shown:
-        cells = _cells(row)
-        add_row(table, *cells[: len(_HEADS)], *cells[len(_HEADS) + narrow :])
-    out.print(table)
+    metrics = () if report.metric is None else (f"{report.metric.name} int8", "float")
+    table = _table(shown, metrics, narrow=False)
+    room = Measurement.get(out, out.options.update(max_width=_ANY), table).maximum <= out.width
+    # Figures are never folded or cut: where there is no room for all of them, ranges are left out (--json has them).
+    out.print(table if room else _table(shown, metrics, narrow=True))
     if len(shown) < len(report.operators):
         out.print(f"... and {len(report.operators) - len(shown)} more (--all shows them)", markup=False)
     advised: dict[str, dict[str, None]] = {}
@@ -127,6 +124,20 @@ def _print(report: SensitivityReport, all_rows: bool) -> None:
         out.print(f"{advice}: {', '.join(layers)}", markup=False)
     for warning in report.warnings:
         out.print(f"warning: {warning}", style="yellow", markup=False)
+
+
+def _table(rows: Sequence[OperatorSensitivity], metrics: Sequence[str], *, narrow: bool) -> Table:
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0) if narrow else (0, 1))
+    for head in (*_HEADS, *(() if narrow else ("range",)), *metrics, "remedy"):
+        left = head in ("operator", "of layer", "remedy")
+        folds = narrow and head == "of layer"
+        table.add_column(head, justify="left" if left else "right", no_wrap=not folds, overflow="fold")
+    for row in rows:
+        cells = _cells(row)
+        add_row(table, *cells[: len(_HEADS)], *cells[len(_HEADS) + narrow :])
+    return table
 
 
 def _cells(row: OperatorSensitivity) -> tuple[str, ...]:

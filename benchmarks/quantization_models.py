@@ -83,15 +83,20 @@ def normalised(pixels: Any) -> Any:
     return (pixels / np.float32(255) - np.float32([0.485, 0.456, 0.406])) / np.float32([0.229, 0.224, 0.225])
 
 
-def photos() -> Samples:
-    """1000 photos (224, 224, 3), one a class, normalised as the model was trained: 200 calibrate."""
+def pictures() -> tuple[Callable[[int], Any], Any]:
+    """Return a function from the number of one of 1000 photos, one a class, to its picture; and the classes."""
     from PIL import Image
 
     with np.load(SHARED / "imagenet" / "photos_224.npz") as packed:
         data, ends, labels = packed["jpeg"].tobytes(), packed["offset"], packed["y"].astype(np.int64)
+    return lambda number: Image.open(io.BytesIO(data[ends[number] : ends[number + 1]])).convert("RGB"), labels
+
+
+def photos() -> Samples:
+    """The photos (224, 224, 3), normalised as the model was trained: 200 calibrate."""
+    picture, labels = pictures()
     order = np.random.default_rng(0).permutation(len(labels))
-    images = [np.asarray(Image.open(io.BytesIO(data[ends[i] : ends[i + 1]])).convert("RGB")) for i in order]
-    x = normalised(np.stack(images))
+    x = normalised(np.stack([np.asarray(picture(number)) for number in order]))
     return x[:CALIBRATION], x[CALIBRATION:], labels[order[CALIBRATION:]]
 
 

@@ -10,18 +10,18 @@ interval is a bootstrap over photos. Files and figures are kept in the work fold
 from __future__ import annotations
 
 import argparse
-import io
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from markers import write_between
 from quantization_measure import outputs
-from quantization_models import CALIBRATION, SHARED, normalised
+from quantization_models import CALIBRATION, SHARED, normalised, pictures
 
 import edgeopt
+from edgeopt.evaluation.bootstrap import mean_interval
 from edgeopt.evaluation.fidelity import snr_db
 
 MARKER = "begin: python benchmarks/views.py --write docs/quantization.md"
@@ -40,32 +40,24 @@ METHODS: dict[str, tuple[str, dict[str, Any]]] = {
 }
 
 
-def views() -> tuple[Any, Any]:
-    """Return a function from a photo's number to its views (views, 224, 224, 3), and the labels."""
+def views(photo: Any) -> Any:
+    """Return the views of a photo: (views, 224, 224, 3), as the model takes them."""
     from PIL import Image
 
-    with np.load(SHARED / "imagenet" / "photos_224.npz") as packed:
-        data, ends, labels = packed["jpeg"].tobytes(), packed["offset"], packed["y"].astype(np.int64)
-
-    def of(number: int) -> Any:
-        photo = Image.open(io.BytesIO(data[ends[number] : ends[number + 1]])).convert("RGB")
-        larger, made = photo.resize((LARGER, LARGER), Image.Resampling.BILINEAR), [np.asarray(photo)]
-        for view in VIEWS:
-            if view is not None:
-                left, top, mirrored = view
-                part = np.asarray(larger.crop((left, top, left + photo.width, top + photo.height)))
-                made.append(part[:, ::-1] if mirrored else part)
-        return normalised(np.stack(made))
-
-    return of, labels
+    larger, found = photo.resize((LARGER, LARGER), Image.Resampling.BILINEAR), [np.asarray(photo)]
+    for view in VIEWS:
+        if view is not None:
+            left, top, mirrored = view
+            part = np.asarray(larger.crop((left, top, left + photo.width, top + photo.height)))
+            found.append(part[:, ::-1] if mirrored else part)
+    return normalised(np.stack(found))
 
 
-def told(file: Path, numbers: Any) -> Any:
+def told(file: Path, photos: Iterable[Any]) -> Any:
     """Return what a file says of all views of photos: (photos, views, classes)."""
     kept = file.with_suffix(".npy")
     if not kept.is_file():
-        of, _ = views()
-        np.save(kept, np.stack([outputs(file, of(number)) for number in numbers]).astype(np.float32))
+        np.save(kept, np.stack([outputs(file, views(photo)) for photo in photos]).astype(np.float32))
     return np.load(kept)
 
 
@@ -79,14 +71,14 @@ def made(name: str, work: Path, photos: Any = None, **options: Any) -> Path:
 
 def drops(method: str, work: Path) -> Iterator[dict[str, Any]]:
     """Yield each split's figures: of the photo itself, of all views, and of each photo that tests."""
-    of, labels = views()
-    expected = told(made("float", work, quantize="float32"), range(len(labels)))
+    picture, labels = pictures()
+    expected = told(made("float", work, quantize="float32"), map(picture, range(len(labels))))
     right = expected.argmax(axis=-1) == labels[:, None]
     for seed in SPLITS:
         order = np.random.default_rng(seed).permutation(len(labels))
         calibration, tested = order[:CALIBRATION], np.sort(order[CALIBRATION:])
-        photos = np.stack([of(number)[0] for number in calibration])
-        found = told(made(f"{method}-{seed}", work, photos, **METHODS[method][1]), tested)
+        photos = normalised(np.stack([np.asarray(picture(number)) for number in calibration]))
+        found = told(made(f"{method}-{seed}", work, photos, **METHODS[method][1]), map(picture, tested))
         lost = 100.0 * (right[tested].astype(float) - (found.argmax(axis=-1) == labels[tested, None]))
         yield {
             "plain": float(lost[:, 0].mean()),
@@ -96,20 +88,12 @@ def drops(method: str, work: Path) -> Iterator[dict[str, Any]]:
         }
 
 
-def interval(values: Any, draws: int = 4000) -> tuple[float, float]:
-    """Return the 95 % interval of a mean, by bootstrap."""
-    rng = np.random.default_rng(0)
-    means = [values[rng.integers(0, len(values), len(values))].mean() for _ in range(draws)]
-    low, high = np.percentile(means, (2.5, 97.5))
-    return float(low), float(high)
-
-
 def line(method: str, splits: list[dict[str, Any]]) -> str:
     """Return a row of the table."""
     numbers = sorted({int(number) for split in splits for number in split["photos"]})
     by_photo = [{int(number): value for number, value in split["photos"].items()} for split in splits]
     means = np.array([np.mean([held[n] for held in by_photo if n in held]) for n in numbers])
-    low, high = interval(means)
+    low, high = mean_interval(means, scale=100)
     each = ", ".join(f"{split['views']:.1f}" for split in splits)
     plain, snr = (np.mean([split[key] for split in splits]) for key in ("plain", "snr_db"))
     return f"| {METHODS[method][0]} | {plain:.1f} | {means.mean():.2f} ({low:.2f} to {high:.2f}) | {each} | {snr:.1f} |"

@@ -49,14 +49,16 @@ def preparations(graph: Graph, neighbours: Neighbours, choices: Choices) -> dict
         if channels is None:
             continue
         steps, own = _affine(neighbours, ref, channels)
-        user = neighbours.only_user(steps[-1].outputs[0]) if steps else None
+        if not steps:
+            continue
+        user = neighbours.only_user(steps[-1].outputs[0])
         while user is not None and type(user.layer).__name__ == "ZeroPadding2D" and not np.any(own.offset):
             user = neighbours.only_user(user.outputs[0])
         if user is None or not _takes(user, own, neighbours, choices):
-            user = steps.pop() if steps else None
-            if user is not None and rules.objection(user.layer, [ref.shape]):
+            user = steps.pop()
+            if rules.objection(user.layer, [ref.shape]):
                 continue
-        if user is not None and steps:
+        if steps:
             found[id(user)] = Preparation(tuple(steps), tuple(own.scale.tolist()), tuple(own.offset.tolist()))
     return found
 

@@ -78,6 +78,11 @@ CHAINS = {
     ),
     "an offset in front of a padded border": (
         IMAGE,
+        lambda k: [k.Rescaling(0.5, offset=-1.0, name="l"), k.Conv2D(6, 3, padding="same")],
+        {"CONV_2D": 1, "DEPTHWISE_CONV_2D": 1},
+    ),
+    "several layers in front of a padded border": (
+        IMAGE,
         lambda k: [
             *(k.Rescaling(0.5, name="l"), k.Normalization(mean=[0.1, 0.2, -0.3, 0.0], variance=[1.0, 2.0, 0.5, 1.5])),
             *(k.Rescaling(2.0, offset=-1.0), k.ReLU(), k.Conv2D(6, 3, padding="same")),
